@@ -1,0 +1,16 @@
+# The README's two commands. Each installs the Debian packages it needs, and says so.
+
+.PHONY: run test
+
+run:
+	@sh deploy/need.sh cmake:cmake g++:g++
+	cargo build --package duolog
+	target/debug/duolog demo
+
+test:
+	@sh deploy/need.sh cmake:cmake g++:g++ sipp:sip-tester ffmpeg:ffmpeg
+	cargo fmt --all --check
+	cargo clippy --workspace --all-targets -- -D warnings
+	RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps
+	@sh deploy/deny.sh
+	cargo test --workspace

@@ -1,0 +1,49 @@
+//! The packet path allocates nothing after start: counted, not believed.
+
+use duolog_benches::allocations::{self, Counting};
+use duolog_benches::calls::{Bridged, Calls, Recorded};
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
+
+/// Rounds until every buffer has its size: 60 s of the call.
+const WARM_UP: u64 = 3_000;
+
+/// Packets that are counted: 1,000 s of one call.
+const PACKETS: u64 = 100_000;
+
+#[test]
+fn the_counter_counts() {
+    let before = allocations::count();
+    let mut numbers = std::hint::black_box(Vec::<u64>::with_capacity(4));
+    assert_eq!(allocations::count(), before + 1);
+    numbers.extend(0..100);
+    assert!(allocations::count() > before + 1, "growing is counted too");
+}
+
+#[test]
+fn a_packet_of_a_recorded_call_allocates_nothing() {
+    for calls in [1, 20] {
+        check(calls, Recorded::Yes);
+        check(calls, Recorded::No);
+    }
+}
+
+fn check(count: u32, recorded: Recorded) {
+    let mut calls = Calls::new(count, recorded, Bridged::Yes);
+    for _ in 0..WARM_UP {
+        calls.round();
+    }
+    let blocks = calls.blocks();
+    let before = allocations::count();
+    for _ in 0..PACKETS / calls.packets_per_round() {
+        calls.round();
+    }
+    let allocated = allocations::count() - before;
+    assert_eq!(allocated, 0, "allocations, {count} calls, recorded: {recorded:?}");
+    calls.assert_whole(recorded, Bridged::Yes);
+    // A block is 16 packets of each party.
+    let expected = if recorded == Recorded::Yes { PACKETS / 32 } else { 0 };
+    let made = calls.blocks() - blocks;
+    assert!(made.abs_diff(expected) <= u64::from(count), "{made} blocks, {expected} expected");
+}

@@ -1,0 +1,99 @@
+//! The catalogue's tables, and how an older catalogue becomes one of today.
+//!
+//! A step, once shipped, is never changed: a new one is added at the end.
+
+use sqlx::sqlite::{SqliteConnection, SqlitePool};
+use thiserror::Error;
+
+/// Why the tables could not be made or brought up to date.
+#[derive(Debug, Error)]
+pub enum SchemaError {
+    /// A newer duolog has been here.
+    #[error("the catalogue has schema {found}; this duolog knows up to {known}: use a newer one")]
+    Newer {
+        /// What the file says.
+        found: i64,
+        /// What this program knows.
+        known: i64,
+    },
+    /// A step did not go through; nothing of it is kept.
+    #[error("the catalogue could not be brought to schema {version}; it is as it was before")]
+    Step {
+        /// The step that failed.
+        version: i64,
+        /// What SQLite says.
+        source: sqlx::Error,
+    },
+    /// SQLite refused to read or begin.
+    #[error("the catalogue's schema version could not be read")]
+    Read(#[source] sqlx::Error),
+}
+
+/// Step n brings a catalogue from schema n - 1 to schema n.
+const STEPS: [&str; 1] = [FIRST];
+
+const FIRST: &str = "
+CREATE TABLE recording (
+    id              TEXT PRIMARY KEY NOT NULL,
+    call_id         TEXT NOT NULL,
+    caller          TEXT NOT NULL,
+    callee          TEXT NOT NULL,
+    direction       TEXT NOT NULL,
+    owner           TEXT NOT NULL,
+    owner_name      TEXT,
+    mode            TEXT NOT NULL,
+    opened_at_us    INTEGER NOT NULL,
+    ended_at_us     INTEGER,
+    state           TEXT NOT NULL CHECK (state IN ('recording', 'complete', 'partial', 'one_way',
+                        'no_media', 'not_kept', 'refused', 'failed', 'interrupted')),
+    reason          TEXT,
+    length_samples  INTEGER,
+    pauses          INTEGER,
+    format          TEXT,
+    audio_key       TEXT,
+    audio_bytes     INTEGER,
+    audio_sha256    TEXT,
+    manifest_key    TEXT,
+    manifest_sha256 TEXT
+) STRICT;
+CREATE INDEX recording_by_time  ON recording (opened_at_us, id);
+CREATE INDEX recording_by_owner ON recording (owner, opened_at_us);
+CREATE INDEX recording_by_call  ON recording (call_id);
+CREATE INDEX recording_open     ON recording (id) WHERE state = 'recording';
+";
+
+/// Takes every step that this catalogue has not taken yet. Each is a transaction of its own, so a kill
+/// between two leaves a catalogue that the next start goes on with.
+pub(super) async fn migrate(writer: &SqlitePool) -> Result<(), SchemaError> {
+    let created = sqlx::query(
+        "CREATE TABLE IF NOT EXISTS migration (
+            version INTEGER PRIMARY KEY NOT NULL,
+            applied_at TEXT NOT NULL DEFAULT (strftime('%Y-%m-%dT%H:%M:%fZ', 'now'))
+        ) STRICT",
+    );
+    created.execute(writer).await.map_err(SchemaError::Read)?;
+    let known = STEPS.len() as i64;
+    for (version, step) in (1..).zip(STEPS) {
+        let failed = |source| SchemaError::Step { version, source };
+        let mut transaction = writer.begin_with("BEGIN IMMEDIATE").await.map_err(failed)?;
+        let found = version_of(&mut transaction).await?;
+        if found > known {
+            return Err(SchemaError::Newer { found, known });
+        }
+        if found < version {
+            sqlx::raw_sql(step)
+                .execute(&mut *transaction)
+                .await
+                .map_err(failed)?;
+            let taken = sqlx::query("INSERT INTO migration (version) VALUES (?1)").bind(version);
+            taken.execute(&mut *transaction).await.map_err(failed)?;
+            transaction.commit().await.map_err(failed)?;
+        }
+    }
+    Ok(())
+}
+
+async fn version_of(connection: &mut SqliteConnection) -> Result<i64, SchemaError> {
+    let query = sqlx::query_scalar("SELECT COALESCE(MAX(version), 0) FROM migration");
+    query.fetch_one(connection).await.map_err(SchemaError::Read)
+}

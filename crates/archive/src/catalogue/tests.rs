@@ -1,0 +1,267 @@
+use super::*;
+use crate::format::StoredFormat;
+use crate::wire::{Direction, Mode, Opening};
+
+fn row(number: u128) -> Row {
+    let opening = Opening {
+        call_id: format!("call-{number}"),
+        caller: format!("sip:+3120{number}@trunk"),
+        callee: "sip:200@duolog".to_owned(),
+        direction: Direction::Inbound,
+        owner: if number.is_multiple_of(2) {
+            "even"
+        } else {
+            "odd"
+        }
+        .to_owned(),
+        owner_name: Some("Ann'; DROP TABLE recording; --".to_owned()),
+        mode: Mode::Always,
+        ..Opening::default()
+    };
+    let at = WallTime(1_000_000 + number as i64 * 1_000);
+    Row::opened(RecordingId(number << 64), at, &opening)
+}
+
+fn ended(number: u128, state: EndState, attempt: &str) -> Row {
+    let audio = AudioRef {
+        key: format!("1970/01/01/x/{attempt}/audio.ogg"),
+        format: StoredFormat::OggOpus,
+        bytes: 12_345,
+        sha256: "aa".repeat(32),
+    };
+    let key = format!("1970/01/01/x/{attempt}/manifest.json");
+    let ending = RowEnding {
+        state,
+        reason: "because".to_owned(),
+        at: WallTime(9_000_000),
+        length_samples: 80_000,
+        pauses: 2,
+        audio: Some(audio),
+        manifest: Some(ManifestRef {
+            key,
+            sha256: "bb".repeat(32),
+        }),
+    };
+    Row {
+        ending: Some(ending),
+        ..row(number)
+    }
+}
+
+async fn catalogue() -> (tempfile::TempDir, Catalogue) {
+    let folder = tempfile::tempdir().unwrap();
+    let catalogue = Catalogue::open(&folder.path().join("catalogue.sqlite"))
+        .await
+        .unwrap();
+    (folder, catalogue)
+}
+
+fn ids(rows: &[Row]) -> Vec<u128> {
+    rows.iter().map(|row| row.id.0 >> 64).collect()
+}
+
+#[tokio::test]
+async fn a_row_is_opened_ended_and_stays() {
+    let (folder, catalogue) = catalogue().await;
+    catalogue.open_rows(&[row(1), row(2)]).await.unwrap();
+    catalogue.open_rows(&[row(2)]).await.unwrap();
+    assert_eq!(catalogue.row(row(1).id).await.unwrap(), Some(row(1)));
+    assert_eq!(catalogue.row(row(9).id).await.unwrap(), None);
+    assert_eq!(ids(&catalogue.unfinished().await.unwrap()), [1, 2]);
+
+    let first = ended(1, EndState::Complete, "first");
+    assert_eq!(catalogue.end_row(&first).await.unwrap(), Written::Now);
+    let second = ended(1, EndState::Partial, "second");
+    assert_eq!(catalogue.end_row(&second).await.unwrap(), Written::Before);
+    assert_eq!(catalogue.row(first.id).await.unwrap(), Some(first.clone()));
+    assert_eq!(ids(&catalogue.unfinished().await.unwrap()), [2]);
+
+    catalogue.close().await;
+    let again = Catalogue::open(&folder.path().join("catalogue.sqlite"))
+        .await
+        .unwrap();
+    assert_eq!(again.row(first.id).await.unwrap(), Some(first));
+}
+
+#[tokio::test]
+async fn a_row_that_was_never_opened_can_end() {
+    let (_folder, catalogue) = catalogue().await;
+    let only = ended(3, EndState::Interrupted, "only");
+    assert_eq!(catalogue.end_row(&only).await.unwrap(), Written::Now);
+    assert_eq!(catalogue.row(only.id).await.unwrap(), Some(only));
+}
+
+#[tokio::test]
+async fn a_failed_row_gives_way_to_a_recording_that_turns_up() {
+    let (_folder, catalogue) = catalogue().await;
+    catalogue.open_rows(&[row(1)]).await.unwrap();
+    let failed = catalogue
+        .fail_row(row(1).id, WallTime(5), "nothing in the spool")
+        .await;
+    assert_eq!(failed.unwrap(), Written::Now);
+    let found = catalogue.row(row(1).id).await.unwrap().unwrap();
+    assert_eq!(found.state(), State::Ended(EndState::Failed));
+    assert_eq!(found.ending.unwrap().reason, "nothing in the spool");
+
+    let late = ended(1, EndState::Interrupted, "late");
+    assert_eq!(catalogue.end_row(&late).await.unwrap(), Written::Now);
+    let failed = catalogue.fail_row(row(1).id, WallTime(5), "again").await;
+    assert_eq!(failed.unwrap(), Written::Before);
+    assert_eq!(catalogue.row(row(1).id).await.unwrap(), Some(late));
+}
+
+#[tokio::test]
+async fn lists_with_filters_and_pages() {
+    let (_folder, catalogue) = catalogue().await;
+    let rows: Vec<Row> = (1..=6).map(row).collect();
+    catalogue.open_rows(&rows).await.unwrap();
+    catalogue
+        .end_row(&ended(4, EndState::Partial, "a"))
+        .await
+        .unwrap();
+
+    let check = async |filter: Filter, limit: u32, expected: &[u128]| {
+        let found = catalogue.list(&filter, limit).await.unwrap();
+        assert_eq!(ids(&found), expected, "{filter:?}");
+    };
+    let owner = |owner: &str| Filter {
+        owner: Some(owner.to_owned()),
+        ..Filter::default()
+    };
+    let party = |party: &str| Filter {
+        party: Some(party.to_owned()),
+        ..Filter::default()
+    };
+    let state = |state| Filter {
+        state: Some(state),
+        ..Filter::default()
+    };
+    check(Filter::default(), 100, &[6, 5, 4, 3, 2, 1]).await;
+    check(Filter::default(), 2, &[6, 5]).await;
+    check(Filter::default(), 0, &[]).await;
+    check(owner("even"), 100, &[6, 4, 2]).await;
+    check(owner("nobody' OR 1=1"), 100, &[]).await;
+    check(state(State::Ended(EndState::Partial)), 100, &[4]).await;
+    check(state(State::Recording), 2, &[6, 5]).await;
+    check(party("+31203"), 100, &[3]).await;
+    check(party("%"), 100, &[]).await;
+    let call = Filter {
+        call_id: Some("call-5".to_owned()),
+        ..Filter::default()
+    };
+    check(call, 100, &[5]).await;
+    let (from, until) = (Some(row(2).opened_at), Some(row(4).opened_at));
+    check(
+        Filter {
+            since: from,
+            until,
+            ..Filter::default()
+        },
+        100,
+        &[3, 2],
+    )
+    .await;
+    let after = Some((row(5).opened_at, row(5).id));
+    check(
+        Filter {
+            after,
+            ..Filter::default()
+        },
+        2,
+        &[4, 3],
+    )
+    .await;
+}
+
+#[tokio::test]
+async fn finds_by_the_beginning_of_an_id() {
+    let (_folder, catalogue) = catalogue().await;
+    let named = |id: u128| Row {
+        id: RecordingId(id),
+        ..row(1)
+    };
+    let (one, two) = (named(0x018f_3c6a << 96), named(0x018f_3c7b << 96));
+    catalogue
+        .open_rows(&[one.clone(), two.clone()])
+        .await
+        .unwrap();
+    assert_eq!(catalogue.find("rec_018f3c6").await.unwrap(), one);
+    assert_eq!(catalogue.find("018F3C7B-0000").await.unwrap(), two);
+    assert_eq!(catalogue.find(&recording_text(two.id)).await.unwrap(), two);
+    let error = catalogue.find("018f3c").await.unwrap_err();
+    assert!(matches!(error, CatalogueError::Ambiguous { .. }), "{error}");
+    assert!(matches!(
+        catalogue.find("ff").await,
+        Err(CatalogueError::Nothing { .. })
+    ));
+    assert!(matches!(
+        catalogue.find("zz").await,
+        Err(CatalogueError::Id(_))
+    ));
+}
+
+#[tokio::test]
+async fn a_newer_catalogue_and_a_damaged_row_are_named() {
+    let (folder, catalogue) = catalogue().await;
+    catalogue.open_rows(&[row(1)]).await.unwrap();
+    let broken = sqlx::query("UPDATE recording SET id = 'rec_no', mode = 'x'");
+    broken.execute(&catalogue.writer).await.unwrap();
+    let error = catalogue.list(&Filter::default(), 10).await.unwrap_err();
+    assert!(matches!(error, CatalogueError::Row { .. }), "{error}");
+
+    let newer = sqlx::query("INSERT INTO migration (version) VALUES (99)");
+    newer.execute(&catalogue.writer).await.unwrap();
+    catalogue.close().await;
+    let error = Catalogue::open(&folder.path().join("catalogue.sqlite"))
+        .await
+        .unwrap_err();
+    let CatalogueError::Schema {
+        source: SchemaError::Newer { found, known },
+        ..
+    } = error
+    else {
+        panic!("{error}");
+    };
+    assert_eq!((found, known), (99, 1));
+    let missing = Catalogue::open(&folder.path().join("no/such/folder/c.sqlite")).await;
+    assert!(matches!(missing, Err(CatalogueError::Open { .. })));
+}
+
+#[tokio::test]
+async fn many_write_while_others_list() {
+    let (_folder, catalogue) = catalogue().await;
+    let mut tasks = tokio::task::JoinSet::new();
+    for writer in 0..8u128 {
+        let catalogue = catalogue.clone();
+        tasks.spawn(async move {
+            for number in 0..10u128 {
+                let id = 1 + writer * 10 + number;
+                catalogue.open_rows(&[row(id)]).await.unwrap();
+                catalogue
+                    .end_row(&ended(id, EndState::Complete, "a"))
+                    .await
+                    .unwrap();
+            }
+        });
+    }
+    for _ in 0..4 {
+        let catalogue = catalogue.clone();
+        tasks.spawn(async move {
+            let mut seen = 0;
+            while seen < 80 {
+                let now = catalogue
+                    .list(&Filter::default(), 1_000)
+                    .await
+                    .unwrap()
+                    .len();
+                assert!(now >= seen, "rows never go away");
+                seen = now;
+                tokio::task::yield_now().await;
+            }
+        });
+    }
+    while let Some(done) = tasks.join_next().await {
+        done.unwrap();
+    }
+    assert!(catalogue.unfinished().await.unwrap().is_empty());
+}

@@ -1,0 +1,62 @@
+//! Makes a finished recording permanent and findable: catalogue, objects, manifests.
+//!
+//! A recording that the spool has sealed is assembled on its time line, encoded, stored, read back,
+//! catalogued, and only then released by the spool. The same path finishes a recording that a crash
+//! interrupted. [`wire`] says what rides in the spool's frames, [`Manifest`] what lies beside the audio,
+//! [`Catalogue`] finds it, [`Archive::verify`] names what was changed since.
+//!
+//! # What it does not know
+//!
+//! Calls, sockets, SIP, RTP, HTTP, and who may hear what. It never reads the clock for what it writes
+//! down: wall times come from the spool's frames and from its callers.
+//!
+//! # Invariants
+//!
+//! 1. The spool is released only after the row that names audio and manifest, with their digests, is
+//!    on disk, and after both were read back and found to be what was written.
+//! 2. One row per recording, and one attempt that it names. [`Archive::finish`] may be killed between
+//!    any two steps and called again: the outcome is the same.
+//! 3. An object's key is used once. Nothing stored is ever overwritten.
+//! 4. A container is exactly as long as the time line; where there is no audio it is silent, and the
+//!    manifest lists it as a gap with a reason. Paused time is silent whatever the spool holds.
+//! 5. Payloads and manifests of older and newer versions are read: unknown fields and kinds are kept or
+//!    passed over, never refused.
+//! 6. Memory follows from what happened in a call, not from how long it was.
+
+mod archive;
+mod assemble;
+pub mod catalogue;
+mod digest;
+mod encode;
+mod end_state;
+mod export;
+mod finish;
+mod format;
+mod gap;
+mod id;
+mod manifest;
+mod objects;
+mod recover;
+mod timeline;
+mod verify;
+mod wall;
+pub mod wire;
+
+pub use archive::{Archive, OpenError, Settings, ShowError, Shown, Spool, SpoolDirectory};
+pub use catalogue::Catalogue;
+pub use digest::{CHUNK_BYTES, Digests};
+pub use encode::EncodeError;
+pub use end_state::EndState;
+pub use export::{ExportError, ExportFormat, Exported};
+pub use finish::{FinishError, Step, StepError};
+pub use format::{RequestedFormat, SAMPLE_RATE_HZ, SampleFormat, StoredFormat};
+pub use gap::GapReason;
+pub use id::{IdError, parse_recording, recording_text};
+pub use manifest::{
+    AudioObject, Channel, FactLine, GapLine, Length, Level, MANIFEST_VERSION, Manifest,
+    ManifestError, Span,
+};
+pub use objects::ObjectError;
+pub use recover::RecoverError;
+pub use verify::{Finding, Verification, VerifyError};
+pub use wall::{WallTime, WallTimeError};

@@ -1,0 +1,231 @@
+//! A recording on its time line: where there is audio, where there is none and why, what happened.
+//!
+//! Positions are samples per channel since the recording's start, at 8,000 a second.
+
+use crate::format::SampleFormat;
+use crate::gap::GapReason;
+use crate::wall::WallTime;
+use crate::wire::{Ending, Fact, Opening, Side};
+use std::collections::BTreeMap;
+
+/// Both channels' audio without a hole, in one format.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Run {
+    pub(crate) position: u64,
+    pub(crate) samples: u64,
+    pub(crate) format: SampleFormat,
+}
+
+/// One channel without audio, and why.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Gap {
+    pub(crate) position: u64,
+    pub(crate) samples: u64,
+    pub(crate) reason: GapReason,
+}
+
+/// A fact and where it stands.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct PlacedFact {
+    pub(crate) position: u64,
+    pub(crate) at: WallTime,
+    pub(crate) fact: Fact,
+}
+
+/// A recording, its audio itself left where it is. Its size follows from what happened in the call,
+/// not from how long it was.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Timeline {
+    pub(crate) opening: Opening,
+    pub(crate) opened_at: WallTime,
+    pub(crate) ending: Ending,
+    pub(crate) ended_at: WallTime,
+    /// In samples; where it ends, there is audio, or a gap that says why not.
+    pub(crate) length: u64,
+    /// In order, none touching the next one of the same format.
+    pub(crate) runs: Vec<Run>,
+    /// Per channel, owner first: in order, none touching the next one of the same reason.
+    pub(crate) gaps: [Vec<Gap>; 2],
+    /// In the order in which they were written.
+    pub(crate) facts: Vec<PlacedFact>,
+    /// What the spool could not give back, as sentences.
+    pub(crate) flaws: Vec<String>,
+}
+
+impl Timeline {
+    pub(crate) fn channel(side: Side) -> usize {
+        match side {
+            Side::Owner => 0,
+            Side::Other | Side::Nobody | Side::Unknown => 1,
+        }
+    }
+
+    pub(crate) fn has_audio(&self) -> bool {
+        !self.runs.is_empty()
+    }
+
+    /// Samples of one channel inside gaps whose reason is asked for.
+    pub(crate) fn missing(&self, channel: usize, asked: impl Fn(GapReason) -> bool) -> u64 {
+        let gaps = self.gaps[channel].iter();
+        gaps.filter(|gap| asked(gap.reason))
+            .map(|gap| gap.samples)
+            .sum()
+    }
+
+    /// Where recording was paused: position and samples, in order.
+    pub(crate) fn pauses(&self) -> Vec<(u64, u64)> {
+        let paused = |gap: &&Gap| gap.reason == GapReason::Paused;
+        self.gaps[0]
+            .iter()
+            .filter(paused)
+            .map(|gap| (gap.position, gap.samples))
+            .collect()
+    }
+}
+
+/// Keeps what is placed twice from being placed again: the first one stays.
+#[derive(Debug, Default)]
+pub(crate) struct Placer {
+    next: u64,
+}
+
+/// What is left of a block after [`Placer::place`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Place {
+    pub(crate) position: u64,
+    /// Samples to leave out at the block's beginning.
+    pub(crate) skip: u64,
+    pub(crate) samples: u64,
+}
+
+impl Placer {
+    /// None when all of the block lies before the end of an earlier one.
+    pub(crate) fn place(&mut self, position: u64, samples: u64) -> Option<Place> {
+        let end = position.saturating_add(samples);
+        let from = position.max(self.next);
+        if from >= end {
+            return None;
+        }
+        self.next = end;
+        Some(Place {
+            position: from,
+            skip: from - position,
+            samples: end - from,
+        })
+    }
+}
+
+/// Gaps of one channel that never overlap: the first one painted stays.
+#[derive(Debug, Default)]
+pub(crate) struct Cover {
+    /// From first sample to end and reason.
+    painted: BTreeMap<u64, (u64, GapReason)>,
+}
+
+impl Cover {
+    /// Paints what is still bare between `from` and `until`.
+    pub(crate) fn paint(&mut self, from: u64, until: u64, reason: GapReason) {
+        let before = self.painted.range(..=from).next_back();
+        let mut bare = before.map_or(from, |(_, (end, _))| from.max(*end));
+        let inside: Vec<(u64, u64)> = match bare < until {
+            true => self
+                .painted
+                .range(bare..until)
+                .map(|(at, (end, _))| (*at, *end))
+                .collect(),
+            false => return,
+        };
+        for (at, end) in inside {
+            self.add(bare, at, reason);
+            bare = end;
+        }
+        self.add(bare, until, reason);
+    }
+
+    fn add(&mut self, from: u64, until: u64, reason: GapReason) {
+        if from < until {
+            self.painted.insert(from, (until, reason));
+        }
+    }
+
+    /// In order; neighbours of one reason become one gap.
+    pub(crate) fn gaps(self) -> Vec<Gap> {
+        let mut gaps: Vec<Gap> = Vec::new();
+        for (position, (end, reason)) in self.painted {
+            match gaps.last_mut() {
+                Some(last) if last.position + last.samples == position && last.reason == reason => {
+                    last.samples += end - position;
+                }
+                _ => gaps.push(Gap {
+                    position,
+                    samples: end - position,
+                    reason,
+                }),
+            }
+        }
+        gaps
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use GapReason::{Loss, Paused, Silence};
+
+    #[test]
+    fn a_placer_never_places_a_sample_twice() {
+        let mut placer = Placer::default();
+        let mut check = |position, samples, expected: Option<(u64, u64, u64)>| {
+            let place = placer.place(position, samples);
+            assert_eq!(place.map(|p| (p.position, p.skip, p.samples)), expected);
+        };
+        check(0, 160, Some((0, 0, 160)));
+        check(0, 160, None);
+        check(100, 160, Some((160, 60, 100)));
+        check(400, 100, Some((400, 0, 100)));
+        check(0, 0, None);
+        check(u64::MAX, 5, None);
+    }
+
+    #[test]
+    fn the_first_paint_stays() {
+        #[track_caller]
+        fn check(strokes: &[(u64, u64, GapReason)], expected: &[(u64, u64, GapReason)]) {
+            let mut cover = Cover::default();
+            for (from, until, reason) in strokes {
+                cover.paint(*from, *until, *reason);
+            }
+            let gaps = cover.gaps();
+            let gaps: Vec<_> = gaps
+                .iter()
+                .map(|g| (g.position, g.samples, g.reason))
+                .collect();
+            assert_eq!(gaps, expected);
+        }
+        check(&[], &[]);
+        check(&[(5, 5, Loss), (9, 3, Loss)], &[]);
+        check(&[(0, 10, Loss), (10, 20, Loss)], &[(0, 20, Loss)]);
+        check(
+            &[(0, 10, Loss), (5, 20, Paused)],
+            &[(0, 10, Loss), (10, 10, Paused)],
+        );
+        check(
+            &[(10, 20, Loss), (0, 15, Paused)],
+            &[(0, 10, Paused), (10, 10, Loss)],
+        );
+        check(
+            &[(10, 20, Loss), (30, 40, Silence), (0, 50, Paused)],
+            &[
+                (0, 10, Paused),
+                (10, 10, Loss),
+                (20, 10, Paused),
+                (30, 10, Silence),
+                (40, 10, Paused),
+            ],
+        );
+        check(
+            &[(0, 100, Paused), (10, 20, Loss), (0, 100, Silence)],
+            &[(0, 100, Paused)],
+        );
+    }
+}

@@ -1,0 +1,499 @@
+//! What rides in the spool's frames: JSON payloads of its opening, fact and sealing frames.
+//!
+//! Readable for ever: every field has a default, unknown fields are passed over, an unknown word
+//! becomes `Unknown`, and a fact of an unknown kind is kept as it was written. So a spool file of an
+//! older or newer duolog is finished like any other.
+
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+use thiserror::Error;
+
+/// The version written into every payload. Raised when a field changes its meaning; a new field does
+/// not raise it.
+pub const WIRE_VERSION: u16 = 1;
+
+/// Why a payload could not be read.
+#[derive(Debug, Error)]
+#[error("the payload of {bytes} bytes is not the JSON of {what}")]
+pub struct WireError {
+    what: &'static str,
+    bytes: usize,
+    source: serde_json::Error,
+}
+
+/// The call as it stood when its recording was opened, at the INVITE.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Opening {
+    /// [`WIRE_VERSION`] of the writer.
+    pub version: u16,
+    /// The Call-ID header of the leg the INVITE came in on (RFC 3261 §8.1.1.4).
+    pub call_id: String,
+    /// Who called: a number or a SIP URI.
+    pub caller: String,
+    /// Who was called: a number or a SIP URI.
+    pub callee: String,
+    /// Which way the call went, as seen by the owner.
+    pub direction: Direction,
+    /// The user on whose behalf the recording is made: always the left channel.
+    pub owner: String,
+    /// The owner's name for display.
+    pub owner_name: Option<String>,
+    /// The owner's mode at that moment.
+    pub mode: Mode,
+    /// What the parties were to be told.
+    pub announced: Announced,
+    /// Every other setting of the owner at that moment, as configured.
+    pub settings: Map<String, Value>,
+}
+
+impl Default for Opening {
+    fn default() -> Opening {
+        Opening {
+            version: WIRE_VERSION,
+            call_id: String::new(),
+            caller: String::new(),
+            callee: String::new(),
+            direction: Direction::Unknown,
+            owner: String::new(),
+            owner_name: None,
+            mode: Mode::Unknown,
+            announced: Announced::default(),
+            settings: Map::new(),
+        }
+    }
+}
+
+/// Which way a call goes, as seen by the recording's owner.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Direction {
+    /// The owner was called.
+    Inbound,
+    /// The owner called.
+    Outbound,
+    /// Between two users.
+    Internal,
+    /// Not said, or in a word this version does not know.
+    #[serde(other)]
+    Unknown,
+}
+
+/// How a recording begins and what the owner may do to it (SPEC E1).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Mode {
+    /// No recording.
+    Never,
+    /// Every call, from its answer to its end.
+    Always,
+    /// Every call; the owner may pause.
+    AlwaysWithPause,
+    /// Captured from the answer, kept when the owner asks.
+    OnDemand,
+    /// From the moment the owner asks.
+    OnDemandUserStart,
+    /// Not said, or in a word this version does not know.
+    #[serde(other)]
+    Unknown,
+}
+
+/// What the parties were to be told about the recording.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Announced {
+    /// Whether the start was to be announced.
+    pub start: bool,
+    /// How a pause and a resume were to be told.
+    pub pause: PauseNotice,
+    /// Seconds between two repeat tones; none when there was no tone.
+    pub repeat_tone_s: Option<u32>,
+    /// Language of the prompts, for example `en` or `nl`.
+    pub language: Option<String>,
+}
+
+/// How a pause and a resume are told to the parties (SPEC E4).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum PauseNotice {
+    /// Not at all.
+    #[default]
+    None,
+    /// A beep.
+    Beep,
+    /// A spoken announcement.
+    Announcement,
+    /// In a word this version does not know.
+    #[serde(other)]
+    Unknown,
+}
+
+/// One of the two channels: the owner is on the left, whoever else on the right.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Side {
+    /// The recording's owner.
+    Owner,
+    /// The other party.
+    Other,
+    /// Neither of them: duolog itself, or the network.
+    Nobody,
+    /// In a word this version does not know.
+    #[serde(other)]
+    Unknown,
+}
+
+/// How somebody asked for something.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Way {
+    /// Digits on the telephone.
+    FeatureCode,
+    /// A SIP INFO request with a `Record` header.
+    SipInfo,
+    /// The HTTP API or the portal.
+    Api,
+    /// A SIP request that belongs to the call itself: BYE, CANCEL, re-INVITE.
+    Signalling,
+    /// duolog itself: a time limit, a shutdown.
+    System,
+    /// In a word this version does not know.
+    #[serde(other)]
+    Unknown,
+}
+
+/// Whether a sound was played to its end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Completion {
+    /// To its end.
+    Whole,
+    /// Cut off.
+    Cut,
+    /// In a word this version does not know.
+    #[serde(other)]
+    Unknown,
+}
+
+/// Something that happened to the call, in order with the audio.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+#[allow(
+    missing_docs,
+    reason = "the fields are the words of the kind that names them"
+)]
+pub enum Fact {
+    /// The other side was called.
+    CallOffered,
+    /// It rings, or something else is under way (RFC 3261 §21.1).
+    CallRinging { status: Option<u16> },
+    /// The called side sends audio before the answer.
+    EarlyMedia,
+    /// Somebody answered.
+    CallAnswered,
+    /// The caller acknowledged the answer.
+    CallConnected,
+    /// The first packet of a party arrived.
+    MediaStarted { side: Side },
+    /// No packet of a party for the time-out.
+    MediaTimedOut { side: Side },
+    /// A prompt began for a party.
+    AnnouncementStarted {
+        side: Side,
+        prompt: String,
+        language: Option<String>,
+    },
+    /// A prompt ended for a party.
+    AnnouncementEnded {
+        side: Side,
+        prompt: String,
+        completion: Completion,
+    },
+    /// From here audio is kept.
+    RecordingStarted,
+    /// From here no audio is kept.
+    RecordingPaused { by: Side, way: Way },
+    /// From here audio is kept again.
+    RecordingResumed { by: Side, way: Way },
+    /// From here no audio is kept, for good.
+    RecordingStopped { by: Side, way: Way },
+    /// Somebody asked for what the mode or their role forbids; nothing changed.
+    ControlRefused {
+        control: String,
+        by: Side,
+        way: Way,
+        why: String,
+    },
+    /// A party put the call on hold.
+    Held { by: Side },
+    /// A party took the call back from hold.
+    Retrieved { by: Side },
+    /// A beep or a repeat tone was played to both parties, under the speech.
+    TonePlayed { tone: String },
+    /// The other party is a recorded user as well.
+    OtherOwner { user: String },
+    /// Something stood in the way of recording.
+    RecordingTrouble { reason: String },
+    /// Somebody ended the call.
+    HungUp { by: Side, reason: Option<String> },
+    /// The call did not come about.
+    CallFailed { status: Option<u16>, reason: String },
+    /// A kind that this version does not know, or without its fields: kept as it was written.
+    #[serde(untagged)]
+    Unknown(Map<String, Value>),
+}
+
+/// How a recording ended.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Ending {
+    /// [`WIRE_VERSION`] of the writer.
+    pub version: u16,
+    /// In one word.
+    pub end: End,
+    /// In a sentence, for a person.
+    pub reason: Option<String>,
+    /// What arrived from the owner.
+    pub owner: Option<Figures>,
+    /// What arrived from the other party.
+    pub other: Option<Figures>,
+}
+
+impl Default for Ending {
+    fn default() -> Ending {
+        let version = WIRE_VERSION;
+        Ending {
+            version,
+            end: End::Unknown,
+            reason: None,
+            owner: None,
+            other: None,
+        }
+    }
+}
+
+/// How a recording ended, in one word.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum End {
+    /// The call was answered and came to its end.
+    Finished,
+    /// The call was answered and was over before its recording started.
+    NotStarted,
+    /// Nobody answered, the called side refused, or the caller gave up.
+    NotAnswered,
+    /// duolog refused the call: there was no room to record it, or it was shutting down.
+    Refused,
+    /// Recorded but not to be kept (SPEC E2, E11).
+    NotKept,
+    /// Something broke.
+    Failed,
+    /// The recorder stopped in the middle of the call.
+    Interrupted,
+    /// In a word this version does not know, or not said.
+    #[serde(other)]
+    Unknown,
+}
+
+/// What arrived from one party (RFC 3550 §6.4.1, A.3, A.8). Counts are packets.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Figures {
+    /// Accepted.
+    pub received: u64,
+    /// Expected and never arrived.
+    pub lost: u64,
+    /// Arrived after their place was written.
+    pub late: u64,
+    /// Arrived in another order than sent, and were put right.
+    pub reordered: u64,
+    /// Arrived twice.
+    pub duplicates: u64,
+    /// Interarrival jitter at the end, in milliseconds.
+    pub jitter_ms: Option<f64>,
+    /// Round trip to that party at the end, in milliseconds.
+    pub round_trip_ms: Option<f64>,
+}
+
+impl Opening {
+    /// The payload of the spool's opening frame.
+    pub fn write(&self) -> Vec<u8> {
+        write(self)
+    }
+
+    /// Reads a payload of any version.
+    pub fn parse(payload: &[u8]) -> Result<Opening, WireError> {
+        parse(payload, "an opening")
+    }
+}
+
+impl Ending {
+    /// The payload of the spool's sealing frame.
+    pub fn write(&self) -> Vec<u8> {
+        write(self)
+    }
+
+    /// Reads a payload of any version.
+    pub fn parse(payload: &[u8]) -> Result<Ending, WireError> {
+        parse(payload, "an ending")
+    }
+}
+
+impl Fact {
+    /// The payload of a spool's fact frame.
+    pub fn write(&self) -> Vec<u8> {
+        write(self)
+    }
+
+    /// Reads a payload of any version.
+    pub fn parse(payload: &[u8]) -> Result<Fact, WireError> {
+        parse(payload, "a fact")
+    }
+
+    /// The kind as written, for a person.
+    pub fn kind(&self) -> String {
+        match serde_json::to_value(self) {
+            Ok(Value::Object(fields)) => match fields.get("kind") {
+                Some(Value::String(kind)) => kind.clone(),
+                _ => "unknown".to_owned(),
+            },
+            _ => "unknown".to_owned(),
+        }
+    }
+}
+
+fn write<T: Serialize>(value: &T) -> Vec<u8> {
+    serde_json::to_vec(value).expect("our wire types have text keys and finite numbers only")
+}
+
+fn parse<T: DeserializeOwned>(payload: &[u8], what: &'static str) -> Result<T, WireError> {
+    let bytes = payload.len();
+    // By way of a map: serde would take an array for a struct whose fields all have defaults.
+    let fields: Result<Map<String, Value>, _> = serde_json::from_slice(payload);
+    let parsed = fields.and_then(|fields| serde_json::from_value(Value::Object(fields)));
+    parsed.map_err(|source| WireError {
+        what,
+        bytes,
+        source,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn opening() -> Opening {
+        Opening {
+            call_id: "a84b4c76e66710@pc33.example.com".to_owned(),
+            caller: "sip:+31201234567@trunk".to_owned(),
+            callee: "sip:200@duolog".to_owned(),
+            direction: Direction::Inbound,
+            owner: "anna".to_owned(),
+            owner_name: Some("Anna \"A\" ☎".to_owned()),
+            mode: Mode::AlwaysWithPause,
+            announced: Announced {
+                start: true,
+                pause: PauseNotice::Beep,
+                repeat_tone_s: Some(20),
+                language: Some("nl".to_owned()),
+            },
+            settings: Map::from_iter([("format".to_owned(), Value::from("ogg_opus"))]),
+            ..Opening::default()
+        }
+    }
+
+    #[test]
+    fn write_and_parse_are_inverses() {
+        let opening = opening();
+        assert_eq!(Opening::parse(&opening.write()).unwrap(), opening);
+        let figures = Figures {
+            received: 7,
+            jitter_ms: Some(1.25),
+            ..Figures::default()
+        };
+        let ending = Ending {
+            end: End::Finished,
+            owner: Some(figures),
+            ..Ending::default()
+        };
+        assert_eq!(Ending::parse(&ending.write()).unwrap(), ending);
+    }
+
+    #[test]
+    fn facts_have_the_names_that_are_on_disk() {
+        #[track_caller]
+        fn check(fact: Fact, text: &str) {
+            assert_eq!(String::from_utf8(fact.write()).unwrap(), text);
+            assert_eq!(Fact::parse(text.as_bytes()).unwrap(), fact);
+        }
+        check(Fact::CallOffered, r#"{"kind":"call_offered"}"#);
+        check(
+            Fact::RecordingPaused {
+                by: Side::Owner,
+                way: Way::FeatureCode,
+            },
+            r#"{"kind":"recording_paused","by":"owner","way":"feature_code"}"#,
+        );
+        check(
+            Fact::CallFailed {
+                status: Some(486),
+                reason: "Busy Here".to_owned(),
+            },
+            r#"{"kind":"call_failed","status":486,"reason":"Busy Here"}"#,
+        );
+        assert_eq!(Fact::Held { by: Side::Other }.kind(), "held");
+    }
+
+    #[test]
+    fn the_future_is_tolerated() {
+        let future = br#"{"version":9,"owner":"bob","mode":"by_moon","direction":"sideways",
+            "announced":{"start":true,"pause":"song","smell":1},"settings":{"x":[1]},"new":{"a":1}}"#;
+        let opening = Opening::parse(future).unwrap();
+        assert_eq!((opening.version, opening.owner.as_str()), (9, "bob"));
+        assert_eq!(
+            (opening.mode, opening.direction),
+            (Mode::Unknown, Direction::Unknown)
+        );
+        assert_eq!(opening.announced.pause, PauseNotice::Unknown);
+
+        let held = Fact::parse(br#"{"kind":"held","by":"owner","music":"vivaldi"}"#).unwrap();
+        assert_eq!(held, Fact::Held { by: Side::Owner });
+        let text = r#"{"kind":"teleported","to":[1,2]}"#;
+        let unknown = Fact::parse(text.as_bytes()).unwrap();
+        assert_eq!(unknown.kind(), "teleported");
+        assert_eq!(String::from_utf8(unknown.write()).unwrap(), text);
+
+        let ending = Ending::parse(br#"{"end":"abducted","owner":{"received":3,"mood":"good"}}"#);
+        let ending = ending.unwrap();
+        assert_eq!(
+            (ending.end, ending.owner.unwrap().received),
+            (End::Unknown, 3)
+        );
+    }
+
+    #[test]
+    fn the_past_is_tolerated() {
+        assert_eq!(Opening::parse(b"{}").unwrap(), Opening::default());
+        assert_eq!(Ending::parse(b"{}").unwrap(), Ending::default());
+    }
+
+    #[test]
+    fn what_is_not_json_is_an_error() {
+        for payload in [
+            &b""[..],
+            b"\xff\xfe",
+            b"[]",
+            b"7",
+            br#"{"owner":7}"#,
+            b"{\"end\":",
+        ] {
+            assert!(Opening::parse(payload).is_err(), "{payload:?}");
+            assert!(Ending::parse(payload).is_err(), "{payload:?}");
+            assert!(
+                payload.ends_with(b"}") || Fact::parse(payload).is_err(),
+                "{payload:?}"
+            );
+        }
+    }
+}

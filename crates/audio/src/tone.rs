@@ -1,0 +1,112 @@
+//! Tones made from three numbers.
+
+use crate::SAMPLE_RATE_HZ;
+
+/// How long a tone takes to reach its level and to leave it: long enough not to click.
+const RAMP_MS: u32 = 5;
+
+/// A sine tone.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct ToneShape {
+    /// Frequency in Hz, above 0 and below 4,000.
+    pub frequency_hz: f64,
+    /// Length in milliseconds, ramps included.
+    pub length_ms: u32,
+    /// Level of the peak in dBFS, at most 0.
+    pub level_dbfs: f64,
+}
+
+/// The notice that a call is being recorded, repeated at an interval: 1,400 Hz, 500 ms, -20 dBFS.
+#[must_use]
+pub fn repeat_tone() -> ToneShape {
+    ToneShape {
+        frequency_hz: 1_400.0,
+        length_ms: 500,
+        level_dbfs: -20.0,
+    }
+}
+
+/// The short notice of a pause or a resume: 1,000 Hz, 200 ms, -16 dBFS.
+#[must_use]
+pub fn beep() -> ToneShape {
+    ToneShape {
+        frequency_hz: 1_000.0,
+        length_ms: 200,
+        level_dbfs: -16.0,
+    }
+}
+
+impl ToneShape {
+    /// The tone's samples at 8 kHz, raised and lowered over 5 ms (less when it is very short).
+    #[must_use]
+    pub fn samples(&self) -> Box<[i16]> {
+        let length = self.length_ms as usize * SAMPLE_RATE_HZ as usize / 1_000;
+        let ramp = (RAMP_MS as usize * SAMPLE_RATE_HZ as usize / 1_000)
+            .min(length / 2)
+            .max(1);
+        let peak = 32_767.0 * 10_f64.powf(self.level_dbfs / 20.0);
+        let step = std::f64::consts::TAU * self.frequency_hz / f64::from(SAMPLE_RATE_HZ);
+        (0..length)
+            .map(|at| {
+                let from_edge = at.min(length - 1 - at);
+                let gain = (from_edge as f64 / ramp as f64).min(1.0);
+                (peak * gain * (step * at as f64).sin()).round() as i16
+            })
+            .collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::measure;
+
+    #[test]
+    fn tones_have_their_length_level_and_frequency() {
+        let check = |shape: ToneShape| {
+            let samples = shape.samples();
+            assert_eq!(samples.len(), shape.length_ms as usize * 8, "{shape:?}");
+            let middle = &samples[40..samples.len() - 40];
+            let whole_periods = middle.len() / 400 * 400;
+            let level = measure::goertzel_dbfs(&middle[..whole_periods], shape.frequency_hz);
+            assert!(
+                (level - shape.level_dbfs).abs() < 0.05,
+                "{shape:?} reads {level}"
+            );
+            let beside = measure::goertzel_dbfs(&middle[..whole_periods], 2_600.0);
+            assert!(beside < shape.level_dbfs - 40.0, "{shape:?} leaks {beside}");
+        };
+        check(repeat_tone());
+        check(beep());
+        check(ToneShape {
+            frequency_hz: 440.0,
+            length_ms: 200,
+            level_dbfs: 0.0,
+        });
+        check(ToneShape {
+            frequency_hz: 3_400.0,
+            length_ms: 1_000,
+            level_dbfs: -40.0,
+        });
+    }
+
+    #[test]
+    fn tones_begin_and_end_without_a_click() {
+        let samples = repeat_tone().samples();
+        let peak = samples.iter().map(|s| s.unsigned_abs()).max();
+        assert_eq!((samples[0], samples[samples.len() - 1]), (0, 0));
+        let edges = samples[..4].iter().chain(&samples[samples.len() - 4..]);
+        assert!(edges.map(|s| s.unsigned_abs()).max() < peak.map(|p| p / 8));
+    }
+
+    #[test]
+    fn very_short_tones_are_made_too() {
+        for length_ms in 0..12 {
+            let shape = ToneShape {
+                length_ms,
+                ..beep()
+            };
+            assert_eq!(shape.samples().len(), length_ms as usize * 8);
+        }
+    }
+}

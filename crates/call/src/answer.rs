@@ -1,0 +1,60 @@
+//! The answers this node gives on its own behalf, outside and inside calls.
+
+use duolog_sip::{Request, Response, StatusCode};
+
+use crate::role::b2bua::carry::{ALLOW, required};
+use crate::settings::Settings;
+
+/// The status with this number; the numbers in this crate are all 100 to 699.
+pub(crate) fn status(code: u16) -> StatusCode {
+    StatusCode::new(code).unwrap_or(StatusCode::SERVER_ERROR)
+}
+
+/// A refusal: the status, what RFC 3261 wants beside it, and a reason for a person.
+pub(crate) fn refusal(
+    settings: &Settings,
+    request: &Request,
+    code: u16,
+    why: Option<&str>,
+) -> Response {
+    let mut response = Response::to(request, status(code));
+    let headers = &mut response.headers;
+    headers.push("Server", settings.server_name.as_str());
+    match code {
+        405 | 501 => headers.push("Allow", ALLOW),
+        415 => headers.push("Accept", "application/sdp"),
+        // A request that is refused only because another one is on its way may come again soon
+        // (RFC 3261 §14.2).
+        500 => headers.push("Retry-After", "2"),
+        420 => headers.push("Unsupported", required(request).join(", ")),
+        _ => {}
+    }
+    if let Some(why) = why {
+        let text = why.replace(['"', '\\'], "'");
+        headers.push("Warning", format!("399 duolog \"{text}\""));
+    }
+    response
+}
+
+/// 503 with the time after which it is worth asking again.
+pub(crate) fn unavailable(
+    settings: &Settings,
+    request: &Request,
+    retry_after_s: u32,
+    why: &str,
+) -> Response {
+    let mut response = refusal(settings, request, 503, Some(why));
+    response.headers.push("Retry-After", retry_after_s.to_string());
+    response
+}
+
+/// 200 to OPTIONS: what this node can do (RFC 3261 §11.2).
+pub(crate) fn capabilities(settings: &Settings, request: &Request) -> Response {
+    let mut response = Response::to(request, StatusCode::OK);
+    let headers = &mut response.headers;
+    headers.push("Allow", ALLOW);
+    headers.push("Accept", "application/sdp");
+    headers.push("Accept-Language", settings.language.as_str());
+    headers.push("Server", settings.server_name.as_str());
+    response
+}

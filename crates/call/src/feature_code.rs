@@ -1,0 +1,288 @@
+//! Feature codes: which of the owner's digits are for duolog and which for the other party.
+//!
+//! A digit that may begin a code is held back. When the code is complete it is swallowed whole;
+//! when it can no longer become one, or the next digit takes longer than three seconds, what was
+//! held is released in the order in which it was pressed. No digit is ever printed: `Debug` of
+//! everything here shows counts only.
+
+use std::fmt;
+use std::time::{Duration, Instant};
+
+/// How long the next digit of a code may take.
+pub const INTER_DIGIT: Duration = Duration::from_secs(3);
+
+/// One key press (RFC 4733 §2.3). `Debug` does not show which key.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct Digit {
+    /// The event: 0 to 9, 10 for `*`, 11 for `#`, 12 to 15 for A to D.
+    pub event: u8,
+    /// How long the key was down, in milliseconds.
+    pub duration_ms: u16,
+}
+
+impl fmt::Debug for Digit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Digit(hidden)")
+    }
+}
+
+/// What a code does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Function {
+    /// Pause the recording.
+    Pause,
+    /// Resume the recording.
+    Resume,
+}
+
+/// The codes in force. No code is the beginning of another.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FeatureCodes {
+    pause: Vec<u8>,
+    resume: Vec<u8>,
+}
+
+impl FeatureCodes {
+    /// Codes as they are dialled, such as `*48`: 1 to 8 characters of `0-9*#A-D`.
+    pub fn new(pause: &str, resume: &str) -> Result<Self, CodeError> {
+        let codes = Self { pause: events(pause)?, resume: events(resume)? };
+        if codes.pause.starts_with(&codes.resume) || codes.resume.starts_with(&codes.pause) {
+            return Err(CodeError::Overlap {
+                pause: pause.to_owned(),
+                resume: resume.to_owned(),
+            });
+        }
+        Ok(codes)
+    }
+
+    fn all(&self) -> [(&[u8], Function); 2] {
+        [(&self.pause, Function::Pause), (&self.resume, Function::Resume)]
+    }
+}
+
+impl Default for FeatureCodes {
+    /// `*48` pauses, `*49` resumes.
+    fn default() -> Self {
+        Self { pause: vec![10, 4, 8], resume: vec![10, 4, 9] }
+    }
+}
+
+/// Why a code was refused.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum CodeError {
+    /// Empty or longer than eight characters.
+    #[error("feature code {code:?} has {} characters; 1 to 8 are allowed", code.chars().count())]
+    Length {
+        /// The code as written.
+        code: String,
+    },
+    /// A character that no telephone key sends.
+    #[error("feature code {code:?} contains {character:?}; only 0-9, *, # and A-D are keys")]
+    Character {
+        /// The code as written.
+        code: String,
+        /// The first character that is not a key.
+        character: char,
+    },
+    /// One code is the beginning of the other, or both are the same.
+    #[error("feature codes {pause:?} and {resume:?} begin alike: the shorter would hide the other")]
+    Overlap {
+        /// The pause code as written.
+        pause: String,
+        /// The resume code as written.
+        resume: String,
+    },
+}
+
+fn events(code: &str) -> Result<Vec<u8>, CodeError> {
+    if !(1..=8).contains(&code.chars().count()) {
+        return Err(CodeError::Length { code: code.to_owned() });
+    }
+    code.chars()
+        .map(|character| match character.to_ascii_uppercase() {
+            digit @ '0'..='9' => Ok(digit as u8 - b'0'),
+            '*' => Ok(10),
+            '#' => Ok(11),
+            letter @ 'A'..='D' => Ok(letter as u8 - b'A' + 12),
+            _ => Err(CodeError::Character { code: code.to_owned(), character }),
+        })
+        .collect()
+}
+
+/// What comes of a digit. Both empty: the digit is held back for now.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Verdict {
+    /// Digits for the other party, in the order pressed.
+    pub release: Vec<Digit>,
+    /// The code that was completed, after what is released.
+    pub code: Option<Function>,
+}
+
+/// Sorts the owner's digits into codes and digits for the other party.
+pub struct Collector {
+    codes: FeatureCodes,
+    held: Vec<Digit>,
+    deadline: Option<Instant>,
+}
+
+impl fmt::Debug for Collector {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Collector({} held)", self.held.len())
+    }
+}
+
+impl Collector {
+    /// A collector that holds nothing.
+    pub fn new(codes: FeatureCodes) -> Self {
+        Self { codes, held: Vec::new(), deadline: None }
+    }
+
+    /// The owner pressed a key.
+    #[must_use]
+    pub fn press(&mut self, now: Instant, digit: Digit) -> Verdict {
+        let mut verdict = self.expire(now);
+        self.held.push(digit);
+        // The longest tail that may still become a code stays; what is before it never can.
+        while !self.held.is_empty() && !self.may_become_code() {
+            verdict.release.push(self.held.remove(0));
+        }
+        if let Some(code) = self.complete() {
+            self.held.clear();
+            verdict.code = Some(code);
+        }
+        self.deadline = (!self.held.is_empty()).then(|| now + INTER_DIGIT);
+        verdict
+    }
+
+    /// Time has passed; call at [`Collector::deadline`].
+    #[must_use]
+    pub fn expire(&mut self, now: Instant) -> Verdict {
+        if self.deadline.is_none_or(|at| now < at) {
+            return Verdict::default();
+        }
+        self.deadline = None;
+        Verdict { release: std::mem::take(&mut self.held), code: None }
+    }
+
+    /// When held digits are to be released.
+    pub fn deadline(&self) -> Option<Instant> {
+        self.deadline
+    }
+
+    fn may_become_code(&self) -> bool {
+        self.codes.all().iter().any(|(code, _)| self.begins(code))
+    }
+
+    fn complete(&self) -> Option<Function> {
+        let mut all = self.codes.all().into_iter();
+        all.find(|(code, _)| code.len() == self.held.len() && self.begins(code))
+            .map(|(_, function)| function)
+    }
+
+    /// Whether what is held is how `code` begins.
+    fn begins(&self, code: &[u8]) -> bool {
+        code.len() >= self.held.len()
+            && self.held.iter().zip(code).all(|(held, want)| held.event == *want)
+    }
+}
+
+#[cfg(test)]
+#[expect(clippy::disallowed_methods, reason = "tests need one base instant")]
+mod tests {
+    use super::*;
+
+    /// Presses `keys` (a `.` waits 3.1 s) and prints what came out: released keys as themselves,
+    /// codes as `P` and `R`, one `|` per time-out.
+    fn check(codes: FeatureCodes, keys: &str, expected: &str) {
+        let mut collector = Collector::new(codes);
+        let mut now = Instant::now();
+        let mut seen = String::new();
+        let write = |verdict: Verdict, seen: &mut String| {
+            for digit in verdict.release {
+                seen.push(b"0123456789*#ABCD"[usize::from(digit.event)] as char);
+            }
+            match verdict.code {
+                Some(Function::Pause) => seen.push('P'),
+                Some(Function::Resume) => seen.push('R'),
+                None => {}
+            }
+        };
+        for key in keys.chars() {
+            if key == '.' {
+                now += Duration::from_millis(3100);
+                let verdict = collector.expire(now);
+                write(verdict, &mut seen);
+                assert_eq!(collector.deadline(), None);
+                seen.push('|');
+                continue;
+            }
+            now += Duration::from_millis(200);
+            let event = events(&key.to_string()).unwrap()[0];
+            let verdict = collector.press(now, Digit { event, duration_ms: 100 });
+            write(verdict, &mut seen);
+        }
+        assert_eq!(seen, expected, "keys {keys:?}");
+        assert_eq!(collector.deadline().is_some(), !collector.held.is_empty());
+    }
+
+    #[test]
+    fn digits_are_sorted() {
+        let default = FeatureCodes::default;
+        check(default(), "*48", "P");
+        check(default(), "*49", "R");
+        check(default(), "*48*49", "PR");
+        check(default(), "1*482", "1P2");
+        check(default(), "123", "123");
+        check(default(), "*", "");
+        check(default(), "*4", "");
+        check(default(), "*4.8", "*4|8");
+        check(default(), "*.48", "*|48");
+        check(default(), "*47", "*47");
+        check(default(), "**48", "*P");
+        check(default(), "*4*48", "*4P");
+        check(default(), "*4*4*49", "*4*4R");
+        check(default(), "*#06#", "*#06#");
+        check(default(), "ABCD", "ABCD");
+        let other = || FeatureCodes::new("#1", "##").unwrap();
+        check(other(), "#1##", "PR");
+        check(other(), "###1", "RP");
+        check(other(), "#2*48", "#2*48");
+    }
+
+    #[test]
+    fn a_late_digit_finds_the_earlier_ones_released() {
+        let mut collector = Collector::new(FeatureCodes::default());
+        let start = Instant::now();
+        let star = Digit { event: 10, duration_ms: 80 };
+        assert_eq!(collector.press(start, star), Verdict::default());
+        let verdict =
+            collector.press(start + INTER_DIGIT, Digit { event: 4, duration_ms: 90 });
+        assert_eq!(verdict.release.len(), 2);
+        assert_eq!(verdict.release[0], star);
+        assert_eq!(verdict.release[1].duration_ms, 90);
+    }
+
+    #[test]
+    fn codes_are_checked() {
+        assert!(matches!(FeatureCodes::new("", "*49"), Err(CodeError::Length { .. })));
+        assert!(matches!(FeatureCodes::new("*48", "123456789"), Err(CodeError::Length { .. })));
+        assert!(matches!(
+            FeatureCodes::new("*4x", "*49"),
+            Err(CodeError::Character { character: 'x', .. })
+        ));
+        assert!(matches!(FeatureCodes::new("*4", "*49"), Err(CodeError::Overlap { .. })));
+        assert!(matches!(FeatureCodes::new("*48", "*48"), Err(CodeError::Overlap { .. })));
+        assert_eq!(FeatureCodes::new("*48", "*49").unwrap(), FeatureCodes::default());
+    }
+
+    #[test]
+    fn no_digit_is_printed() {
+        let mut collector = Collector::new(FeatureCodes::default());
+        let now = Instant::now();
+        let _ = collector.press(now, Digit { event: 10, duration_ms: 77 });
+        let verdict = collector.press(now, Digit { event: 7, duration_ms: 77 });
+        for text in [format!("{collector:?}"), format!("{verdict:?}")] {
+            assert!(!text.contains("77") && !text.contains("10"), "{text}");
+        }
+    }
+}

@@ -1,0 +1,102 @@
+//! What is worth a log line or a counter. Numbers, names and digits never stand in here: a call is
+//! known by the Call-ID of its caller's leg.
+
+use duolog_sip::endpoint::DropReason;
+
+use crate::fact::{CallDirection, HungUpBy, Means, Side};
+use crate::media::{CallId, End, RecordingId};
+use crate::recording::{Control, Refusal};
+
+/// One line about one call, or about a message that belongs to none.
+#[derive(Debug, Clone, PartialEq)]
+pub struct CallLog {
+    /// The call, if the event belongs to one that was taken on.
+    pub call: Option<CallId>,
+    /// Call-ID of the caller's leg; empty for messages that could not be read.
+    pub call_id: String,
+    /// What happened.
+    pub event: LogEvent,
+}
+
+/// What happened, for logs and metrics.
+#[derive(Debug, Clone, PartialEq)]
+pub enum LogEvent {
+    /// A call was taken on.
+    Began {
+        /// How it relates to the owner; `None` where it is not recorded.
+        recorded: Option<CallDirection>,
+    },
+    /// An INVITE was refused by this node.
+    Refused {
+        /// The status it was answered with, 300 to 699.
+        status: u16,
+    },
+    /// The callee answered and the caller acknowledged.
+    Connected,
+    /// The call is over; its signalling may still take a while.
+    Ended {
+        /// By whom or what.
+        by: HungUpBy,
+    },
+    /// A recording's row was made.
+    RecordingOpened {
+        /// The recording.
+        recording: RecordingId,
+    },
+    /// Audio is kept from here.
+    RecordingStarted {
+        /// The recording.
+        recording: RecordingId,
+    },
+    /// No audio is kept from here.
+    RecordingPaused {
+        /// The recording.
+        recording: RecordingId,
+        /// How it was asked for.
+        by: Means,
+    },
+    /// Audio is kept again from here.
+    RecordingResumed {
+        /// The recording.
+        recording: RecordingId,
+        /// How it was asked for.
+        by: Means,
+    },
+    /// A recording was closed.
+    RecordingClosed {
+        /// The recording.
+        recording: RecordingId,
+        /// How.
+        end: End,
+    },
+    /// The recorder reported a loss, or lost a recording.
+    RecordingTrouble {
+        /// The recording.
+        recording: RecordingId,
+        /// What, for a person.
+        reason: String,
+    },
+    /// A control was refused.
+    ControlRefused {
+        /// Who asked.
+        side: Side,
+        /// How.
+        by: Means,
+        /// For what.
+        control: Control,
+        /// Why it was refused.
+        why: Refusal,
+    },
+    /// The media plane had no ports for a leg.
+    NoPorts {
+        /// Why, for a person.
+        reason: String,
+    },
+    /// A request within a call was refused by this node.
+    RequestRefused {
+        /// The status it was answered with, 400 to 699.
+        status: u16,
+    },
+    /// A message was dropped by the SIP layer.
+    Dropped(DropReason),
+}

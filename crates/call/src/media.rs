@@ -1,0 +1,278 @@
+//! What the call says to the media plane and hears from it, in the call's own words. The program
+//! translates. Every command takes effect at the `now` of the `handle` that returned it, in order.
+
+use std::net::{IpAddr, SocketAddr};
+
+use duolog_sip::sdp::{Direction, Encoding};
+
+use crate::fact::{Fact, Opening};
+use crate::feature_code::Digit;
+
+/// One call. Unique in the life of an engine.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct CallId(pub u64);
+
+/// One leg of a call. Unique in the life of an engine.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct LegId(pub u64);
+
+/// One recording, as the 128 bits of an RFC 9562 UUID version 7.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct RecordingId(pub u128);
+
+/// One sound played to one leg. Unique within its call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct PlayId(pub u64);
+
+/// What a leg's peer negotiated.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LegMedia {
+    /// Where the peer wants RTP.
+    pub rtp: SocketAddr,
+    /// Where the peer wants RTCP.
+    pub rtcp: SocketAddr,
+    /// Whether RTCP shares the RTP port (RFC 5761).
+    pub rtcp_mux: Multiplexing,
+    /// Where the peer's signalling comes from: the other address latching may accept.
+    pub signalled_from: IpAddr,
+    /// The payload formats both parties agreed on, in the peer's numbers and order.
+    pub formats: Vec<PayloadFormat>,
+    /// Packet time the peer asked for, in milliseconds.
+    pub ptime_ms: u8,
+    /// The peer's direction: `SendOnly` means that the peer sends and does not listen.
+    pub direction: Direction,
+}
+
+/// RTP and RTCP on one port or on two.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Multiplexing {
+    /// RTCP on the RTP port (RFC 5761).
+    Muxed,
+    /// RTCP on a port of its own.
+    Separate,
+}
+
+/// One payload type and what it carries.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PayloadFormat {
+    /// 0 to 127.
+    pub payload_type: u8,
+    /// What it carries.
+    pub encoding: Encoding,
+}
+
+/// A spoken notice.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum PromptName {
+    /// "This call is recorded."
+    RecordingStarts,
+    /// "Recording paused."
+    RecordingPaused,
+    /// "Recording resumed."
+    RecordingResumed,
+}
+
+/// What can be played to a leg.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Sound {
+    /// Spoken instead of the conversation.
+    Prompt {
+        /// Which one.
+        prompt: PromptName,
+        /// In which language, as a tag (`en`, `nl`).
+        language: String,
+    },
+    /// Mixed under the conversation.
+    Beep,
+    /// Mixed under the conversation.
+    RepeatTone,
+}
+
+/// What the media plane is to do.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum MediaCommand {
+    /// Reserve ports for a leg; answered by `LegOpened` or `LegRefused`.
+    OpenLeg {
+        /// The leg.
+        leg: LegId,
+    },
+    /// The peer of a leg is known, or has changed.
+    ConnectLeg {
+        /// The leg.
+        leg: LegId,
+        /// What its peer negotiated.
+        media: LegMedia,
+    },
+    /// Relay between two open legs, both ways.
+    Bridge {
+        /// One leg.
+        a: LegId,
+        /// The other.
+        b: LegId,
+    },
+    /// From now on key presses of this leg come up as `Digit` and are not relayed.
+    TakeDigits {
+        /// The leg.
+        leg: LegId,
+    },
+    /// Send key presses to this leg's peer, in order.
+    SendDigits {
+        /// The leg.
+        leg: LegId,
+        /// The key presses.
+        digits: Vec<Digit>,
+    },
+    /// Play a sound to this leg's peer; answered by `Played`.
+    Play {
+        /// The leg.
+        leg: LegId,
+        /// The name of this play in `Played`.
+        play: PlayId,
+        /// What to play.
+        sound: Sound,
+    },
+    /// End whatever plays on a leg.
+    StopPlaying {
+        /// The leg.
+        leg: LegId,
+    },
+    /// Give a leg's ports back. Its last audio is still recorded.
+    CloseLeg {
+        /// The leg.
+        leg: LegId,
+    },
+    /// Make the row of a recording. Its legs may never open: a refused call has a row as well.
+    OpenRecording {
+        /// The recording.
+        recording: RecordingId,
+        /// The leg of the owner: the left channel.
+        owner: LegId,
+        /// The other leg: the right channel.
+        other: LegId,
+        /// What is known at the INVITE.
+        opening: Box<Opening>,
+    },
+    /// Audio is kept from now; position 0 is here.
+    StartRecording {
+        /// The recording.
+        recording: RecordingId,
+    },
+    /// No audio is kept from now; time goes on.
+    PauseRecording {
+        /// The recording.
+        recording: RecordingId,
+    },
+    /// Audio is kept again from now.
+    ResumeRecording {
+        /// The recording.
+        recording: RecordingId,
+    },
+    /// Keep a fact, in order with the audio.
+    Note {
+        /// The recording.
+        recording: RecordingId,
+        /// The fact.
+        fact: Fact,
+    },
+    /// Close a recording for ever. Nothing follows for this recording.
+    CloseRecording {
+        /// The recording.
+        recording: RecordingId,
+        /// How it ended.
+        ending: Ending,
+    },
+}
+
+/// How a recording ended, as the call sees it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Ending {
+    /// The end state.
+    pub end: End,
+    /// One sentence for a person; no numbers or names in it.
+    pub reason: String,
+}
+
+/// The end state of a recording's row, as far as signalling knows it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum End {
+    /// Recorded until the call ended.
+    Finished,
+    /// Answered, but over before the recording started.
+    NotStarted,
+    /// Nobody answered: cancelled, busy, refused by the callee, or timed out.
+    NotAnswered,
+    /// Refused by this node: the gate was closed, or the node drains.
+    Refused,
+    /// This node failed: no media ports, or the recorder lost the recording.
+    Failed,
+}
+
+/// What the media plane reports.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum MediaEvent {
+    /// A leg has ports.
+    LegOpened {
+        /// The leg.
+        leg: LegId,
+        /// Our address for RTP, as peers must be told it.
+        rtp: SocketAddr,
+        /// Our address for RTCP.
+        rtcp: SocketAddr,
+    },
+    /// A leg got no ports.
+    LegRefused {
+        /// The leg.
+        leg: LegId,
+        /// Why, for a person.
+        reason: String,
+    },
+    /// A sound has ended.
+    Played {
+        /// The leg.
+        leg: LegId,
+        /// Which play.
+        play: PlayId,
+        /// To its end or not.
+        whole: Completion,
+    },
+    /// A key press on a leg whose digits are taken.
+    Digit {
+        /// The leg.
+        leg: LegId,
+        /// The key.
+        digit: Digit,
+    },
+    /// The first RTP packet of a leg, and the first one after each `MediaTimeout`.
+    FirstPacket {
+        /// The leg.
+        leg: LegId,
+    },
+    /// A leg has sent no RTP for the media time-out; again after each further time-out.
+    MediaTimeout {
+        /// The leg.
+        leg: LegId,
+    },
+    /// Something of a recording was lost, but it goes on.
+    RecordingTrouble {
+        /// The recording.
+        recording: RecordingId,
+        /// What, for a person.
+        reason: String,
+    },
+    /// A recording cannot go on.
+    RecordingLost {
+        /// The recording.
+        recording: RecordingId,
+        /// Why, for a person.
+        reason: String,
+    },
+}
+
+/// Whether a sound was heard to its end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Completion {
+    /// To its end.
+    Whole,
+    /// It was stopped.
+    Cut,
+}

@@ -1,0 +1,242 @@
+//! The end of a call, in every way it can come: BYE, CANCEL, refusal, silence, shutdown. The
+//! recording is closed at once; the call stays until its last transaction is answered.
+
+use duolog_sip::endpoint::{ClientKey, ServerKey};
+use duolog_sip::{Dialog, Method, Request, Response, StatusCode};
+
+use crate::answer::refusal;
+use crate::fact::{Fact, HungUpBy, Side};
+use crate::log::LogEvent;
+use crate::media::{End, MediaCommand};
+use crate::role::b2bua::context::{Action, Context};
+use crate::role::b2bua::leg::Stage;
+use crate::role::b2bua::recorded::Closing;
+use crate::role::b2bua::{Abandoned, Call, Phase};
+
+impl Call {
+    /// One side hangs up.
+    pub(super) fn bye(
+        &mut self,
+        cx: &mut Context<'_>,
+        side: Side,
+        key: ServerKey,
+        request: &Request,
+    ) {
+        let mut response = Response::to(request, StatusCode::OK);
+        response.headers.push("Server", cx.settings.server_name.as_str());
+        cx.act(Action::Respond(key, response));
+        self.fail(cx, 487, HungUpBy::Party(side));
+    }
+
+    /// A CANCEL came for an INVITE; the endpoint has answered the CANCEL itself.
+    pub(crate) fn cancelled(&mut self, cx: &mut Context<'_>, key: ServerKey) {
+        let Some(exchange) = self.exchange.as_ref().filter(|exchange| exchange.server == key) else {
+            return;
+        };
+        match (self.phase, exchange.client) {
+            (Phase::Opening | Phase::Inviting, _) => self.fail(cx, 487, HungUpBy::Cancel),
+            // Within a call the other side decides: 487, or the 2xx that was on its way.
+            (_, Some(client)) => cx.act(Action::Cancel(client)),
+            (_, None) => {}
+        }
+    }
+
+    /// A server transaction ended without what it waited for.
+    pub(crate) fn server_failed(&mut self, cx: &mut Context<'_>, key: ServerKey) {
+        let Some(exchange) = self.exchange.as_ref().filter(|exchange| exchange.server == key) else {
+            return;
+        };
+        if exchange.client.is_some() || matches!(self.phase, Phase::Opening | Phase::Inviting) {
+            // The caller is gone with its connection, without a word.
+            return self.end(cx, HungUpBy::DialogLost(exchange.asker));
+        }
+        let exchange = self.exchange.take();
+        if let Some((unacked, far)) =
+            exchange.and_then(|exchange| Some((exchange.unacked?, exchange.asker.other())))
+        {
+            self.acknowledge(cx, far, unacked, None);
+        }
+        self.asker_may_hear_bye(cx);
+        self.end(cx, HungUpBy::NoAck);
+    }
+
+    /// The node goes down: the call is ended.
+    pub(crate) fn shut_down(&mut self, cx: &mut Context<'_>) {
+        self.fail(cx, 503, HungUpBy::Shutdown);
+    }
+
+    /// The asker acknowledged the 2xx: the dialog stands, and with the first one the call.
+    pub(super) fn asker_confirmed(&mut self, cx: &mut Context<'_>) {
+        self.asker_may_hear_bye(cx);
+        if self.phase == Phase::Answered {
+            self.phase = Phase::Connected;
+            self.note(cx, Fact::Connected);
+            cx.log(LogEvent::Connected);
+            if let Some(recorded) = &mut self.recorded {
+                recorded.answered(cx);
+            }
+        }
+    }
+
+    /// The wait for the caller's ACK is over, with or without it.
+    fn asker_may_hear_bye(&mut self, cx: &mut Context<'_>) {
+        match self.caller.stage {
+            Stage::Answered => self.caller.stage = Stage::Established,
+            Stage::AnsweredAndOver => {
+                self.caller.stage = Stage::Established;
+                self.hang_up(cx, Side::Caller);
+            }
+            Stage::Early | Stage::Established | Stage::Over => {}
+        }
+    }
+
+    /// Ends the call: closes the recording and the legs, and lets each side know that does not.
+    pub(super) fn end(&mut self, cx: &mut Context<'_>, by: HungUpBy) {
+        if self.phase == Phase::Over {
+            return;
+        }
+        let reached = match self.phase {
+            Phase::Answered | Phase::Connected => Reached::Answered,
+            Phase::Opening | Phase::Inviting | Phase::Over => Reached::Offered,
+        };
+        self.end_exchange(cx);
+        self.phase = Phase::Over;
+        self.limit = None;
+        if let Some(recorded) = &mut self.recorded {
+            recorded.ended(cx, by, closing(by, reached));
+        }
+        cx.log(LogEvent::Ended { by });
+        for relay in std::mem::take(&mut self.relays) {
+            // Requests still pending when the dialog ends get 487 (RFC 3261 §15.1.2).
+            cx.act(Action::Respond(
+                relay.asker,
+                refusal(cx.settings, &relay.request, 487, None),
+            ));
+        }
+        for side in [Side::Caller, Side::Callee] {
+            let leg = self.leg(side).id;
+            cx.media(MediaCommand::CloseLeg { leg });
+            match by {
+                HungUpBy::Party(gone) | HungUpBy::DialogLost(gone) if gone == side => {
+                    self.leg_mut(side).stage = Stage::Over;
+                }
+                _ => self.hang_up(cx, side),
+            }
+            self.leg_mut(side).unbind(cx);
+        }
+        if self.caller.stage == Stage::Over {
+            self.exchange = None;
+        }
+    }
+
+    /// Leaves nothing of the running exchange to wait for, but the ACK of a 2xx already sent.
+    fn end_exchange(&mut self, cx: &mut Context<'_>) {
+        let Some(exchange) = self.exchange.as_mut() else {
+            return;
+        };
+        let (asker, server) = (exchange.asker, exchange.server);
+        let unacked = exchange.unacked.take();
+        let first = matches!(self.phase, Phase::Opening | Phase::Inviting);
+        if let Some(client) = exchange.client.take() {
+            cx.act(Action::Cancel(client));
+            if first {
+                self.abandoned.push(Abandoned::First(client));
+            } else {
+                self.abandoned.push(Abandoned::Again(client, asker.other()));
+                let response = refusal(cx.settings, &exchange.request, 487, None);
+                cx.act(Action::Respond(server, response));
+            }
+        }
+        if let Some(unacked) = unacked {
+            self.acknowledge(cx, asker.other(), unacked, None);
+        }
+        if self.phase != Phase::Answered {
+            self.exchange = None;
+        }
+    }
+
+    /// Sends BYE where a dialog stands, or as soon as it may be sent.
+    fn hang_up(&mut self, cx: &mut Context<'_>, side: Side) {
+        // A request can be made only while the dialog stands.
+        let bye = self.leg_mut(side).request(Method::Bye);
+        let leg = self.leg_mut(side);
+        leg.stage = match leg.stage {
+            Stage::Answered | Stage::AnsweredAndOver => Stage::AnsweredAndOver,
+            Stage::Early | Stage::Established | Stage::Over => Stage::Over,
+        };
+        if let Some(bye) = bye {
+            self.send_bye(cx, side, bye);
+        }
+    }
+
+    fn send_bye(&mut self, cx: &mut Context<'_>, side: Side, bye: Request) {
+        let key = self.next_key();
+        self.byes.push(key);
+        cx.act(Action::Request(key, self.leg(side).flow, bye));
+    }
+
+    /// A 2xx that nobody waits for any more, or of another fork: it is acknowledged, and the dialog
+    /// it made is ended (RFC 3261 §9.1, §13.2.2.4).
+    pub(super) fn late_success(
+        &mut self,
+        cx: &mut Context<'_>,
+        key: ClientKey,
+        response: &Response,
+    ) {
+        let again = self.abandoned.iter().find_map(|abandoned| match abandoned {
+            Abandoned::Again(known, side) if *known == key => Some(*side),
+            _ => None,
+        });
+        if let Some(dialog) = again.and_then(|side| self.leg(side).dialog.as_ref()) {
+            let cseq = response.cseq().map_or(0, |cseq| cseq.number);
+            cx.act(Action::Ack(key, dialog.ack_for(cseq)));
+            return;
+        }
+        let Some((_, sent)) = self.sent.as_ref().filter(|(first, _)| *first == key) else {
+            return;
+        };
+        if let Ok(mut dialog) = Dialog::uac(sent, response, self.callee.flow) {
+            cx.act(Action::Ack(key, dialog.ack_for(1)));
+            let bye = dialog.request(Method::Bye);
+            self.send_bye(cx, Side::Callee, bye);
+        }
+    }
+}
+
+/// How far a call came.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Reached {
+    /// The INVITE came in.
+    Offered,
+    /// The callee answered.
+    Answered,
+}
+
+/// What the row of the recording says about an end.
+pub(crate) fn closing(by: HungUpBy, reached: Reached) -> Closing {
+    let unstarted = match (by, reached) {
+        (HungUpBy::NoPorts | HungUpBy::BadSession, _) => End::Failed,
+        (HungUpBy::Gate, _) | (HungUpBy::Shutdown, Reached::Offered) => End::Refused,
+        (_, Reached::Answered) => End::NotStarted,
+        (_, Reached::Offered) => End::NotAnswered,
+    };
+    Closing { unstarted, reason: reason(by) }
+}
+
+fn reason(by: HungUpBy) -> String {
+    match by {
+        HungUpBy::Party(Side::Caller) => "the caller hung up".to_owned(),
+        HungUpBy::Party(Side::Callee) => "the callee hung up".to_owned(),
+        HungUpBy::Cancel => "the caller gave up before the answer".to_owned(),
+        HungUpBy::CalleeRefused(status) => format!("the callee answered {status}"),
+        HungUpBy::NoAnswer => "the callee did not answer".to_owned(),
+        HungUpBy::NoAck => "the caller did not acknowledge the answer".to_owned(),
+        HungUpBy::DialogLost(Side::Caller) => "the caller's dialog is gone".to_owned(),
+        HungUpBy::DialogLost(Side::Callee) => "the callee's dialog is gone".to_owned(),
+        HungUpBy::MediaTimeout => "neither party sent audio".to_owned(),
+        HungUpBy::BadSession => "the session description could not be used".to_owned(),
+        HungUpBy::NoPorts => "no media ports".to_owned(),
+        HungUpBy::Gate => "new calls were not taken".to_owned(),
+        HungUpBy::Shutdown => "the node went down".to_owned(),
+    }
+}

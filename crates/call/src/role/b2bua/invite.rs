@@ -1,0 +1,309 @@
+//! Setting a call up: the caller's INVITE to the callee, and the callee's answers back.
+
+use duolog_sip::endpoint::{ClientFailure, ClientKey, ServerKey};
+use duolog_sip::{Dialog, Flow, Method, Request, Response};
+
+use crate::answer::refusal;
+use crate::fact::{Fact, HungUpBy, Opening, Side};
+use crate::log::LogEvent;
+use crate::media::{CallId, MediaCommand, RecordingId};
+use crate::plan::{Plan, RecordingPlan};
+use crate::role::b2bua::carry::{carry, max_forwards};
+use crate::role::b2bua::context::{Action, Context};
+use crate::role::b2bua::leg::{Leg, Stage, introduce, uri_at};
+use crate::role::b2bua::recorded::Recorded;
+use crate::role::b2bua::session::{Exchange, Offer, Unacked, drop_body};
+use crate::role::b2bua::{Body, Call, Early, Onward, Phase, legs_of};
+use crate::route::{Party, Route, number};
+use crate::settings::Settings;
+
+/// An INVITE that is to become a call.
+pub(crate) struct Begin {
+    pub(crate) id: CallId,
+    pub(crate) server: ServerKey,
+    pub(crate) flow: Flow,
+    pub(crate) invite: Request,
+    pub(crate) offer: Offer,
+    pub(crate) route: Route,
+    pub(crate) plan: Plan,
+    pub(crate) recording: RecordingId,
+}
+
+/// The row of a recording, as far as it is known at the INVITE.
+pub(crate) fn opening(
+    settings: &Settings,
+    invite: &Request,
+    route: &Route,
+    plan: &RecordingPlan,
+) -> Opening {
+    Opening {
+        call_id: invite.call_id().unwrap_or_default().to_owned(),
+        owner: settings.users[plan.owner.0].name.clone(),
+        owner_side: plan.side,
+        from: invite.from().map(|from| number(&from.uri)).unwrap_or_default(),
+        to: route.number.clone(),
+        direction: plan.direction,
+        mode: plan.settings.mode,
+    }
+}
+
+impl Call {
+    /// Takes a call on: asks for ports and opens the row of its recording.
+    pub(crate) fn begin(cx: &mut Context<'_>, begin: Begin) -> Self {
+        let legs = legs_of(begin.id);
+        let caller = Leg::new(legs.caller, Side::Caller, begin.flow, cx.tokens.tag());
+        let callee = Leg::new(legs.callee, Side::Callee, begin.route.flow, cx.tokens.tag());
+        cx.media(MediaCommand::OpenLeg { leg: legs.caller });
+        cx.media(MediaCommand::OpenLeg { leg: legs.callee });
+        let mut recorded = None;
+        let mut direction = None;
+        if let Plan::Recorded(plan) = &begin.plan {
+            direction = Some(plan.direction);
+            let recording = begin.recording;
+            let opening = Box::new(opening(cx.settings, &begin.invite, &begin.route, plan));
+            let (owner, other) = (legs.of(plan.side), legs.of(plan.side.other()));
+            cx.media(MediaCommand::OpenRecording { recording, owner, other, opening });
+            let kept = Recorded::new(recording, plan, legs, cx);
+            if let Some(other) = plan.other_owner {
+                let user = cx.settings.users[other.0].name.clone();
+                kept.note(cx, Fact::OtherOwner { user });
+            }
+            recorded = Some(kept);
+        }
+        cx.log(LogEvent::Began { recorded: direction });
+        if recorded.is_some() {
+            cx.log(LogEvent::RecordingOpened { recording: begin.recording });
+        }
+        let callee_uri = callee_uri(cx.settings, &begin.route);
+        let mut call = Self {
+            id: begin.id,
+            call_id: begin.invite.call_id().unwrap_or_default().to_owned(),
+            phase: Phase::Opening,
+            caller,
+            callee,
+            exchange: None,
+            relays: Vec::new(),
+            abandoned: Vec::new(),
+            byes: Vec::new(),
+            recorded,
+            limit: Some(cx.now + cx.settings.ring_limit),
+            keys: 0,
+            sent: None,
+            early: Early::default(),
+            onward: match begin.route.callee {
+                Party::User(_) => Onward::Phone,
+                Party::Trunk(_) => Onward::Trunk,
+            },
+        };
+        let key = call.next_key();
+        let mut to_callee = Request::new(Method::Invite, callee_uri);
+        call.address(cx, &begin.invite, &mut to_callee);
+        call.sent = Some((key, Box::new(to_callee)));
+        call.exchange = Some(Exchange {
+            asker: Side::Caller,
+            server: begin.server,
+            request: begin.invite,
+            client: None,
+            offer: begin.offer,
+            unacked: None,
+        });
+        call
+    }
+
+    /// The fields of the INVITE to the callee; its body waits for ports.
+    fn address(&self, cx: &mut Context<'_>, invite: &Request, to_callee: &mut Request) {
+        let headers = &mut to_callee.headers;
+        headers.push("Max-Forwards", max_forwards(invite).to_string());
+        if let (Ok(from), Ok(to)) = (invite.from(), invite.to()) {
+            headers.push("From", from.with_tag(&self.callee.tag).to_string());
+            let mut to = to;
+            to.params.remove("tag");
+            headers.push("To", to.to_string());
+        }
+        headers.push("Call-ID", cx.tokens.call_id());
+        headers.push("CSeq", "1 INVITE");
+        introduce(headers, &self.callee.contact(cx.settings));
+        carry(&invite.headers, headers);
+    }
+
+    /// Both legs have ports: ask the callee.
+    pub(super) fn invite_callee(&mut self, cx: &mut Context<'_>) {
+        let (Some(exchange), Some((key, sent))) = (&self.exchange, &self.sent) else {
+            return;
+        };
+        let body = Body::read(&exchange.request.headers, &exchange.request.body);
+        let Ok(Ok(body)) = body.map(|body| self.carry_body(Side::Callee, &body)) else {
+            return self.fail(cx, 488, HungUpBy::BadSession);
+        };
+        let mut invite = (**sent).clone();
+        invite.body = body;
+        let key = *key;
+        self.phase = Phase::Inviting;
+        if let Some(exchange) = &mut self.exchange {
+            exchange.client = Some(key);
+        }
+        self.note(cx, Fact::Offered);
+        cx.act(Action::Request(key, self.callee.flow, invite));
+    }
+
+    /// An answer of the callee to the first INVITE.
+    pub(super) fn first_answer(
+        &mut self,
+        cx: &mut Context<'_>,
+        key: ClientKey,
+        response: &Response,
+    ) {
+        if response.status.is_success() {
+            self.callee_answered(cx, key, response);
+        } else if response.status.is_final() {
+            self.callee_refused(cx, response);
+        } else if response.status.code() > 100 {
+            self.callee_rings(cx, response);
+        }
+    }
+
+    fn callee_rings(&mut self, cx: &mut Context<'_>, response: &Response) {
+        let Some(exchange) = &self.exchange else {
+            return;
+        };
+        let mut reply = self.reply(cx, &exchange.request, Side::Caller, response);
+        let status = response.status.code();
+        if self.early.status.replace(status) != Some(status) {
+            self.note(cx, Fact::Ringing { status });
+        }
+        let body = Body::read(&response.headers, &response.body).ok();
+        let carried = body.as_ref().and_then(|body| self.carry_body(Side::Caller, body).ok());
+        let answer = body.as_ref().and_then(Body::description).cloned();
+        match (&exchange.offer, answer, carried) {
+            (_, None, Some(bytes)) => reply.body = bytes,
+            (Offer::Given(offer), Some(answer), Some(bytes)) => {
+                reply.body = bytes;
+                let offer = offer.clone();
+                if self.callee.described.is_none() {
+                    self.note(cx, Fact::EarlyMedia);
+                }
+                self.settle(cx, Side::Caller, &offer, &answer);
+            }
+            // An offer in an unreliable answer is none (RFC 3261 §13.2.1); a bad one is dropped.
+            _ => drop_body(&mut reply.headers),
+        }
+        self.make_caller_dialog(cx, &reply);
+        self.respond_to_asker(cx, reply);
+    }
+
+    fn callee_answered(&mut self, cx: &mut Context<'_>, key: ClientKey, response: &Response) {
+        let Some((_, sent)) = &self.sent else {
+            return;
+        };
+        let Ok(dialog) = Dialog::uac(sent, response, self.callee.flow) else {
+            // Without a Contact or a tag there is no dialog to acknowledge in.
+            self.forget_exchange_client();
+            return self.fail(cx, 502, HungUpBy::BadSession);
+        };
+        self.forget_exchange_client();
+        self.callee.bind(cx, dialog);
+        self.callee.stage = Stage::Established;
+        let answer = self.take_answer(cx, Unacked { client: key, cseq: 1 }, response);
+        let Some(answer) = answer else {
+            return self.fail(cx, 502, HungUpBy::BadSession);
+        };
+        let Some(exchange) = &self.exchange else {
+            return;
+        };
+        let mut reply = self.reply(cx, &exchange.request, Side::Caller, response);
+        answer.put(&mut reply);
+        self.make_caller_dialog(cx, &reply);
+        self.caller.stage = Stage::Answered;
+        self.phase = Phase::Answered;
+        self.limit = None;
+        self.note(cx, Fact::Answered);
+        self.respond_to_asker(cx, reply);
+    }
+
+    fn callee_refused(&mut self, cx: &mut Context<'_>, response: &Response) {
+        self.forget_exchange_client();
+        let by = HungUpBy::CalleeRefused(response.status.code());
+        let Some(exchange) = &self.exchange else {
+            return;
+        };
+        if (300..400).contains(&response.status.code()) {
+            // A redirection would take the call around this node, and so around its recording.
+            return self.fail(cx, 480, by);
+        }
+        let mut reply = self.reply(cx, &exchange.request, Side::Caller, response);
+        reply.headers.remove("Contact");
+        reply.body = response.body.clone();
+        self.respond_to_asker(cx, reply);
+        self.end(cx, by);
+    }
+
+    /// Neither answer nor refusal came from the callee.
+    pub(super) fn callee_unreachable(&mut self, cx: &mut Context<'_>, why: ClientFailure) {
+        self.forget_exchange_client();
+        let code = match (why, self.onward) {
+            (ClientFailure::Timeout, Onward::Phone) => 408,
+            (ClientFailure::Timeout, Onward::Trunk) => 504,
+            (ClientFailure::Transport, _) => 503,
+        };
+        self.fail(cx, code, HungUpBy::NoAnswer);
+    }
+
+    /// Refuses the caller's INVITE, if it has no final answer yet, and ends the call.
+    pub(super) fn fail(&mut self, cx: &mut Context<'_>, code: u16, by: HungUpBy) {
+        if matches!(self.phase, Phase::Opening | Phase::Inviting)
+            && let Some(exchange) = &self.exchange
+        {
+            let mut response = refusal(cx.settings, &exchange.request, code, None);
+            response.set_to_tag(&self.caller.tag);
+            cx.log(LogEvent::Refused { status: code });
+            self.respond_to_asker(cx, response);
+        }
+        self.end(cx, by);
+    }
+
+    /// An answer to `request` of `side`, with what may pass of the other side's answer.
+    pub(super) fn reply(
+        &self,
+        cx: &Context<'_>,
+        request: &Request,
+        side: Side,
+        response: &Response,
+    ) -> Response {
+        let mut reply = Response::to(request, response.status);
+        reply.reason.clone_from(&response.reason);
+        reply.set_to_tag(&self.leg(side).tag);
+        introduce(&mut reply.headers, &self.leg(side).contact(cx.settings));
+        carry(&response.headers, &mut reply.headers);
+        reply
+    }
+
+    pub(super) fn respond_to_asker(&self, cx: &mut Context<'_>, response: Response) {
+        if let Some(exchange) = &self.exchange {
+            cx.act(Action::Respond(exchange.server, response));
+        }
+    }
+
+    pub(super) fn forget_exchange_client(&mut self) {
+        if let Some(exchange) = &mut self.exchange {
+            exchange.client = None;
+        }
+    }
+
+    fn make_caller_dialog(&mut self, cx: &mut Context<'_>, reply: &Response) {
+        let Some(exchange) = &self.exchange else {
+            return;
+        };
+        if let Some(dialog) = &mut self.caller.dialog {
+            dialog.confirm(reply);
+        } else if let Ok(dialog) = Dialog::uas(&exchange.request, reply, self.caller.flow)
+        {
+            self.caller.bind(cx, dialog);
+        }
+    }
+}
+
+/// The callee's number at the callee's address.
+fn callee_uri(settings: &Settings, route: &Route) -> duolog_sip::Uri {
+    let contact = route.callee.contact(settings);
+    uri_at(Some(&route.number), contact.addr, contact.transport)
+}

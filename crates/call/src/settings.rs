@@ -1,0 +1,231 @@
+//! What the operator decided, as values. Reading and checking the file is the program's work;
+//! only ranges that belong to the meaning of a value are refused here.
+
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use duolog_sip::{Timers, Transport};
+
+use crate::feature_code::FeatureCodes;
+
+/// Everything the engine needs to know before the first call.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// Where neighbours reach this node, per transport.
+    pub local: LocalAddresses,
+    /// The trunks this node knows, by name.
+    pub trunks: Vec<Trunk>,
+    /// The people whose phones hang on this node.
+    pub users: Vec<User>,
+    /// The trunk that gets every number that belongs to no user; without one such calls are 404.
+    pub next_hop: Option<TrunkIndex>,
+    /// The language of prompts, as a tag (`en`, `nl`).
+    pub language: String,
+    /// The codes that pause and resume a recording.
+    pub feature_codes: FeatureCodes,
+    /// How long a callee may ring before the caller gets 408 (RFC 3261 §16.6, timer C: at least
+    /// three minutes for a proxy).
+    pub ring_limit: Duration,
+    /// `Retry-After` of the 503 that new calls get while the node drains, in seconds.
+    pub drain_retry_after_s: u32,
+    /// Product token for `Server` in answers this node makes itself.
+    pub server_name: String,
+    /// RFC 3261 timers T1, T2, T4.
+    pub timers: Timers,
+    /// Ties `Instant` to wall time, only to make time-ordered recording ids.
+    pub epoch: Epoch,
+}
+
+/// One known pair of the two clocks.
+#[derive(Debug, Clone, Copy)]
+pub struct Epoch {
+    /// The instant at which the wall clock was read.
+    pub at: Instant,
+    /// What the wall clock said then: milliseconds since 1970-01-01 UTC.
+    pub unix_ms: u64,
+}
+
+impl Epoch {
+    /// Wall time of `now`, in milliseconds since 1970-01-01 UTC.
+    pub(crate) fn unix_ms_at(&self, now: Instant) -> u64 {
+        let passed = now.saturating_duration_since(self.at).as_millis();
+        self.unix_ms.saturating_add(u64::try_from(passed).unwrap_or(u64::MAX))
+    }
+}
+
+/// The node's own addresses, as neighbours must be told them. At least one is set.
+#[derive(Debug, Clone, Copy)]
+pub struct LocalAddresses {
+    /// Address and port of the UDP listener.
+    pub udp: Option<SocketAddr>,
+    /// Address and port of the TCP listener.
+    pub tcp: Option<SocketAddr>,
+}
+
+impl LocalAddresses {
+    /// The node's address on `transport`, if it listens there.
+    pub(crate) fn on(&self, transport: Transport) -> Option<SocketAddr> {
+        match transport {
+            Transport::Udp => self.udp,
+            Transport::Tcp => self.tcp,
+        }
+    }
+}
+
+/// Index into [`Settings::trunks`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct TrunkIndex(pub usize);
+
+/// Index into [`Settings::users`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct UserIndex(pub usize);
+
+/// Where a neighbour is reached.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Contact {
+    /// Its address and SIP port.
+    pub addr: SocketAddr,
+    /// The transport it is reached on.
+    pub transport: Transport,
+}
+
+/// A neighbour that carries calls to and from the rest of the world.
+#[derive(Debug, Clone)]
+pub struct Trunk {
+    /// Its name in the configuration.
+    pub name: String,
+    /// Where its requests come from and go to.
+    pub contact: Contact,
+}
+
+/// A person with a phone.
+#[derive(Debug, Clone)]
+pub struct User {
+    /// The name by which recordings are owned; also accepted as the user part of a URI.
+    pub name: String,
+    /// The numbers that ring this user's phone, as dialled, without visual separators.
+    pub numbers: Vec<String>,
+    /// Where the phone is.
+    pub contact: Contact,
+    /// Whether and how this user's calls are recorded.
+    pub recording: RecordingSettings,
+}
+
+/// How one user's calls are recorded. The default is not at all.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RecordingSettings {
+    /// How a recording begins and who may pause it.
+    pub mode: Mode,
+    /// Whether both parties are told before the recording starts.
+    pub announce: Announce,
+    /// What both parties hear at pause and resume.
+    pub notice: Notice,
+    /// How often the notice tone sounds while recording; `None` for never.
+    pub repeat_tone: Option<RepeatInterval>,
+}
+
+impl Default for RecordingSettings {
+    fn default() -> Self {
+        Self {
+            mode: Mode::Never,
+            announce: Announce::Off,
+            notice: Notice::None,
+            repeat_tone: None,
+        }
+    }
+}
+
+/// How a recording begins.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Mode {
+    /// No call is recorded.
+    Never,
+    /// Every call is recorded, whole.
+    Always,
+    /// Every call is recorded; its owner may pause and resume.
+    AlwaysPauseResume,
+}
+
+/// The start announcement.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Announce {
+    /// Both parties hear it, then the recording starts.
+    On,
+    /// The recording starts without a word.
+    Off,
+}
+
+/// The notice at pause and resume.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Notice {
+    /// Nothing is heard.
+    None,
+    /// A beep, under the conversation.
+    Beep,
+    /// A spoken notice, instead of the conversation.
+    Announcement,
+}
+
+/// The interval of the repeat tone: 10 to 90 whole seconds, 20 unless said otherwise.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct RepeatInterval(u8);
+
+impl RepeatInterval {
+    /// The shortest and the longest interval, in seconds.
+    pub const RANGE_S: std::ops::RangeInclusive<u32> = 10..=90;
+
+    /// An interval of `seconds`; outside 10 to 90 it is refused, not clamped.
+    pub fn new(seconds: u32) -> Result<Self, IntervalError> {
+        match u8::try_from(seconds) {
+            Ok(small) if Self::RANGE_S.contains(&seconds) => Ok(Self(small)),
+            _ => Err(IntervalError { seconds }),
+        }
+    }
+
+    /// The interval in seconds.
+    pub fn seconds(self) -> u32 {
+        u32::from(self.0)
+    }
+
+    /// The interval as a span of time.
+    pub fn duration(self) -> Duration {
+        Duration::from_secs(u64::from(self.0))
+    }
+}
+
+impl Default for RepeatInterval {
+    fn default() -> Self {
+        Self(20)
+    }
+}
+
+/// A repeat tone interval outside its range.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("repeat tone interval of {seconds} s is outside 10 to 90 s")]
+pub struct IntervalError {
+    /// What was asked for, in seconds.
+    pub seconds: u32,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn intervals_are_refused_not_clamped() {
+        for seconds in [0, 1, 9, 91, 100, 256 + 20, 1800, u32::MAX] {
+            let error = RepeatInterval::new(seconds).unwrap_err();
+            assert_eq!(error.seconds, seconds);
+            assert!(error.to_string().contains("10 to 90 s"), "{error}");
+        }
+        for seconds in [10, 15, 20, 90] {
+            assert_eq!(RepeatInterval::new(seconds).unwrap().seconds(), seconds);
+        }
+        assert_eq!(RepeatInterval::default().duration(), Duration::from_secs(20));
+    }
+
+    #[test]
+    fn recording_is_off_by_default() {
+        assert_eq!(RecordingSettings::default().mode, Mode::Never);
+    }
+}

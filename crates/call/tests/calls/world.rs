@@ -1,0 +1,628 @@
+//! The engine, four parties on a network with a fixed delay, and a media plane that opens legs,
+//! plays sounds to their end and checks what it is told.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use duolog_call::{
+    Announce, CallLog, Completion, Contact, End, Engine, Epoch, Fact, FeatureCodes, Input, LegId,
+    LocalAddresses, MediaCommand, MediaEvent, Mode, Notice, Output, RecordingId, RecordingSettings,
+    RepeatInterval, Settings, Sound, Trunk, TrunkIndex, User,
+};
+use duolog_sip::endpoint::{self, ClientKey, ServerKey};
+use duolog_sip::sdp::{self, Description, Direction, Encoding, Format};
+use duolog_sip::{
+    Dialog, Endpoint, EndpointSettings, Flow, Message, Method, Request, Response, SentBy,
+    StatusCode, Timers, Transport,
+};
+
+pub const NODE: &str = "192.0.2.99:5060";
+pub const TRUNK: usize = 0;
+/// Always with Pause/Resume, announced, beeps, tone every 20 s.
+pub const ALICE: usize = 1;
+/// Never recorded.
+pub const BOB: usize = 2;
+/// Always, silently.
+pub const CAROL: usize = 3;
+const ADDRESSES: [&str; 4] = ["192.0.2.1", "192.0.2.10", "192.0.2.11", "192.0.2.12"];
+const NAMES: [&str; 4] = ["9000", "1001", "1002", "1003"];
+/// One way, in milliseconds.
+const DELAY: Duration = Duration::from_millis(5);
+
+pub fn settings() -> Settings {
+    let alice = RecordingSettings {
+        mode: Mode::AlwaysPauseResume,
+        announce: Announce::On,
+        notice: Notice::Beep,
+        repeat_tone: Some(RepeatInterval::default()),
+    };
+    let carol = RecordingSettings { mode: Mode::Always, ..RecordingSettings::default() };
+    let contact = |party: usize| Contact { addr: address(party), transport: Transport::Udp };
+    let user = |name: &str, party: usize, recording| User {
+        name: name.to_owned(),
+        numbers: vec![NAMES[party].to_owned()],
+        contact: contact(party),
+        recording,
+    };
+    Settings {
+        local: LocalAddresses { udp: Some(NODE.parse().unwrap()), tcp: None },
+        trunks: vec![Trunk { name: "pstn".to_owned(), contact: contact(TRUNK) }],
+        users: vec![
+            user("alice", ALICE, alice),
+            user("bob", BOB, RecordingSettings::default()),
+            user("carol", CAROL, carol),
+        ],
+        next_hop: Some(TrunkIndex(0)),
+        language: "nl".to_owned(),
+        feature_codes: FeatureCodes::default(),
+        ring_limit: Duration::from_secs(180),
+        drain_retry_after_s: 30,
+        server_name: "duolog".to_owned(),
+        timers: Timers::default(),
+        epoch: Epoch { at: base(), unix_ms: 1_700_000_000_000 },
+    }
+}
+
+#[expect(clippy::disallowed_methods, reason = "tests need one base instant")]
+fn base() -> Instant {
+    Instant::now()
+}
+
+fn address(party: usize) -> SocketAddr {
+    SocketAddr::new(ADDRESSES[party].parse().unwrap(), 5060)
+}
+
+/// One scripted party.
+pub struct Party {
+    endpoint: Endpoint,
+    pub dialog: Option<Dialog>,
+    keys: u64,
+    /// INVITEs that wait for an answer.
+    pub invites: Vec<(ServerKey, Request)>,
+    sent: Option<(ClientKey, Request)>,
+    /// Everything that reached this party's user, in order.
+    pub heard: Vec<Message>,
+    /// Whether 2xx are acknowledged as they come, and with which body.
+    pub acks: Acks,
+}
+
+pub enum Acks {
+    AtOnce,
+    Never,
+    With(Bytes),
+}
+
+enum Event {
+    ToNode(Flow, Bytes),
+    ToParty(usize, Bytes),
+    Media(MediaEvent),
+}
+
+type Filter = Box<dyn FnMut(&Message) -> bool>;
+
+pub struct World {
+    pub engine: Engine,
+    pub parties: Vec<Party>,
+    pub start: Instant,
+    pub now: Instant,
+    queue: BTreeMap<(Instant, u64), Event>,
+    counter: u64,
+    /// Messages that are lost on the way.
+    pub lose: Option<Filter>,
+    pub refuse_legs: bool,
+    /// What the media plane was told, with the millisecond.
+    pub media: Vec<(u64, MediaCommand)>,
+    pub logs: Vec<CallLog>,
+    pub legs: BTreeSet<LegId>,
+    pub recordings: BTreeMap<RecordingId, Vec<&'static str>>,
+}
+
+impl World {
+    pub fn new() -> Self {
+        Self::with(settings(), 1)
+    }
+
+    pub fn with(settings: Settings, seed: u8) -> Self {
+        let start = settings.epoch.at;
+        let party = |at: usize| {
+            let sent_by = SentBy::from(address(at));
+            let settings = EndpointSettings {
+                udp: sent_by.clone(),
+                tcp: sent_by,
+                server_name: "party".to_owned(),
+                timers: Timers::default(),
+            };
+            Party {
+                endpoint: Endpoint::new(settings, [at as u8 + 100; 32]),
+                dialog: None,
+                keys: 0,
+                invites: Vec::new(),
+                sent: None,
+                heard: Vec::new(),
+                acks: Acks::AtOnce,
+            }
+        };
+        Self {
+            engine: Engine::new(Arc::new(settings), [seed; 32]),
+            parties: (0..4).map(party).collect(),
+            start,
+            now: start,
+            queue: BTreeMap::new(),
+            counter: 0,
+            lose: None,
+            refuse_legs: false,
+            media: Vec::new(),
+            logs: Vec::new(),
+            legs: BTreeSet::new(),
+            recordings: BTreeMap::new(),
+        }
+    }
+
+    /// Lets time pass.
+    pub fn run(&mut self, ms: u64) {
+        let end = self.now + Duration::from_millis(ms);
+        loop {
+            let queued = self.queue.first_key_value().map(|((at, _), _)| *at);
+            let parties = self.parties.iter().filter_map(|party| party.endpoint.deadline());
+            let next = parties.chain(queued).chain(self.engine.deadline()).min();
+            let Some(at) = next.filter(|at| *at <= end) else {
+                break;
+            };
+            self.now = self.now.max(at);
+            if queued == Some(at) {
+                let (_, event) = self.queue.pop_first().unwrap();
+                self.happen(event);
+            } else if self.engine.deadline() == Some(at) {
+                self.node(Input::Deadline);
+            } else {
+                for who in 0..self.parties.len() {
+                    if self.parties[who].endpoint.deadline().is_some_and(|due| due <= self.now) {
+                        self.party(who, endpoint::Input::Deadline);
+                    }
+                }
+            }
+        }
+        self.now = end;
+    }
+
+    pub fn run_s(&mut self, seconds: u64) {
+        self.run(seconds * 1000);
+    }
+
+    /// Milliseconds since the start.
+    pub fn ms(&self) -> u64 {
+        (self.now - self.start).as_millis() as u64
+    }
+
+    fn happen(&mut self, event: Event) {
+        match event {
+            Event::ToNode(flow, bytes) => self.node(Input::Sip { flow, bytes }),
+            Event::Media(event) => self.node(Input::Media(event)),
+            Event::ToParty(who, bytes) => {
+                let flow = flow_of(who);
+                self.party(who, endpoint::Input::Received { flow, bytes });
+            }
+        }
+    }
+
+    fn later(&mut self, delay: Duration, event: Event) {
+        self.counter += 1;
+        self.queue.insert((self.now + delay, self.counter), event);
+    }
+
+    fn is_lost(&mut self, bytes: &Bytes) -> bool {
+        let message = Message::parse(bytes.clone()).expect("everything sent can be read");
+        self.lose.as_mut().is_some_and(|lose| lose(&message))
+    }
+
+    /// Gives the engine an input now.
+    pub fn node(&mut self, input: Input) {
+        for output in self.engine.handle(self.now, input) {
+            match output {
+                Output::Send { flow, bytes } => {
+                    let who = (0..4).find(|who| address(*who) == flow.peer);
+                    let who = who.unwrap_or_else(|| panic!("sent to a stranger: {flow:?}"));
+                    if !self.is_lost(&bytes) {
+                        self.later(DELAY, Event::ToParty(who, bytes));
+                    }
+                }
+                Output::Media(command) => self.command(command),
+                Output::Log(log) => {
+                    self.logs.push(log);
+                }
+            }
+        }
+    }
+
+    /// Gives the engine a report of the media plane now.
+    pub fn report(&mut self, event: MediaEvent) {
+        self.node(Input::Media(event));
+    }
+
+    fn command(&mut self, command: MediaCommand) {
+        let ms = self.ms();
+        match &command {
+            MediaCommand::OpenLeg { leg } => {
+                assert!(self.legs.insert(*leg), "a leg is opened once");
+                let leg = *leg;
+                let port = 20_000 + u16::try_from(leg.0).unwrap() * 2;
+                let address = |port| SocketAddr::new("192.0.2.99".parse().unwrap(), port);
+                let (rtp, rtcp) = (address(port), address(port + 1));
+                let event = if self.refuse_legs {
+                    MediaEvent::LegRefused { leg, reason: "no ports".to_owned() }
+                } else {
+                    MediaEvent::LegOpened { leg, rtp, rtcp }
+                };
+                self.later(Duration::from_millis(1), Event::Media(event));
+            }
+            MediaCommand::CloseLeg { leg } => {
+                assert!(self.legs.remove(leg), "only open legs are closed");
+            }
+            MediaCommand::Play { leg, play, sound } => {
+                assert!(self.legs.contains(leg));
+                let length = match sound {
+                    Sound::Prompt { .. } => 2000,
+                    Sound::Beep => 200,
+                    Sound::RepeatTone => 500,
+                };
+                let event =
+                    MediaEvent::Played { leg: *leg, play: *play, whole: Completion::Whole };
+                self.later(Duration::from_millis(length), Event::Media(event));
+            }
+            MediaCommand::ConnectLeg { leg, .. }
+            | MediaCommand::TakeDigits { leg }
+            | MediaCommand::SendDigits { leg, .. }
+            | MediaCommand::StopPlaying { leg } => assert!(self.legs.contains(leg)),
+            MediaCommand::Bridge { a, b } => {
+                assert!(self.legs.contains(a) && self.legs.contains(b));
+            }
+            MediaCommand::OpenRecording { recording, .. } => {
+                let before = self.recordings.insert(*recording, vec!["open"]);
+                assert!(before.is_none(), "a recording is opened once");
+            }
+            MediaCommand::StartRecording { recording } => self.state(*recording, "open", "on"),
+            MediaCommand::PauseRecording { recording } => self.state(*recording, "on", "paused"),
+            MediaCommand::ResumeRecording { recording } => self.state(*recording, "paused", "on"),
+            MediaCommand::Note { recording, .. } => {
+                assert_ne!(self.recordings[recording].last(), Some(&"closed"));
+            }
+            MediaCommand::CloseRecording { recording, .. } => {
+                let states = self.recordings.get_mut(recording).expect("opened before");
+                assert_ne!(states.last(), Some(&"closed"), "a recording is closed once");
+                states.push("closed");
+            }
+        }
+        self.media.push((ms, command));
+    }
+
+    fn state(&mut self, recording: RecordingId, from: &str, to: &'static str) {
+        let states = self.recordings.get_mut(&recording).expect("opened before");
+        assert_eq!(states.last(), Some(&from), "before {to}");
+        states.push(to);
+    }
+
+    fn party(&mut self, who: usize, input: endpoint::Input) {
+        let outputs = self.parties[who].endpoint.handle(self.now, input);
+        for output in outputs {
+            match output {
+                endpoint::Output::Transmit { bytes, .. } => {
+                    if !self.is_lost(&bytes) {
+                        let flow = Flow {
+                            transport: Transport::Udp,
+                            local: NODE.parse().unwrap(),
+                            peer: address(who),
+                        };
+                        self.later(DELAY, Event::ToNode(flow, bytes));
+                    }
+                }
+                endpoint::Output::Request { key, request, .. } => self.asked(who, key, request),
+                endpoint::Output::Acked { request, .. } => {
+                    self.parties[who].heard.push(Message::Request(request));
+                }
+                endpoint::Output::Cancelled { key } => {
+                    let party = &mut self.parties[who];
+                    if let Some(at) = party.invites.iter().position(|(open, _)| *open == key) {
+                        let (_, request) = party.invites.remove(at);
+                        let response = Response::to(&request, status(487));
+                        self.party(who, endpoint::Input::Respond { key, response });
+                    }
+                }
+                endpoint::Output::Response { key, response } => self.answered(who, key, response),
+                endpoint::Output::ClientFailed { .. }
+                | endpoint::Output::ServerFailed { .. }
+                | endpoint::Output::Dropped(_) => {}
+            }
+        }
+    }
+
+    /// A request reached a party: BYE, INFO and OPTIONS are answered 200, INVITE waits.
+    fn asked(&mut self, who: usize, key: ServerKey, request: Request) {
+        let party = &mut self.parties[who];
+        party.heard.push(Message::Request(request.clone()));
+        let known = party.dialog.as_mut().is_some_and(|dialog| dialog.receive(&request).is_ok());
+        match request.method {
+            Method::Invite => party.invites.push((key, request)),
+            Method::Bye | Method::Info | Method::Options => {
+                if request.method == Method::Bye && known {
+                    party.dialog = None;
+                }
+                let mut response = Response::to(&request, StatusCode::OK);
+                response.headers.push("X-From", NAMES[who]);
+                self.party(who, endpoint::Input::Respond { key, response });
+            }
+            _ => {
+                let response = Response::to(&request, status(405));
+                self.party(who, endpoint::Input::Respond { key, response });
+            }
+        }
+    }
+
+    fn answered(&mut self, who: usize, key: ClientKey, response: Response) {
+        let party = &mut self.parties[who];
+        party.heard.push(Message::Response(response.clone()));
+        let cseq = response.cseq().unwrap();
+        if cseq.method != Method::Invite || !response.status.is_success() {
+            return;
+        }
+        let Some((_, sent)) = party.sent.as_ref().filter(|(sent, _)| *sent == key) else {
+            return;
+        };
+        match &mut party.dialog {
+            Some(dialog) => dialog.refresh(&response),
+            None => party.dialog = Dialog::uac(sent, &response, flow_of(who)).ok(),
+        }
+        let Some(dialog) = &party.dialog else {
+            return;
+        };
+        let mut ack = dialog.ack_for(cseq.number);
+        match &party.acks {
+            Acks::Never => return,
+            Acks::AtOnce => {}
+            Acks::With(body) => ack.set_body("application/sdp", body.clone()),
+        }
+        self.party(who, endpoint::Input::Ack { key, request: ack });
+    }
+
+    fn send(&mut self, who: usize, request: Request) {
+        let party = &mut self.parties[who];
+        party.keys += 1;
+        let key = ClientKey(party.keys);
+        if request.method == Method::Invite {
+            party.sent = Some((key, request.clone()));
+        }
+        self.party(who, endpoint::Input::Request { key, flow: flow_of(who), request });
+    }
+
+    /// An INVITE outside a dialog, with an offer.
+    pub fn invite(&mut self, who: usize, number: &str) {
+        let request = self.new_invite(who, number);
+        self.send_new(who, request);
+    }
+
+    pub fn new_invite(&mut self, who: usize, number: &str) -> Request {
+        let mut request = self.new_request(who, Method::Invite, number);
+        request.set_body("application/sdp", description(who, Direction::SendRecv).write());
+        request
+    }
+
+    pub fn new_request(&mut self, who: usize, method: Method, number: &str) -> Request {
+        self.counter += 1;
+        let name = method.as_str().to_owned();
+        let uri = format!("sip:{number}@{NODE}");
+        let mut request = Request::new(method, uri.parse().unwrap());
+        let (own, at) = (NAMES[who], address(who));
+        let headers = &mut request.headers;
+        headers.push("Max-Forwards", "70");
+        headers.push("From", format!("\"Caller\" <sip:{own}@{at}>;tag=f{}", self.counter));
+        headers.push("To", format!("<{uri}>"));
+        headers.push("Call-ID", format!("call-{}@{own}", self.counter));
+        headers.push("CSeq", format!("1 {name}"));
+        headers.push("Contact", format!("<sip:{own}@{at}>"));
+        request
+    }
+
+    pub fn send_new(&mut self, who: usize, request: Request) {
+        if request.method == Method::Invite {
+            self.parties[who].dialog = None;
+        }
+        self.send(who, request);
+    }
+
+    /// Answers the oldest INVITE a party has.
+    pub fn respond(&mut self, who: usize, code: u16) {
+        let body = (code == 200).then(|| description(who, Direction::SendRecv));
+        self.respond_with(who, code, body.as_ref());
+    }
+
+    pub fn respond_with(&mut self, who: usize, code: u16, body: Option<&Description>) {
+        let party = &mut self.parties[who];
+        let (key, request) = party.invites.first().cloned().expect("an INVITE to answer");
+        if code >= 200 {
+            party.invites.remove(0);
+        }
+        let mut response = Response::to(&request, status(code));
+        response.set_to_tag(&format!("t{who}-{}", key.0));
+        response.headers.push("Contact", format!("<sip:{}@{}>", NAMES[who], address(who)));
+        response.headers.push("X-From", NAMES[who]);
+        if let Some(body) = body {
+            response.set_body("application/sdp", body.write());
+        }
+        if code == 200 && request.to().unwrap().tag().is_none() {
+            party.dialog = Dialog::uas(&request, &response, flow_of(who)).ok();
+        }
+        self.party(who, endpoint::Input::Respond { key, response });
+    }
+
+    /// A request within the party's dialog.
+    pub fn within(&mut self, who: usize, method: Method, fields: &[(&str, &str)]) {
+        let dialog = self.parties[who].dialog.as_mut().expect("a dialog");
+        let mut request = dialog.request(method);
+        request.headers.push("Contact", format!("<sip:{}@{}>", NAMES[who], address(who)));
+        for (name, value) in fields {
+            request.headers.push(name, *value);
+        }
+        self.send(who, request);
+    }
+
+    pub fn reinvite(&mut self, who: usize, direction: Direction) {
+        let dialog = self.parties[who].dialog.as_mut().expect("a dialog");
+        let mut request = dialog.request(Method::Invite);
+        request.headers.push("Contact", format!("<sip:{}@{}>", NAMES[who], address(who)));
+        request.set_body("application/sdp", description(who, direction).write());
+        self.send(who, request);
+    }
+
+    pub fn bye(&mut self, who: usize) {
+        self.within(who, Method::Bye, &[]);
+        self.parties[who].dialog = None;
+    }
+
+    pub fn cancel(&mut self, who: usize) {
+        let key = self.parties[who].sent.as_ref().expect("an INVITE").0;
+        self.party(who, endpoint::Input::Cancel { key });
+    }
+
+    /// A call from `from` to `to` that is answered after a second.
+    pub fn call(&mut self, from: usize, to: usize) {
+        let number = if to == TRUNK { "0201234567" } else { NAMES[to] };
+        self.invite(from, number);
+        self.run(500);
+        self.respond(to, 180);
+        self.run(500);
+        self.respond(to, 200);
+        self.run(100);
+    }
+
+    /// Final statuses a party got for its requests, and requests it got, as words.
+    pub fn heard(&self, who: usize) -> String {
+        let words = self.parties[who].heard.iter().map(|message| match message {
+            Message::Request(request) => request.method.to_string(),
+            Message::Response(response) => response.status.code().to_string(),
+        });
+        words.collect::<Vec<_>>().join(" ")
+    }
+
+    /// The last message a party's user got.
+    pub fn last(&self, who: usize) -> &Message {
+        self.parties[who].heard.last().expect("something heard")
+    }
+
+    pub fn last_response(&self, who: usize) -> &Response {
+        let mut heard = self.parties[who].heard.iter().rev();
+        heard.find_map(|m| if let Message::Response(r) = m { Some(r) } else { None }).unwrap()
+    }
+
+    pub fn last_request(&self, who: usize) -> &Request {
+        let mut heard = self.parties[who].heard.iter().rev();
+        heard.find_map(|m| if let Message::Request(r) = m { Some(r) } else { None }).unwrap()
+    }
+
+    /// What the media plane was told, as short words, without facts.
+    pub fn commands(&self) -> String {
+        let words = self.media.iter().filter_map(|(_, command)| word(command));
+        words.collect::<Vec<_>>().join(" ")
+    }
+
+    pub fn facts(&self) -> Vec<Fact> {
+        let notes = self.media.iter().filter_map(|(_, command)| match command {
+            MediaCommand::Note { fact, .. } => Some(fact.clone()),
+            _ => None,
+        });
+        notes.collect()
+    }
+
+    /// The milliseconds at which commands of this word came.
+    pub fn times(&self, wanted: &str) -> Vec<u64> {
+        let hits = self.media.iter().filter(|(_, c)| word(c).as_deref() == Some(wanted));
+        hits.map(|(ms, _)| *ms).collect()
+    }
+
+    pub fn endings(&self) -> Vec<(End, String)> {
+        let ends = self.media.iter().filter_map(|(_, command)| match command {
+            MediaCommand::CloseRecording { ending, .. } => {
+                Some((ending.end, ending.reason.clone()))
+            }
+            _ => None,
+        });
+        ends.collect()
+    }
+
+    /// Lets every timer run out, then checks that nothing is left anywhere.
+    pub fn settle(&mut self) {
+        self.run_s(120);
+        assert_eq!(self.engine.calls(), 0, "calls");
+        assert_eq!(self.engine.transactions(), 0, "transactions");
+        assert_eq!(self.engine.bindings(), 0, "table entries");
+        assert_eq!(self.engine.deadline(), None);
+        assert!(self.legs.is_empty(), "legs");
+        for (recording, states) in &self.recordings {
+            assert_eq!(states.last(), Some(&"closed"), "{recording:?}");
+        }
+    }
+}
+
+fn word(command: &MediaCommand) -> Option<String> {
+    let side = |leg: &LegId| if leg.0 % 2 == 0 { "a" } else { "b" };
+    Some(match command {
+        MediaCommand::OpenLeg { leg } => format!("open-{}", side(leg)),
+        MediaCommand::ConnectLeg { leg, media } => {
+            format!("connect-{}-{}", side(leg), media.direction.as_str())
+        }
+        MediaCommand::Bridge { .. } => "bridge".to_owned(),
+        MediaCommand::TakeDigits { leg } => format!("take-{}", side(leg)),
+        MediaCommand::SendDigits { leg, digits } => {
+            let keys: String = digits
+                .iter()
+                .map(|digit| b"0123456789*#ABCD"[usize::from(digit.event)] as char)
+                .collect();
+            format!("digits-{}-{keys}", side(leg))
+        }
+        MediaCommand::Play { leg, sound, .. } => {
+            let name = match sound {
+                Sound::Prompt { prompt, language } => format!("{prompt:?}.{language}"),
+                Sound::Beep => "beep".to_owned(),
+                Sound::RepeatTone => "tone".to_owned(),
+            };
+            format!("play-{}-{name}", side(leg))
+        }
+        MediaCommand::StopPlaying { leg } => format!("stop-{}", side(leg)),
+        MediaCommand::CloseLeg { leg } => format!("close-{}", side(leg)),
+        MediaCommand::OpenRecording { owner, .. } => format!("RECORD-{}", side(owner)),
+        MediaCommand::StartRecording { .. } => "START".to_owned(),
+        MediaCommand::PauseRecording { .. } => "PAUSE".to_owned(),
+        MediaCommand::ResumeRecording { .. } => "RESUME".to_owned(),
+        MediaCommand::CloseRecording { ending, .. } => format!("CLOSE-{:?}", ending.end),
+        MediaCommand::Note { .. } => return None,
+    })
+}
+
+fn flow_of(who: usize) -> Flow {
+    Flow { transport: Transport::Udp, local: address(who), peer: NODE.parse().unwrap() }
+}
+
+pub fn status(code: u16) -> StatusCode {
+    StatusCode::new(code).unwrap()
+}
+
+/// What a party says about its audio.
+pub fn description(who: usize, direction: Direction) -> Description {
+    let at = |port| SocketAddr::new(ADDRESSES[who].parse().unwrap(), port);
+    let format = |payload_type, encoding| Format { payload_type, encoding };
+    sdp::Offer {
+        session_id: 1 + who as u64,
+        version: 1,
+        rtp: at(4000),
+        rtcp: at(4001),
+        formats: vec![
+            format(0, Encoding::Pcmu),
+            format(8, Encoding::Pcma),
+            format(101, Encoding::TelephoneEvent),
+        ],
+        ptime_ms: Some(20),
+        direction,
+    }
+    .describe()
+}

@@ -1,0 +1,243 @@
+//! Reads a TOML document section by section and collects every mistake, with its line, before
+//! anything is refused.
+
+use std::cell::RefCell;
+use std::fmt;
+use std::ops::Range;
+
+use toml_edit::{Item, TableLike};
+
+/// One mistake in a configuration: where it stands, what was found and what is allowed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Mistake {
+    /// Line in the file, from 1.
+    pub line: usize,
+    /// Key with its path, for example `user[0].repeat_tone`.
+    pub key: String,
+    /// What is wrong, and what is allowed there.
+    pub what: String,
+}
+
+impl fmt::Display for Mistake {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "line {}: {}: {}", self.line, self.key, self.what)
+    }
+}
+
+/// The text of a configuration and the mistakes found in it so far.
+#[derive(Debug)]
+pub(super) struct Source<'a> {
+    text: &'a str,
+    mistakes: RefCell<Vec<Mistake>>,
+}
+
+impl<'a> Source<'a> {
+    pub(super) fn new(text: &'a str) -> Self {
+        Self { text, mistakes: RefCell::default() }
+    }
+
+    pub(super) fn line_of(&self, span: Option<Range<usize>>) -> usize {
+        let end = span.map_or(0, |s| s.start.min(self.text.len()));
+        1 + self.text.as_bytes()[..end].iter().filter(|b| **b == b'\n').count()
+    }
+
+    pub(super) fn mistake(&self, span: Option<Range<usize>>, key: String, what: String) {
+        let line = self.line_of(span);
+        self.mistakes.borrow_mut().push(Mistake { line, key, what });
+    }
+
+    pub(super) fn into_mistakes(self) -> Vec<Mistake> {
+        let mut all = self.mistakes.into_inner();
+        all.sort_by(|a, b| (a.line, &a.key).cmp(&(b.line, &b.key)));
+        all
+    }
+}
+
+/// One table of the document. Each key that is read becomes known; [`Section::finish`] reports
+/// the others.
+pub(super) struct Section<'a> {
+    source: &'a Source<'a>,
+    path: String,
+    table: Option<&'a dyn TableLike>,
+    span: Option<Range<usize>>,
+    known: Vec<&'static str>,
+}
+
+impl<'a> Section<'a> {
+    pub(super) fn root(source: &'a Source<'a>, table: &'a dyn TableLike) -> Self {
+        Self { source, path: String::new(), table: Some(table), span: None, known: Vec::new() }
+    }
+
+    /// The table `key`, or an empty one where it is absent.
+    pub(super) fn section(&mut self, key: &'static str) -> Section<'a> {
+        let item = self.item(key);
+        let table = item.and_then(Item::as_table_like);
+        if let (Some(item), None) = (item, table) {
+            self.source.mistake(item.span(), self.name(key), "must be a table".into());
+        }
+        self.child(self.name(key), table, item.and_then(Item::span))
+    }
+
+    /// The tables of the array `[[key]]`; none where it is absent.
+    pub(super) fn sections(&mut self, key: &'static str) -> Vec<Section<'a>> {
+        let Some(item) = self.item(key) else { return Vec::new() };
+        let Some(array) = item.as_array_of_tables() else {
+            let what = format!("must be written as [[{key}]] tables");
+            self.source.mistake(item.span(), self.name(key), what);
+            return Vec::new();
+        };
+        let child = |(n, table): (usize, &'a toml_edit::Table)| {
+            self.child(format!("{}[{n}]", self.name(key)), Some(table), table.span())
+        };
+        array.iter().enumerate().map(child).collect()
+    }
+
+    /// A text value turned into `T`; `allowed` says what is, for the mistake. An absent key or a
+    /// mistake gives `default`.
+    pub(super) fn parsed<T>(
+        &mut self,
+        key: &'static str,
+        default: T,
+        allowed: &str,
+        read: impl Fn(&str) -> Option<T>,
+    ) -> T {
+        self.optional(key, allowed, read).unwrap_or(default)
+    }
+
+    /// As [`Section::parsed`], `None` where the key is absent or mistaken.
+    pub(super) fn optional<T>(
+        &mut self,
+        key: &'static str,
+        allowed: &str,
+        read: impl Fn(&str) -> Option<T>,
+    ) -> Option<T> {
+        let item = self.item(key)?;
+        let value = item.as_str().and_then(&read);
+        if value.is_none() {
+            let found = item.to_string();
+            let what = format!("{} is not allowed; {allowed}", found.trim());
+            self.source.mistake(item.span(), self.name(key), what);
+        }
+        value
+    }
+
+    /// As [`Section::optional`], and an absent key is a mistake.
+    pub(super) fn required<T>(
+        &mut self,
+        key: &'static str,
+        allowed: &str,
+        read: impl Fn(&str) -> Option<T>,
+    ) -> Option<T> {
+        if self.item(key).is_none() && self.table.is_some() {
+            let what = format!("is missing; {allowed}");
+            self.source.mistake(self.span.clone(), self.name(key), what);
+        }
+        self.optional(key, allowed, read)
+    }
+
+    /// A list of texts, each turned into `T`.
+    pub(super) fn list<T>(
+        &mut self,
+        key: &'static str,
+        default: Vec<T>,
+        allowed: &str,
+        read: impl Fn(&str) -> Option<T>,
+    ) -> Vec<T> {
+        let Some(item) = self.item(key) else { return default };
+        let Some(array) = item.as_array() else {
+            let what = format!("must be a list of texts; {allowed}");
+            self.source.mistake(item.span(), self.name(key), what);
+            return default;
+        };
+        let mut values = Vec::new();
+        for element in array {
+            match element.as_str().and_then(&read) {
+                Some(value) => values.push(value),
+                None => {
+                    let what = format!("{} is not allowed; {allowed}", element.to_string().trim());
+                    self.source.mistake(element.span(), self.name(key), what);
+                }
+            }
+        }
+        values
+    }
+
+    /// A whole number within `range`.
+    pub(super) fn number(
+        &mut self,
+        key: &'static str,
+        default: i64,
+        range: std::ops::RangeInclusive<i64>,
+    ) -> i64 {
+        let Some(item) = self.item(key) else { return default };
+        match item.as_integer() {
+            Some(value) if range.contains(&value) => value,
+            _ => {
+                let (low, high) = (range.start(), range.end());
+                let what = format!(
+                    "{} is outside {low}..{high}; write a whole number",
+                    item.to_string().trim()
+                );
+                self.source.mistake(item.span(), self.name(key), what);
+                default
+            }
+        }
+    }
+
+    /// A word of a closed list.
+    pub(super) fn choice<T: Clone>(
+        &mut self,
+        key: &'static str,
+        default: T,
+        words: &[(&str, T)],
+    ) -> T {
+        let list: Vec<&str> = words.iter().map(|(word, _)| *word).collect();
+        let allowed = format!("one of {}", list.join(", "));
+        let find = |text: &str| words.iter().find(|(w, _)| *w == text).map(|(_, v)| v.clone());
+        self.parsed(key, default, &allowed, find)
+    }
+
+    /// Says that what was read does not fit together.
+    pub(super) fn refuse(&self, key: &str, what: String) {
+        let span = self.table.and_then(|t| t.get(key)).and_then(Item::span);
+        self.source.mistake(span.or_else(|| self.span.clone()), self.name(key), what);
+    }
+
+    /// Reports every key that nobody read, with the nearest name that exists.
+    pub(super) fn finish(self) {
+        let Some(table) = self.table else { return };
+        for (key, item) in table.iter() {
+            if self.known.contains(&key) {
+                continue;
+            }
+            let nearest =
+                self.known.iter().map(|k| (strsim::damerau_levenshtein(k, key), *k)).min();
+            let hint = match nearest {
+                Some((distance, name)) if distance <= 3 => format!("; did you mean {name}?"),
+                _ => format!("; known here: {}", self.known.join(", ")),
+            };
+            let span = table.key(key).and_then(|k| k.span()).or_else(|| item.span());
+            self.source.mistake(span, self.name(key), format!("unknown key{hint}"));
+        }
+    }
+
+    fn item(&mut self, key: &'static str) -> Option<&'a Item> {
+        if !self.known.contains(&key) {
+            self.known.push(key);
+        }
+        self.table.and_then(|t| t.get(key))
+    }
+
+    fn name(&self, key: &str) -> String {
+        if self.path.is_empty() { key.into() } else { format!("{}.{key}", self.path) }
+    }
+
+    fn child(
+        &self,
+        path: String,
+        table: Option<&'a dyn TableLike>,
+        span: Option<Range<usize>>,
+    ) -> Section<'a> {
+        Section { source: self.source, path, table, span, known: Vec::new() }
+    }
+}

@@ -1,0 +1,326 @@
+//! From the document to the [`Config`]: names, ranges and defaults of every key.
+
+use std::collections::HashMap;
+use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use duolog_sip::Transport;
+use toml_edit::Document;
+
+use super::document::{Mistake, Section, Source};
+use super::units::{duration, ports, size, transport_address};
+use super::{
+    Announce, Announcements, Codes, Config, Format, Log, LogFormat, Media, Mode, Notice, Sip,
+    Spool, Store, Trunk, User,
+};
+
+const ADDRESS: &str = "write udp:HOST:PORT or tcp:HOST:PORT with a numeric host";
+const SECONDS: Duration = Duration::from_secs(1);
+
+/// Reads a configuration.
+///
+/// # Errors
+///
+/// Every mistake of the text, in the order of its lines.
+pub fn read(text: &str) -> Result<Config, Vec<Mistake>> {
+    let source = Source::new(text);
+    let document = match Document::parse(text) {
+        Ok(document) => document,
+        Err(error) => {
+            source.mistake(error.span(), "TOML".into(), error.message().to_string());
+            return Err(source.into_mistakes());
+        }
+    };
+    let config = root(Section::root(&source, document.as_table()));
+    let mistakes = source.into_mistakes();
+    if mistakes.is_empty() { Ok(config) } else { Err(mistakes) }
+}
+
+fn root(mut root: Section<'_>) -> Config {
+    let trunks: Vec<Trunk> = root.sections("trunk").into_iter().filter_map(trunk).collect();
+    let users = users(root.sections("user"));
+    let config = Config {
+        sip: sip(root.section("sip")),
+        media: media(root.section("media")),
+        spool: spool(root.section("spool")),
+        store: store(root.section("store")),
+        announcements: announcements(root.section("announcements")),
+        codes: codes(root.section("codes")),
+        trunks,
+        users,
+        log: log(root.section("log")),
+        operations: operations(root.section("operations")),
+    };
+    root.finish();
+    config
+}
+
+fn sip(mut section: Section<'_>) -> Sip {
+    let local = SocketAddr::from(([127, 0, 0, 1], 5060));
+    let both = vec![(Transport::Udp, local), (Transport::Tcp, local)];
+    let sip = Sip {
+        listen: section.list("listen", both, ADDRESS, transport_address),
+        advertise: section.optional("advertise", "write a numeric address", ip),
+        ring_timeout: within(&mut section, "ring_timeout", 180 * SECONDS, (5, 600)),
+    };
+    if sip.listen.is_empty() {
+        section.refuse("listen", "needs at least one address".into());
+    }
+    section.finish();
+    sip
+}
+
+fn media(mut section: Section<'_>) -> Media {
+    let allowed = "write LOW-HIGH with an even LOW of at least 1024 and room for four ports";
+    let media = Media {
+        address: section.parsed(
+            "address",
+            IpAddr::from([127, 0, 0, 1]),
+            "write a numeric address",
+            ip,
+        ),
+        advertise: section.optional("advertise", "write a numeric address", ip),
+        ports: section.parsed("ports", (20000, 29999), allowed, ports),
+        threads: section.number("threads", 1, 1..=64) as usize,
+        timeout: within(&mut section, "timeout", 60 * SECONDS, (5, 3600)),
+    };
+    section.finish();
+    media
+}
+
+fn spool(mut section: Section<'_>) -> Spool {
+    let spool = Spool {
+        directory: path(&mut section, "directory", "var/spool"),
+        buffer: bytes(&mut section, "buffer", 128 << 20, (1 << 20, 64 << 30)),
+        floor: bytes(&mut section, "floor", 256 << 20, (16 << 20, 1 << 44)),
+    };
+    section.finish();
+    spool
+}
+
+fn store(mut section: Section<'_>) -> Store {
+    let formats =
+        [("opus", Format::Opus), ("wav-pcm16", Format::WavPcm16), ("wav-g711", Format::WavG711)];
+    let store = Store {
+        directory: path(&mut section, "directory", "var/recordings"),
+        catalogue: path(&mut section, "catalogue", "var/catalogue.sqlite"),
+        format: section.choice("format", Format::Opus, &formats),
+    };
+    section.finish();
+    store
+}
+
+fn announcements(mut section: Section<'_>) -> Announcements {
+    let announcements = Announcements {
+        language: section.parsed("language", "en".into(), LANGUAGE, language),
+        directory: section.optional("directory", "write a path", |t| Some(PathBuf::from(t))),
+    };
+    section.finish();
+    announcements
+}
+
+fn codes(mut section: Section<'_>) -> Codes {
+    let allowed = "write * or # and one to four digits, for example *48";
+    let codes = Codes {
+        pause: section.parsed("pause", "*48".into(), allowed, code),
+        resume: section.parsed("resume", "*49".into(), allowed, code),
+    };
+    if codes.pause == codes.resume {
+        section.refuse("resume", format!("{} already pauses", codes.pause));
+    }
+    section.finish();
+    codes
+}
+
+fn trunk(mut section: Section<'_>) -> Option<Trunk> {
+    let name = section.required("name", "write a name", some_text);
+    let address = section.required("address", ADDRESS, transport_address);
+    section.finish();
+    Some(Trunk { name: name?, address: address? })
+}
+
+fn users(sections: Vec<Section<'_>>) -> Vec<User> {
+    let mut owners: HashMap<String, String> = HashMap::new();
+    let mut users = Vec::new();
+    for mut section in sections {
+        let user = user(&mut section);
+        for number in user.iter().flat_map(|u| &u.numbers) {
+            let name = user.as_ref().map_or("", |u| &u.name);
+            if let Some(other) = owners.insert(number.clone(), name.into()) {
+                section.refuse("numbers", format!("{number} already rings {other}"));
+            }
+        }
+        section.finish();
+        users.extend(user);
+    }
+    users
+}
+
+fn user(section: &mut Section<'_>) -> Option<User> {
+    let modes = [
+        ("never", Mode::Never),
+        ("always", Mode::Always),
+        ("always-pause-resume", Mode::AlwaysPauseResume),
+    ];
+    let switch = [("on", Announce::On), ("off", Announce::Off)];
+    let notices =
+        [("none", Notice::None), ("beep", Notice::Beep), ("announcement", Notice::Announcement)];
+    let name = section.required("name", "write a name", some_text);
+    let numbers = section.list("numbers", Vec::new(), "write digits, * # and a leading +", number);
+    let contact = section.required("contact", ADDRESS, transport_address);
+    let mode = section.choice("mode", Mode::Never, &modes);
+    let announce = section.choice("announce", Announce::Off, &switch);
+    let notice = section.choice("notice", Notice::None, &notices);
+    let repeat_tone = section.parsed("repeat_tone", None, REPEAT_TONE, repeat_tone);
+    let language = section.optional("language", LANGUAGE, language);
+    let (name, contact) = (name?, contact?);
+    Some(User { name, numbers, contact, mode, announce, notice, repeat_tone, language })
+}
+
+fn log(mut section: Section<'_>) -> Log {
+    let formats = [("json", LogFormat::Json), ("text", LogFormat::Text)];
+    let filter = |text: &str| {
+        let read = text.parse::<tracing_subscriber::EnvFilter>();
+        read.is_ok().then(|| text.to_string())
+    };
+    let log = Log {
+        format: section.choice("format", LogFormat::Text, &formats),
+        filter: section.parsed("filter", "info".into(), "write for example info,duolog=debug", filter),
+    };
+    section.finish();
+    log
+}
+
+fn operations(mut section: Section<'_>) -> SocketAddr {
+    let default = SocketAddr::from(([127, 0, 0, 1], 9060));
+    let listen = section.parsed("listen", default, "write HOST:PORT with a numeric host", |t| {
+        t.parse().ok()
+    });
+    section.finish();
+    listen
+}
+
+const LANGUAGE: &str = "write a language as in en or nl";
+const REPEAT_TONE: &str = "write 10s to 90s, or off";
+
+/// E5: 10 to 90 seconds, refused outside, never clamped.
+fn repeat_tone(text: &str) -> Option<Option<Duration>> {
+    match text {
+        "off" => Some(None),
+        _ => duration(text).filter(|d| (10 * SECONDS..=90 * SECONDS).contains(d)).map(Some),
+    }
+}
+
+fn language(text: &str) -> Option<String> {
+    let plain = |c: char| c.is_ascii_lowercase() || c == '-';
+    (text.len() >= 2 && text.len() <= 8 && text.chars().all(plain)).then(|| text.into())
+}
+
+fn code(text: &str) -> Option<String> {
+    let mut chars = text.chars();
+    let first = chars.next().is_some_and(|c| c == '*' || c == '#');
+    let rest = chars.clone().count();
+    (first && (1..=4).contains(&rest) && chars.all(|c| c.is_ascii_digit())).then(|| text.into())
+}
+
+fn number(text: &str) -> Option<String> {
+    let digits = text.strip_prefix('+').unwrap_or(text);
+    let allowed = |c: char| c.is_ascii_digit() || c == '*' || c == '#';
+    (!digits.is_empty() && digits.chars().all(allowed)).then(|| text.into())
+}
+
+fn some_text(text: &str) -> Option<String> {
+    (!text.trim().is_empty()).then(|| text.into())
+}
+
+fn ip(text: &str) -> Option<IpAddr> {
+    text.parse().ok()
+}
+
+fn path(section: &mut Section<'_>, key: &'static str, default: &str) -> PathBuf {
+    let some = |t: &str| some_text(t).map(PathBuf::from);
+    section.parsed(key, PathBuf::from(default), "write a path", some)
+}
+
+/// A duration within whole seconds `low..=high`.
+fn within(
+    section: &mut Section<'_>,
+    key: &'static str,
+    default: Duration,
+    (low, high): (u32, u32),
+) -> Duration {
+    let allowed = format!("write {low}s to {high}s");
+    let range = low * SECONDS..=high * SECONDS;
+    section.parsed(key, default, &allowed, |t| duration(t).filter(|d| range.contains(d)))
+}
+
+/// A size within `low..=high` bytes.
+fn bytes(section: &mut Section<'_>, key: &'static str, default: u64, (low, high): (u64, u64)) -> u64 {
+    let allowed = format!("write {}MiB to {}MiB", low >> 20, high >> 20);
+    section.parsed(key, default, &allowed, |t| size(t).filter(|s| (low..=high).contains(s)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_embedded_configuration_is_right_and_an_empty_one_is_all_defaults() {
+        let embedded = read(super::super::EMBEDDED).expect("shipped with the program");
+        assert!(!embedded.users.is_empty() && !embedded.trunks.is_empty());
+        let empty = read("").expect("every section has defaults");
+        assert_eq!(empty.media.ports, (20000, 29999));
+        assert_eq!(empty.store.format, Format::Opus);
+    }
+
+    #[test]
+    fn every_mistake_is_told_at_once_with_line_value_and_range() {
+        let text = "[sip]\nlisten = [\"tls:127.0.0.1:5061\"]\n[media]\nthreads = 0\nprots = \"1-2\"\n\
+                    [[user]]\nname = \"a\"\ncontact = \"udp:127.0.0.1:5070\"\nrepeat_tone = \"9s\"\n\
+                    [[user]]\nname = \"b\"\nrepeat_tone = \"91s\"\nmode = \"sometimes\"\n";
+        let mistakes = read(text).expect_err("seven mistakes");
+        let told: Vec<String> = mistakes.iter().map(ToString::to_string).collect();
+        let expected = [
+            "line 2: sip.listen: \"tls:127.0.0.1:5061\" is not allowed; write udp:HOST:PORT",
+            "line 2: sip.listen: needs at least one address",
+            "line 4: media.threads: 0 is outside 1..64",
+            "line 5: media.prots: unknown key; did you mean ports?",
+            "line 9: user[0].repeat_tone: \"9s\" is not allowed; write 10s to 90s, or off",
+            "line 10: user[1].contact: is missing; write udp:HOST:PORT",
+            "line 12: user[1].repeat_tone: \"91s\" is not allowed; write 10s to 90s, or off",
+            "line 13: user[1].mode: \"sometimes\" is not allowed; one of never, always, always-pause-resume",
+        ];
+        assert_eq!(told.len(), expected.len(), "{told:#?}");
+        for (told, expected) in told.iter().zip(expected) {
+            assert!(told.starts_with(expected), "{told}\nshould start with\n{expected}");
+        }
+    }
+
+    #[test]
+    fn repeat_tone_is_ten_to_ninety_seconds() {
+        let check = |text: &str, expected: Option<Option<u64>>| {
+            assert_eq!(repeat_tone(text), expected.map(|o| o.map(Duration::from_secs)), "{text}");
+        };
+        check("10s", Some(Some(10)));
+        check("20s", Some(Some(20)));
+        check("90s", Some(Some(90)));
+        check("off", Some(None));
+        for refused in ["9s", "91s", "9999ms", "90001ms", "0s", "twenty", ""] {
+            check(refused, None);
+        }
+    }
+
+    #[test]
+    fn what_does_not_fit_together_is_refused() {
+        let check = |text: &str, expected: &str| {
+            let mistakes = read(text).expect_err(text);
+            assert!(mistakes.iter().any(|m| m.to_string().contains(expected)), "{mistakes:#?}");
+        };
+        check("[codes]\npause = \"*48\"\nresume = \"*48\"\n", "*48 already pauses");
+        let user = "[[user]]\nname = \"x\"\ncontact = \"udp:127.0.0.1:1\"\nnumbers = [\"100\"]\n";
+        check(&format!("{user}{user}"), "100 already rings x");
+        check("[sip\n", "line 1: TOML");
+        check("user = 3\n", "[[user]]");
+    }
+}

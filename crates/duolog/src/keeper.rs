@@ -1,0 +1,226 @@
+//! The spool thread: it alone touches the spool's disk.
+//!
+//! Relay threads hand it entries through a bounded queue ([`SpoolQueue`]). When the disk does not
+//! answer, the queue is the memory that holds audio meanwhile; when the queue is full, the shard
+//! makes a listed gap of what does not fit.
+
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use duolog_media::{Block, Entry, Outbox, Shard};
+use duolog_spool::{Counts, Outcome, RealDisk, RecordingId, Space, Writer};
+use tokio::sync::mpsc;
+
+use crate::clock::WallClock;
+use crate::gate::{Backlog, Disk, Gate};
+use crate::translate::entries;
+
+/// The space is measured this often when nothing is written.
+const IDLE: Duration = Duration::from_secs(1);
+
+/// Entries taken from the queue before a commit that is due may run.
+const BURST: usize = 256;
+
+/// Memory of one queued block of 320 ms in G.711: its bytes, the block and its place in the queue.
+const BLOCK_BYTES: u64 = 5_120 + 128;
+
+/// A relay thread's end of the way to the spool.
+#[derive(Debug, Clone)]
+pub struct SpoolQueue {
+    shard: usize,
+    queue: SyncSender<(usize, Entry)>,
+    depth: Arc<AtomicUsize>,
+    capacity: usize,
+    gate: Gate,
+}
+
+impl SpoolQueue {
+    /// Hands over what the shard has for the spool. From the first entry that finds no room on, all
+    /// go back to the shard, in order.
+    pub fn offer(&self, now: Instant, shard: &mut Shard, out: &mut Outbox) {
+        let mut refused = Vec::new();
+        for entry in out.entries.drain(..) {
+            if !refused.is_empty() {
+                refused.push(entry);
+                continue;
+            }
+            // Counted before it is sent: the spool thread may take it at once.
+            let depth = self.depth.fetch_add(1, Ordering::Relaxed) + 1;
+            match self.queue.try_send((self.shard, entry)) {
+                Ok(()) if depth == self.capacity / 2 => self.gate.backlog(Backlog::Long),
+                Ok(()) => {}
+                Err(TrySendError::Full((_, entry)) | TrySendError::Disconnected((_, entry))) => {
+                    self.depth.fetch_sub(1, Ordering::Relaxed);
+                    refused.push(entry);
+                }
+            }
+        }
+        for entry in refused {
+            shard.entry_refused(now, entry);
+        }
+    }
+}
+
+/// What the archive is asked to do.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Work {
+    /// A recording exists: make its row.
+    Opened {
+        /// Which.
+        recording: RecordingId,
+        /// The payload of its opening.
+        payload: bytes::Bytes,
+    },
+    /// A recording is sealed and durable: finish it.
+    Sealed {
+        /// Which.
+        recording: RecordingId,
+    },
+}
+
+/// What other threads may look at while the spool thread runs.
+#[derive(Debug, Default)]
+pub struct Vitals {
+    /// The writer's counters, about once a second.
+    pub counts: Mutex<Counts>,
+    /// Turns of the loop; stands still when the disk does not answer.
+    pub turns: AtomicU64,
+    /// Entries that wait for the disk.
+    pub depth: Arc<AtomicUsize>,
+}
+
+/// The spool thread before it starts.
+pub struct Keeper {
+    writer: Writer<RealDisk>,
+    entries: Receiver<(usize, Entry)>,
+    queue: SpoolQueue,
+    recycled: Vec<SyncSender<Box<Block>>>,
+    work: mpsc::Sender<Work>,
+    /// Work the archive had no room for; the spool keeps the recordings meanwhile.
+    waiting: Vec<Work>,
+    wall: WallClock,
+    vitals: Arc<Vitals>,
+}
+
+impl Keeper {
+    /// A keeper whose queue holds about `buffer_bytes` of audio; work goes to `work`.
+    pub fn new(
+        writer: Writer<RealDisk>,
+        buffer_bytes: u64,
+        gate: Gate,
+        work: mpsc::Sender<Work>,
+        wall: WallClock,
+    ) -> Self {
+        let capacity = usize::try_from(buffer_bytes / BLOCK_BYTES).unwrap_or(usize::MAX).max(64);
+        let (queue, entries) = std::sync::mpsc::sync_channel(capacity);
+        let vitals = Arc::new(Vitals::default());
+        let depth = Arc::clone(&vitals.depth);
+        let queue = SpoolQueue { shard: 0, queue, depth, capacity, gate };
+        Self { writer, entries, queue, recycled: Vec::new(), work, waiting: Vec::new(), wall, vitals }
+    }
+
+    /// The queue for one more shard, and where its written blocks come back.
+    pub fn attach(&mut self) -> (SpoolQueue, Receiver<Box<Block>>) {
+        // Blocks beyond this come from a stall that is over: they are freed.
+        let (sender, receiver) = std::sync::mpsc::sync_channel(2048);
+        let shard = self.recycled.len();
+        self.recycled.push(sender);
+        (SpoolQueue { shard, ..self.queue.clone() }, receiver)
+    }
+
+    /// What others may look at.
+    pub fn vitals(&self) -> Arc<Vitals> {
+        Arc::clone(&self.vitals)
+    }
+
+    /// Runs until every queue is dropped and everything written is durable.
+    pub fn run(mut self) {
+        let gate = self.queue.gate.clone();
+        let capacity = self.queue.capacity;
+        // The keeper's own sender would keep the queue open for ever.
+        let (closed, _) = std::sync::mpsc::sync_channel(0);
+        self.queue.queue = closed;
+        loop {
+            let now = Instant::now();
+            let wait = self.writer.deadline().map_or(IDLE, |d| d.saturating_duration_since(now));
+            let ended = match self.entries.recv_timeout(wait.min(IDLE)) {
+                Ok(first) => {
+                    self.take(first);
+                    for _ in 1..BURST {
+                        let Ok(next) = self.entries.try_recv() else { break };
+                        self.take(next);
+                    }
+                    false
+                }
+                Err(RecvTimeoutError::Timeout) => false,
+                Err(RecvTimeoutError::Disconnected) => true,
+            };
+            if self.vitals.depth.load(Ordering::Relaxed) < capacity / 4 {
+                gate.backlog(Backlog::Short);
+            }
+            let now = Instant::now();
+            let due = self.writer.deadline().is_none_or(|deadline| deadline <= now);
+            if due || ended {
+                self.commit(now, &gate);
+            }
+            self.vitals.turns.fetch_add(1, Ordering::Relaxed);
+            if ended && (self.writer.deadline().is_none() || self.writer.recordings() == 0) {
+                return;
+            }
+        }
+    }
+
+    fn take(&mut self, (shard, entry): (usize, Entry)) {
+        self.vitals.depth.fetch_sub(1, Ordering::Relaxed);
+        let recording = RecordingId(entry.recording().0);
+        if let Err(error) = entries::keep(&mut self.writer, Instant::now(), &self.wall, &entry) {
+            tracing::error!(%recording, %error, "the spool refused an entry");
+        }
+        match entry {
+            Entry::Block(block) => {
+                // A full way back means that the shard has blocks enough.
+                let _ = self.recycled[shard].try_send(block);
+            }
+            Entry::Open { payload, .. } => self.tell(Work::Opened { recording, payload }),
+            _ => {}
+        }
+    }
+
+    fn commit(&mut self, now: Instant, gate: &Gate) {
+        for outcome in self.writer.commit(now) {
+            match outcome {
+                Outcome::Durable { .. } => {}
+                Outcome::Sealed { recording } => self.tell(Work::Sealed { recording }),
+                Outcome::Dropped { recording, samples, .. } => {
+                    tracing::warn!(%recording, samples, "audio was lost: the spool has no room");
+                }
+                Outcome::PartFailed { recording, part, error } => {
+                    tracing::error!(%recording, part, %error, "a spool file failed; going on in a new one");
+                }
+                Outcome::Delayed { recording, error } => {
+                    tracing::warn!(%recording, %error, "the spool's disk delays a recording");
+                }
+                Outcome::Space(space) => tracing::warn!(?space, "room on the spool's disk changed"),
+                Outcome::DiskTrouble(error) => tracing::error!(%error, "the spool's disk"),
+            }
+        }
+        gate.disk(match self.writer.space() {
+            Space::Ample => Disk::Ample,
+            Space::Low => Disk::Low,
+            Space::Full => Disk::Full,
+        });
+        for work in std::mem::take(&mut self.waiting) {
+            self.tell(work);
+        }
+        let counts = self.writer.counts();
+        *self.vitals.counts.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = counts;
+    }
+
+    fn tell(&mut self, work: Work) {
+        if let Err(mpsc::error::TrySendError::Full(work)) = self.work.try_send(work) {
+            self.waiting.push(work);
+        }
+    }
+}

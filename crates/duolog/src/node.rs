@@ -1,0 +1,361 @@
+//! A whole node: the threads of one duolog, started in the order in which they depend on each other
+//! and stopped in the opposite one.
+
+use std::net::{IpAddr, SocketAddr};
+use std::path::Path;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::Instant;
+
+use anyhow::{Context, Result, anyhow};
+use bytes::Bytes;
+use duolog_archive::WallTime;
+use duolog_call::Engine;
+use duolog_media::{Shard, ShardSettings};
+use duolog_sip::Transport;
+use duolog_spool::{RealDisk, Writer};
+use rand_chacha::ChaCha12Rng;
+use rand_chacha::rand_core::SeedableRng;
+use tokio::runtime::Runtime;
+use tokio::sync::{mpsc, watch};
+
+use crate::archivist::{self, LocalArchive};
+use crate::clock::WallClock;
+use crate::config::Config;
+use crate::gate::{Gate, Intake};
+use crate::keeper::{Keeper, Work};
+use crate::metrics::{ArchiveMetrics, CallMetrics, Operations, Sources};
+use crate::prompts::PromptBook;
+use crate::relay::{self, Order, Orders};
+use crate::signalling::{self, Intent, Listeners};
+use crate::translate::commands::Translator;
+use crate::translate::settings::settings;
+
+/// Reports that may wait for signalling before they wait in the relay threads.
+const REPORTS: usize = 16_384;
+
+/// Work that may wait for the archive before it waits in the spool thread.
+const WORK: usize = 16_384;
+
+/// Niceness of archive threads: they take what calls leave.
+const ARCHIVE_NICENESS: i32 = 10;
+
+/// A running node.
+pub struct Node {
+    config: Config,
+    listening: Vec<(Transport, SocketAddr)>,
+    operations: SocketAddr,
+    archive: LocalArchive,
+    gate: Gate,
+    intent: watch::Sender<Intent>,
+    signalling: JoinHandle<()>,
+    relays: Vec<(Orders, JoinHandle<()>)>,
+    keeper: JoinHandle<()>,
+    archivist: tokio::task::JoinHandle<()>,
+    runtime: Runtime,
+}
+
+/// The two ends the spool thread is reached by, while a node starts.
+struct Spooling {
+    keeper: Keeper,
+    work: mpsc::Receiver<Work>,
+    recovered: usize,
+}
+
+impl Node {
+    /// Starts every thread. When this returns, calls are taken.
+    ///
+    /// # Errors
+    ///
+    /// What could not be opened or bound, and what to do about it.
+    pub fn start(config: Config) -> Result<Self> {
+        raise_file_limit();
+        let wall = WallClock::read();
+        let gate = Gate::default();
+        let prompts = Arc::new(PromptBook::load(config.announcements.directory.as_deref())?);
+        let runtime = archive_runtime()?;
+        let mut spooling = open_spool(&config, &gate, wall)?;
+        let archive = open_archive(&config, &runtime, wall)?;
+        let listeners = Listeners::bind(&config.sip.listen).map_err(|(address, error)| {
+            anyhow!("{address} can not be listened on: {error}; is another duolog running?")
+        })?;
+        let listening = listeners.addresses();
+        let settings = Arc::new(settings(&config, &listening, &wall));
+        let (reports_in, reports) = mpsc::channel(REPORTS);
+        let mut sources = Sources {
+            signalling: Arc::default(),
+            relays: Vec::new(),
+            keeper: spooling.keeper.vitals(),
+            gate: gate.clone(),
+        };
+        let relays = start_relays(&config, &mut spooling.keeper, reports_in, wall, &mut sources)?;
+        let calls = CallMetrics::default();
+        let (intent, wanted) = watch::channel(Intent::Run);
+        let shards = config.media.threads;
+        let setting = signalling::Setting {
+            engine: Engine::new(Arc::clone(&settings), random_seed()?),
+            listeners,
+            translator: Translator::new(shards, settings, prompts),
+            relays: relays.iter().map(|(orders, _)| orders.clone()).collect(),
+            media_address: config.media.advertise.unwrap_or(config.media.address),
+            reports,
+            gate: gate.watch(),
+            intent: wanted,
+            metrics: calls.clone(),
+            vitals: Arc::clone(&sources.signalling),
+        };
+        let signalling = start_signalling(setting)?;
+        let keeper = spooling.keeper;
+        let keeper = std::thread::Builder::new().name("spool".into()).spawn(move || keeper.run())?;
+        let stored = ArchiveMetrics::default();
+        stored.recovered.inc_by(spooling.recovered as u64);
+        let node: Arc<dyn duolog_portal::Node> = Arc::new(Operations::new(&calls, &stored, sources));
+        let operations = serve_operations(&config, &runtime, node)?;
+        let archivist =
+            runtime.spawn(archivist::run(archive.clone(), spooling.work, stored, wall));
+        Ok(Self {
+            config,
+            listening,
+            operations,
+            archive,
+            gate,
+            intent,
+            signalling,
+            relays,
+            keeper,
+            archivist,
+            runtime,
+        })
+    }
+
+    /// What it was told.
+    pub fn config(&self) -> &Config {
+        &self.config
+    }
+
+    /// Where SIP is heard.
+    pub fn listening(&self) -> &[(Transport, SocketAddr)] {
+        &self.listening
+    }
+
+    /// Where metrics and health are served.
+    pub fn operations(&self) -> SocketAddr {
+        self.operations
+    }
+
+    /// The archive.
+    pub fn archive(&self) -> &LocalArchive {
+        &self.archive
+    }
+
+    /// The runtime of archive and portal, for whoever asks the archive from outside.
+    pub fn runtime(&self) -> &Runtime {
+        &self.runtime
+    }
+
+    /// A way to end the node from elsewhere.
+    pub fn stopper(&self) -> Stopper {
+        Stopper { gate: self.gate.clone(), intent: self.intent.clone() }
+    }
+
+    /// Waits until signalling has ended (see [`Stopper`]), then seals, stores and returns.
+    ///
+    /// # Errors
+    ///
+    /// When a thread of the node broke.
+    pub fn wait(self) -> Result<()> {
+        let broke = |what: &str| anyhow!("the {what} thread broke; what was recorded is in the spool");
+        self.signalling.join().map_err(|_| broke("signalling"))?;
+        for (orders, thread) in self.relays {
+            // A stuck thread never ends; the process does without it.
+            if orders.send(Instant::now(), Order::Stop).is_ok() {
+                drop(orders);
+                thread.join().map_err(|_| broke("relay"))?;
+            }
+        }
+        self.keeper.join().map_err(|_| broke("spool"))?;
+        self.runtime.block_on(self.archivist).map_err(|_| broke("archive"))?;
+        self.runtime.shutdown_background();
+        Ok(())
+    }
+}
+
+/// Ends a node.
+#[derive(Debug, Clone)]
+pub struct Stopper {
+    gate: Gate,
+    intent: watch::Sender<Intent>,
+}
+
+impl Stopper {
+    /// Refuses new calls and lets running ones end.
+    pub fn drain(&self) {
+        self.gate.intake(Intake::Draining);
+        self.intent.send_if_modified(|intent| {
+            let changed = *intent == Intent::Run;
+            if changed {
+                *intent = Intent::Drain;
+            }
+            changed
+        });
+    }
+
+    /// Ends running calls.
+    pub fn hang_up(&self) {
+        self.gate.intake(Intake::Draining);
+        self.intent.send_replace(Intent::HangUp);
+    }
+}
+
+/// Finishes what a crash left open, then starts the writer.
+fn open_spool(config: &Config, gate: &Gate, wall: WallClock) -> Result<Spooling> {
+    let directory = &config.spool.directory;
+    let place = || format!("the spool {} can not be used", directory.display());
+    std::fs::create_dir_all(directory).with_context(place)?;
+    let mut disk = RealDisk::open(directory).with_context(place)?;
+    let now_us = wall.unix_us(Instant::now()).max(0) as u64;
+    let found = duolog_spool::recover(&mut disk, now_us).with_context(place)?;
+    for leftover in &found.leftovers {
+        tracing::warn!(file = leftover.name, reason = ?leftover.reason, "a spool file belongs to no recording");
+    }
+    for (recording, error) in &found.troubles {
+        tracing::error!(?recording, %error, "a spool file could not be recovered now");
+    }
+    let settings = duolog_spool::Settings {
+        low_bytes: config.spool.floor,
+        full_bytes: config.spool.floor / 16,
+        ..duolog_spool::Settings::default()
+    };
+    let writer = Writer::new(disk, settings).with_context(place)?;
+    let (work_in, work) = mpsc::channel(WORK.max(found.recordings.len()));
+    for recovered in &found.recordings {
+        let recording = recovered.recording;
+        // The channel holds them all.
+        let _ = work_in.try_send(Work::Sealed { recording });
+    }
+    let count = found.recordings.len();
+    if count > 0 {
+        tracing::warn!(count, "recordings of an earlier run are being finished");
+    }
+    let keeper = Keeper::new(writer, config.spool.buffer, gate.clone(), work_in, wall);
+    Ok(Spooling { keeper, work, recovered: count })
+}
+
+fn open_archive(config: &Config, runtime: &Runtime, wall: WallClock) -> Result<LocalArchive> {
+    if let Some(parent) = config.store.catalogue.parent().filter(|p| *p != Path::new("")) {
+        std::fs::create_dir_all(parent)
+            .with_context(|| format!("the directory {} can not be made", parent.display()))?;
+    }
+    runtime.block_on(async {
+        let archive = archivist::open(config).await.context("the archive can not be opened")?;
+        let now = WallTime(wall.unix_us(Instant::now()));
+        for row in archive.fail_lost(now).await.context("the catalogue can not be looked after")? {
+            let recording = duolog_archive::recording_text(row.id);
+            tracing::warn!(call_id = row.call.call_id, recording, "nothing was kept of a call");
+        }
+        Ok(archive)
+    })
+}
+
+fn start_relays(
+    config: &Config,
+    keeper: &mut Keeper,
+    reports: mpsc::Sender<relay::Report>,
+    wall: WallClock,
+    sources: &mut Sources,
+) -> Result<Vec<(Orders, JoinHandle<()>)>> {
+    let threads = config.media.threads;
+    let mut relays = Vec::new();
+    for part in 0..threads {
+        let (spool, recycled) = keeper.attach();
+        let vitals = Arc::<relay::Vitals>::default();
+        sources.relays.push(Arc::clone(&vitals));
+        let mut random = ChaCha12Rng::from_seed(random_seed()?);
+        let cname = cname(config.media.address, &mut random);
+        let rtp_wall = duolog_rtp::WallTime { unix_us: wall.unix_us(wall.instant()).max(0) as u64 };
+        let shard = ShardSettings {
+            media_timeout: config.media.timeout,
+            ..ShardSettings::new((wall.instant(), rtp_wall))
+        };
+        let setting = relay::Setting {
+            shard: Shard::new(shard),
+            ports: relay::ports(config.media.address, config.media.ports, part, threads),
+            random,
+            cname,
+            reports: reports.clone(),
+            spool,
+            recycled,
+            vitals,
+        };
+        relays.push(relay::start(format!("relay-{part}"), setting).context("a relay thread")?);
+    }
+    Ok(relays)
+}
+
+fn start_signalling(setting: signalling::Setting) -> Result<JoinHandle<()>> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let run = move || {
+        if let Err(error) = runtime.block_on(signalling::run(setting)) {
+            tracing::error!(%error, "signalling could not begin");
+        }
+    };
+    Ok(std::thread::Builder::new().name("signalling".into()).spawn(run)?)
+}
+
+fn serve_operations(
+    config: &Config,
+    runtime: &Runtime,
+    node: Arc<dyn duolog_portal::Node>,
+) -> Result<SocketAddr> {
+    let address = config.operations;
+    let bind = tokio::net::TcpListener::bind(address);
+    let listener = runtime.block_on(bind).with_context(|| {
+        format!("{address} can not be listened on; change operations.listen")
+    })?;
+    let bound = listener.local_addr()?;
+    runtime.spawn(async move {
+        if let Err(error) = duolog_portal::serve(listener, node, std::future::pending()).await {
+            tracing::error!(%error, "the operations listener ended");
+        }
+    });
+    Ok(bound)
+}
+
+fn archive_runtime() -> Result<Runtime> {
+    let nice = || {
+        // Without the right to it, archive threads share evenly; nothing depends on it.
+        let _ = rustix::process::setpriority_process(None, ARCHIVE_NICENESS);
+    };
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .thread_name("archive")
+        .on_thread_start(nice)
+        .enable_all()
+        .build();
+    runtime.context("the archive's threads can not be started")
+}
+
+/// A canonical name that says nothing about the machine (RFC 7022 §4.2).
+fn cname(address: IpAddr, random: &mut ChaCha12Rng) -> Bytes {
+    use rand_chacha::rand_core::Rng;
+    let host = if address.is_loopback() { "loopback" } else { "duolog" };
+    Bytes::from(format!("{:016x}@{host}", random.next_u64()))
+}
+
+/// A seed from the operating system.
+fn random_seed() -> Result<[u8; 32]> {
+    let mut seed = [0; 32];
+    getrandom::fill(&mut seed).map_err(|error| anyhow!("the system gives no random numbers: {error}"))?;
+    Ok(seed)
+}
+
+/// Each call takes four sockets: as many as the system allows, then.
+fn raise_file_limit() {
+    use nix::sys::resource::{Resource, getrlimit, setrlimit};
+    if let Ok((soft, hard)) = getrlimit(Resource::RLIMIT_NOFILE)
+        && soft < hard
+        && let Err(error) = setrlimit(Resource::RLIMIT_NOFILE, hard, hard)
+    {
+        tracing::warn!(%error, soft, "the open file limit could not be raised");
+    }
+}

@@ -1,0 +1,343 @@
+//! Real phones: a group on real sockets and the real clock, in a thread of its own.
+
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::sync::mpsc as std_mpsc;
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use duolog_audio::g711::Law;
+use duolog_sip::{Flow, Transport};
+use tokio::net::{TcpListener, UdpSocket};
+use tokio::sync::mpsc;
+
+use super::group::{Group, PhoneNo};
+use super::sockets::{self, Arrival, Connections, MediaSockets};
+use super::{
+    Action, Answering, Ear, Input, Keep, Output, Phone, PhoneEvent, PhoneSettings, SentPacket,
+    Voice,
+};
+
+/// Arrivals waiting for the phones: 80 ms of 500 calls. Beyond that datagrams are lost.
+const ARRIVALS: usize = 4_096;
+/// Actions waiting; the asker waits when it is full.
+const ACTIONS: usize = 1_024;
+/// Events nobody has taken yet; further ones are lost, and the phones go on.
+const EVENTS: usize = 65_536;
+
+/// What real phones are made with. All have the same settings but for name, voice and seed.
+#[derive(Debug, Clone)]
+pub struct RealSettings {
+    /// Where they listen for SIP, UDP and TCP alike; port 0 takes a free one.
+    pub sip: SocketAddr,
+    /// Where they send their calls.
+    pub proxy: SocketAddr,
+    /// Over what they send their calls.
+    pub transport: Transport,
+    /// The address of their media sockets.
+    pub media: IpAddr,
+    /// The host part of their names.
+    pub domain: String,
+    /// User part and voice of each phone.
+    pub phones: Vec<(String, Voice)>,
+    /// The laws they offer and take, in order of preference.
+    pub laws: Vec<Law>,
+    /// Packet time, 10 to 200 ms.
+    pub ptime_ms: u8,
+    /// What they do with calls that come in.
+    pub answering: Answering,
+    /// Whether packets are kept.
+    pub keep: Keep,
+    /// Makes the phones' own seeds.
+    pub seed: u64,
+}
+
+/// Why real phones cannot be made or reached.
+#[derive(Debug, thiserror::Error)]
+pub enum RealError {
+    /// A socket cannot be opened.
+    #[error("a phone's socket cannot be opened")]
+    Socket(#[from] io::Error),
+    /// Their thread has ended.
+    #[error("the phones are gone")]
+    Gone,
+}
+
+/// An event of one of the phones.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Told {
+    /// When it happened.
+    pub at: Instant,
+    /// Whose it is.
+    pub phone: PhoneNo,
+    /// What happened.
+    pub event: PhoneEvent,
+}
+
+/// What one phone has heard and sent so far.
+#[derive(Debug, Clone)]
+pub struct Look {
+    /// Its ear.
+    pub ear: Ear,
+    /// The packets it sent, if they are kept.
+    pub sent: Vec<SentPacket>,
+    /// The Call-ID of its call or last call.
+    pub call_id: Option<String>,
+}
+
+enum Order {
+    Do(PhoneNo, Action),
+    Look(PhoneNo, std_mpsc::SyncSender<Look>),
+}
+
+/// Phones on real sockets. They hang up nothing when this is dropped; they are just gone.
+#[derive(Debug)]
+pub struct RealPhones {
+    sip: SocketAddr,
+    count: usize,
+    orders: Option<mpsc::Sender<Order>>,
+    events: std_mpsc::Receiver<Told>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl RealPhones {
+    /// Opens the sockets and starts the phones' thread.
+    ///
+    /// # Errors
+    /// When a socket, the thread or its runtime cannot be had.
+    ///
+    /// # Panics
+    /// When there is no phone, no law, or the packet time is not 10 to 200 ms.
+    pub fn spawn(settings: RealSettings) -> Result<Self, RealError> {
+        let count = settings.phones.len();
+        let (orders, order_queue) = mpsc::channel(ACTIONS);
+        let (events_in, events) = std_mpsc::sync_channel(EVENTS);
+        let (ready, began) = std_mpsc::sync_channel(1);
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let thread = std::thread::Builder::new().name("phones".to_owned()).spawn(move || {
+            runtime.block_on(async move {
+                match Shell::open(settings, events_in).await {
+                    Ok(shell) => {
+                        // The asker waits for this one message.
+                        let _ = ready.send(Ok(shell.sip));
+                        shell.run(order_queue).await;
+                    }
+                    Err(error) => {
+                        let _ = ready.send(Err(error));
+                    }
+                }
+            });
+        })?;
+        let sip = began.recv().map_err(|_| RealError::Gone)??;
+        Ok(Self { sip, count, orders: Some(orders), events, thread: Some(thread) })
+    }
+
+    /// Where they listen for SIP.
+    #[must_use]
+    pub fn sip(&self) -> SocketAddr {
+        self.sip
+    }
+
+    /// How many there are.
+    #[must_use]
+    pub fn count(&self) -> usize {
+        self.count
+    }
+
+    /// Lets a phone do something. Not to be called from within an asynchronous task.
+    ///
+    /// # Errors
+    /// [`RealError::Gone`] when the phones' thread has ended.
+    pub fn act(&self, phone: PhoneNo, action: Action) -> Result<(), RealError> {
+        self.order(Order::Do(phone, action))
+    }
+
+    /// The next event, waited for at most `timeout`.
+    #[must_use]
+    pub fn next_event(&self, timeout: Duration) -> Option<Told> {
+        self.events.recv_timeout(timeout).ok()
+    }
+
+    /// Throws events away until one of `phone` fits; `None` after `timeout`.
+    pub fn wait_for(
+        &self,
+        phone: PhoneNo,
+        timeout: Duration,
+        fits: impl Fn(PhoneEvent) -> bool,
+    ) -> Option<Told> {
+        let until = Instant::now() + timeout;
+        loop {
+            let left = until.checked_duration_since(Instant::now())?;
+            let told = self.next_event(left)?;
+            if told.phone == phone && fits(told.event) {
+                return Some(told);
+            }
+        }
+    }
+
+    /// What a phone has heard and sent so far. Not to be called from within an asynchronous task.
+    ///
+    /// # Errors
+    /// [`RealError::Gone`] when the phones' thread has ended.
+    pub fn look(&self, phone: PhoneNo) -> Result<Look, RealError> {
+        let (answer, answered) = std_mpsc::sync_channel(1);
+        self.order(Order::Look(phone, answer))?;
+        answered.recv().map_err(|_| RealError::Gone)
+    }
+
+    fn order(&self, order: Order) -> Result<(), RealError> {
+        let orders = self.orders.as_ref().ok_or(RealError::Gone)?;
+        orders.blocking_send(order).map_err(|_| RealError::Gone)
+    }
+}
+
+impl Drop for RealPhones {
+    fn drop(&mut self) {
+        self.orders = None;
+        if let Some(thread) = self.thread.take() {
+            // Its panic was printed when it happened.
+            let _ = thread.join();
+        }
+    }
+}
+
+struct Shell {
+    sip: SocketAddr,
+    group: Group,
+    udp: Arc<UdpSocket>,
+    connections: Connections,
+    media: Vec<MediaSockets>,
+    arrivals: mpsc::Receiver<Arrival>,
+    events: std_mpsc::SyncSender<Told>,
+}
+
+impl Shell {
+    async fn open(
+        settings: RealSettings,
+        events: std_mpsc::SyncSender<Told>,
+    ) -> Result<Self, RealError> {
+        let listener = TcpListener::bind(settings.sip).await?;
+        let sip = listener.local_addr()?;
+        let udp = Arc::new(UdpSocket::bind(sip).await?);
+        let (queue, arrivals) = mpsc::channel(ARRIVALS);
+        tokio::spawn(sockets::accept(listener, queue.clone()));
+        let made = move |peer, _, bytes| {
+            let flow = Flow { transport: Transport::Udp, local: sip, peer };
+            Arrival::Sip { flow, bytes }
+        };
+        tokio::spawn(sockets::read_datagrams(udp.clone(), queue.clone(), made));
+        let (mut phones, mut media) = (Vec::new(), Vec::new());
+        for (at, (user, voice)) in settings.phones.iter().enumerate() {
+            let (no, pair) = (PhoneNo(at), sockets::bind_pair(settings.media).await?);
+            let rtp = move |_, arrived, bytes| Arrival::Rtp { no, arrived, bytes };
+            let rtcp = move |_, _, bytes| Arrival::Rtcp { no, bytes };
+            tokio::spawn(sockets::read_datagrams(pair.rtp.clone(), queue.clone(), rtp));
+            tokio::spawn(sockets::read_datagrams(pair.rtcp.clone(), queue.clone(), rtcp));
+            let flow = Flow { transport: settings.transport, local: sip, peer: settings.proxy };
+            phones.push(Phone::new(PhoneSettings {
+                user: user.clone(),
+                domain: settings.domain.clone(),
+                flow,
+                rtp: pair.rtp.local_addr()?,
+                rtcp: pair.rtcp.local_addr()?,
+                laws: settings.laws.clone(),
+                ptime_ms: settings.ptime_ms,
+                answering: settings.answering,
+                voice: voice.clone(),
+                keep: settings.keep,
+                seed: settings.seed.wrapping_add(at as u64),
+            }));
+            media.push(pair);
+        }
+        let connections = Connections::new(sip, queue);
+        Ok(Self { sip, group: Group::new(phones), udp, connections, media, arrivals, events })
+    }
+
+    /// Runs until nobody holds the orders' other end.
+    async fn run(mut self, mut orders: mpsc::Receiver<Order>) {
+        loop {
+            let deadline = self.group.deadline();
+            let due = async {
+                match deadline {
+                    Some(at) => tokio::time::sleep_until(at.into()).await,
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                biased;
+                () = due => {}
+                order = orders.recv() => match order {
+                    Some(order) => self.obey(order),
+                    None => return,
+                },
+                arrival = self.arrivals.recv() => {
+                    self.arrived(arrival.expect("the shell holds a sender itself"));
+                }
+            }
+            let now = Instant::now();
+            for (no, out) in self.group.expire(now) {
+                self.put(now, no, out);
+            }
+        }
+    }
+
+    fn obey(&mut self, order: Order) {
+        let now = Instant::now();
+        match order {
+            Order::Do(no, _) | Order::Look(no, _) if no.0 >= self.group.count() => {}
+            Order::Do(no, action) => {
+                let out = self.group.handle(now, no, Input::Do(action));
+                self.put(now, no, out);
+            }
+            Order::Look(no, answer) => {
+                let phone = self.group.phone(no);
+                let call_id = phone.call_id().map(str::to_owned);
+                let look = Look { ear: phone.ear().clone(), sent: phone.sent().to_vec(), call_id };
+                let _ = answer.try_send(look);
+            }
+        }
+    }
+
+    fn arrived(&mut self, arrival: Arrival) {
+        let now = Instant::now();
+        let (no, out) = match arrival {
+            Arrival::Sip { flow, bytes } => self.group.receive(now, flow, bytes),
+            Arrival::Connected { peer, stream } => return self.connections.accepted(peer, stream),
+            Arrival::Closed { flow } => {
+                for no in (0..self.group.count()).map(PhoneNo) {
+                    let out = self.group.handle(now, no, Input::FlowFailed { flow });
+                    self.put(now, no, out);
+                }
+                return;
+            }
+            Arrival::Rtp { no, arrived, bytes } => {
+                (no, self.group.handle(now, no, Input::Rtp { arrived, bytes }))
+            }
+            Arrival::Rtcp { no, bytes } => (no, self.group.handle(now, no, Input::Rtcp { bytes })),
+        };
+        self.put(now, no, out);
+    }
+
+    /// Does what a phone wants. A datagram the kernel has no room for is lost, as any may be.
+    fn put(&mut self, at: Instant, phone: PhoneNo, out: Vec<Output>) {
+        for output in out {
+            match output {
+                Output::Send { flow, bytes } => match flow.transport {
+                    Transport::Udp => drop(self.udp.try_send_to(&bytes, flow.peer)),
+                    Transport::Tcp => self.connections.send(flow.peer, bytes),
+                },
+                Output::SendRtp { to, bytes } => {
+                    let _ = self.media[phone.0].rtp.try_send_to(&bytes, to);
+                }
+                Output::SendRtcp { to, bytes } => {
+                    let _ = self.media[phone.0].rtcp.try_send_to(&bytes, to);
+                }
+                Output::Event(event) => {
+                    // Full: see `EVENTS`.
+                    let _ = self.events.try_send(Told { at, phone, event });
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,206 @@
+//! From the call's media commands to a shard's commands, and from a shard's events to the call's.
+//! Keeps which shard a call lives on; both legs and the recording of a call share one.
+
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use duolog_audio::prompt::Prompt;
+use duolog_call::{self as call, LegId, LegMedia, MediaCommand, MediaEvent, RecordingId, Sound};
+use duolog_media::{
+    self as media, Command, How, LegKey, PeerMedia, PlayKey, RecordingCommand, RecordingKey,
+};
+use duolog_rtp::PayloadType;
+use duolog_sip::sdp;
+
+use crate::prompts::PromptBook;
+use crate::translate::facts;
+
+/// A shard of the node, counted from 0.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ShardIndex(pub usize);
+
+/// What a shard, or the thread around it, is to do.
+#[derive(Debug, Clone)]
+pub enum Task {
+    /// Bind ports for a leg and open it.
+    OpenLeg(LegKey),
+    /// A command for the shard.
+    Command(Command),
+}
+
+/// Translates for all calls of a node.
+#[derive(Debug)]
+pub struct Translator {
+    shards: usize,
+    settings: Arc<call::Settings>,
+    prompts: Arc<PromptBook>,
+    legs: HashMap<LegId, ShardIndex>,
+    recordings: HashMap<RecordingId, Recorded>,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Recorded {
+    shard: ShardIndex,
+    owner: call::Side,
+}
+
+impl Translator {
+    /// A translator for `shards` shards.
+    pub fn new(shards: usize, settings: Arc<call::Settings>, prompts: Arc<PromptBook>) -> Self {
+        Self { shards, settings, prompts, legs: HashMap::new(), recordings: HashMap::new() }
+    }
+
+    /// Legs and recordings known now; 0 when every call is over.
+    pub fn known(&self) -> usize {
+        self.legs.len() + self.recordings.len()
+    }
+
+    /// Who is to do what. `None` for a leg or recording that is not known any more.
+    pub fn task(&mut self, command: MediaCommand) -> Option<(ShardIndex, Task)> {
+        let task = match command {
+            MediaCommand::OpenLeg { leg } => {
+                let shard = self.shard_of(leg);
+                self.legs.insert(leg, shard);
+                return Some((shard, Task::OpenLeg(key(leg))));
+            }
+            MediaCommand::CloseLeg { leg } => {
+                let shard = self.legs.remove(&leg)?;
+                return Some((shard, Task::Command(Command::Close { leg: key(leg) })));
+            }
+            MediaCommand::ConnectLeg { leg, media } => {
+                (leg, Command::Connect { leg: key(leg), peer: peer(&media) })
+            }
+            MediaCommand::Bridge { a, b } => (a, Command::Bridge { a: key(a), b: key(b) }),
+            MediaCommand::TakeDigits { leg } => (leg, Command::TakeDigits { leg: key(leg) }),
+            MediaCommand::SendDigits { leg, digits } => {
+                let digits = digits.into_iter().map(pressed).collect();
+                (leg, Command::SendDigits { leg: key(leg), digits })
+            }
+            MediaCommand::Play { leg, play, sound } => {
+                let (sound, how) = self.sound(&sound);
+                (leg, Command::Play { leg: key(leg), play: PlayKey(play.0), sound, how })
+            }
+            MediaCommand::StopPlaying { leg } => (leg, Command::StopPlaying { leg: key(leg) }),
+            other => return self.recording_task(other),
+        };
+        let (leg, command) = task;
+        Some((*self.legs.get(&leg)?, Task::Command(command)))
+    }
+
+    fn recording_task(&mut self, command: MediaCommand) -> Option<(ShardIndex, Task)> {
+        let (recording, command) = match command {
+            MediaCommand::OpenRecording { recording, owner, other, opening } => {
+                let recorded = Recorded { shard: self.shard_of(owner), owner: opening.owner_side };
+                self.recordings.insert(recording, recorded);
+                let user = self.settings.users.iter().find(|u| u.name == opening.owner);
+                let payload = facts::opening(&opening, user, &self.settings.language).write();
+                let (owner, other) = (key(owner), key(other));
+                (recording, RecordingCommand::Open { owner, other, payload: payload.into() })
+            }
+            MediaCommand::StartRecording { recording } => (recording, RecordingCommand::Start),
+            MediaCommand::PauseRecording { recording } => (recording, RecordingCommand::Pause),
+            MediaCommand::ResumeRecording { recording } => (recording, RecordingCommand::Resume),
+            MediaCommand::Note { recording, fact } => {
+                let owner = self.recordings.get(&recording)?.owner;
+                let payload = facts::fact(&fact, owner).write();
+                (recording, RecordingCommand::Note { payload: payload.into() })
+            }
+            MediaCommand::CloseRecording { recording, ending } => {
+                let shard = self.recordings.remove(&recording)?.shard;
+                let payload = facts::ending(&ending).write();
+                let command = RecordingCommand::Close { payload: payload.into() };
+                let recording = RecordingKey(recording.0);
+                return Some((shard, Task::Command(Command::Record { recording, command })));
+            }
+            _ => return None,
+        };
+        let shard = self.recordings.get(&recording)?.shard;
+        let recording = RecordingKey(recording.0);
+        Some((shard, Task::Command(Command::Record { recording, command })))
+    }
+
+    fn shard_of(&self, leg: LegId) -> ShardIndex {
+        ShardIndex((leg.0 / 2 % self.shards as u64) as usize)
+    }
+
+    fn sound(&self, sound: &Sound) -> (Arc<Prompt>, How) {
+        match sound {
+            Sound::Prompt { prompt, language } => {
+                (self.prompts.prompt(*prompt, language), How::Instead)
+            }
+            Sound::Beep => (self.prompts.beep(), How::Under),
+            Sound::RepeatTone => (self.prompts.repeat_tone(), How::Under),
+        }
+    }
+}
+
+/// What a shard told, in the call's words.
+pub fn event(event: media::Event) -> MediaEvent {
+    match event {
+        media::Event::FirstPacket { leg } => MediaEvent::FirstPacket { leg: LegId(leg.0) },
+        media::Event::Played { leg, play, completion } => MediaEvent::Played {
+            leg: LegId(leg.0),
+            play: call::PlayId(play.0),
+            whole: match completion {
+                media::Completion::Whole => call::Completion::Whole,
+                media::Completion::Cut => call::Completion::Cut,
+            },
+        },
+        media::Event::Digit { leg, digit } => {
+            let digit = call::Digit { event: digit.event, duration_ms: digit.duration_ms };
+            MediaEvent::Digit { leg: LegId(leg.0), digit }
+        }
+        media::Event::MediaTimeout { leg } => MediaEvent::MediaTimeout { leg: LegId(leg.0) },
+        media::Event::RecordingTrouble { recording } => MediaEvent::RecordingTrouble {
+            recording: RecordingId(recording.0),
+            reason: "audio was lost: the spool had no room".into(),
+        },
+    }
+}
+
+/// A leg got its ports on `address`.
+pub fn opened(leg: LegKey, address: IpAddr, port: u16) -> MediaEvent {
+    MediaEvent::LegOpened {
+        leg: LegId(leg.0),
+        rtp: (address, port).into(),
+        rtcp: (address, port + 1).into(),
+    }
+}
+
+fn key(leg: LegId) -> LegKey {
+    LegKey(leg.0)
+}
+
+fn pressed(digit: call::Digit) -> duolog_rtp::event::Digit {
+    duolog_rtp::event::Digit { event: digit.event, duration_ms: digit.duration_ms }
+}
+
+fn peer(media: &LegMedia) -> PeerMedia {
+    let format = |format: &call::PayloadFormat| {
+        let encoding = match format.encoding {
+            sdp::Encoding::Pcmu => media::Encoding::Pcmu,
+            sdp::Encoding::Pcma => media::Encoding::Pcma,
+            sdp::Encoding::TelephoneEvent => media::Encoding::TelephoneEvent,
+            sdp::Encoding::Other => return None,
+        };
+        let payload_type = PayloadType(format.payload_type);
+        Some(media::PayloadFormat { payload_type, encoding })
+    };
+    PeerMedia {
+        rtp: media.rtp,
+        rtcp: media.rtcp,
+        rtcp_mux: match media.rtcp_mux {
+            call::Multiplexing::Muxed => media::RtcpMux::Shared,
+            call::Multiplexing::Separate => media::RtcpMux::Apart,
+        },
+        signalled_from: media.signalled_from,
+        formats: media.formats.iter().filter_map(format).collect(),
+        direction: match media.direction {
+            sdp::Direction::SendRecv => media::Direction::SendRecv,
+            sdp::Direction::SendOnly => media::Direction::SendOnly,
+            sdp::Direction::RecvOnly => media::Direction::RecvOnly,
+            sdp::Direction::Inactive => media::Direction::Inactive,
+        },
+    }
+}

@@ -1,0 +1,97 @@
+//! From the shard's entries to the spool's frames: the same facts in the words of the disk.
+
+use std::time::Instant;
+
+use duolog_archive::{GapReason, SampleFormat, wire};
+use duolog_media::{self as media, Entry};
+use duolog_spool::{AppendError, Disk, FrameIn, RecordingId, Writer};
+
+use crate::clock::WallClock;
+
+/// Writes one entry to the spool.
+///
+/// # Errors
+///
+/// What the writer refuses: an entry of a recording that is not open, or one it has no memory for.
+pub fn keep<D: Disk>(
+    writer: &mut Writer<D>,
+    now: Instant,
+    wall: &WallClock,
+    entry: &Entry,
+) -> Result<(), AppendError> {
+    let wall_us = |at: &Instant| wall.unix_us(*at).max(0) as u64;
+    let recording = RecordingId(entry.recording().0);
+    match entry {
+        Entry::Open { at, payload, .. } => {
+            writer.open(now, recording, wall_us(at), payload).map(drop)
+        }
+        Entry::Block(block) => {
+            let frame = FrameIn::Audio {
+                position: block.position,
+                format: format(block.format).code(),
+                samples: block.samples,
+                payload: &block.bytes,
+            };
+            writer.append(now, recording, frame).map(drop)
+        }
+        Entry::Gap { channel, position, samples, reason, .. } => {
+            let frame = FrameIn::Gap {
+                channel: match channel {
+                    media::Channel::Owner => 0,
+                    media::Channel::Other => 1,
+                },
+                position: *position,
+                samples: *samples,
+                reason: gap(*reason).code(),
+            };
+            writer.append(now, recording, frame).map(drop)
+        }
+        Entry::Fact { position, at, payload, .. } => {
+            let frame = FrameIn::Fact { position: *position, wall_us: wall_us(at), payload };
+            writer.append(now, recording, frame).map(drop)
+        }
+        Entry::Close { position, at, payload, totals, .. } => {
+            let ending = ending(payload, totals);
+            writer.seal(now, recording, *position, wall_us(at), &ending).map(drop)
+        }
+    }
+}
+
+/// The call's ending with the figures of the media plane.
+fn ending(payload: &[u8], totals: &media::Totals) -> Vec<u8> {
+    // A payload this program wrote a moment ago; were it unreadable, the figures still count.
+    let mut ending = wire::Ending::parse(payload).unwrap_or_default();
+    ending.owner = Some(figures(&totals.owner));
+    ending.other = Some(figures(&totals.other));
+    ending.write()
+}
+
+fn figures(totals: &media::SideTotals) -> wire::Figures {
+    wire::Figures {
+        received: totals.received,
+        lost: totals.lost,
+        late: totals.late,
+        duplicates: totals.duplicate,
+        ..wire::Figures::default()
+    }
+}
+
+fn format(format: media::SampleFormat) -> SampleFormat {
+    match format {
+        media::SampleFormat::Mulaw => SampleFormat::Mulaw,
+        media::SampleFormat::Alaw => SampleFormat::Alaw,
+        media::SampleFormat::Pcm16 => SampleFormat::Pcm16,
+    }
+}
+
+fn gap(reason: media::GapReason) -> GapReason {
+    match reason {
+        media::GapReason::NotStarted => GapReason::NotStarted,
+        media::GapReason::Loss => GapReason::Loss,
+        media::GapReason::Silence => GapReason::Silence,
+        media::GapReason::Paused => GapReason::Paused,
+        media::GapReason::Held => GapReason::Held,
+        media::GapReason::Dtmf => GapReason::Dtmf,
+        media::GapReason::SpoolFull => GapReason::SpoolFull,
+    }
+}

@@ -1,0 +1,198 @@
+//! What the call's policy asks of a shard. Every command takes effect at the `now` it comes with.
+
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+
+use bytes::Bytes;
+use duolog_audio::prompt::Prompt;
+use duolog_rtp::event::Digit;
+use duolog_rtp::{PayloadType, RtpTimestamp, SeqNo, Ssrc};
+
+use crate::{LegKey, PlayKey, PortId, RecordingKey};
+
+/// What to do. A command for something that does not exist is counted and does nothing.
+#[derive(Debug, Clone)]
+pub enum Command {
+    /// Makes a leg out of two open sockets. They may be the same port for both with rtcp-mux.
+    Open {
+        /// Its name; must be new.
+        leg: LegKey,
+        /// The socket for RTP.
+        rtp: PortId,
+        /// The socket for RTCP.
+        rtcp: PortId,
+        /// Who it is to its peer.
+        identity: LegIdentity,
+    },
+    /// Says who a leg's peer is, or that this changed (re-INVITE).
+    Connect {
+        /// Which leg.
+        leg: LegKey,
+        /// What was negotiated.
+        peer: PeerMedia,
+    },
+    /// Relays between two legs, instead of whatever they were bridged to.
+    Bridge {
+        /// One leg.
+        a: LegKey,
+        /// The other.
+        b: LegKey,
+    },
+    /// From now on the leg's telephone-events become [`crate::Event::Digit`] and reach nobody else.
+    TakeDigits {
+        /// Which leg.
+        leg: LegKey,
+    },
+    /// Sends telephone-events to the leg's peer; relayed speech to it gives way meanwhile.
+    SendDigits {
+        /// Which leg.
+        leg: LegKey,
+        /// The keys, in order.
+        digits: Vec<Digit>,
+    },
+    /// Plays a sound to the leg's peer. One of each kind at a time: a new one cuts the old one.
+    Play {
+        /// Which leg.
+        leg: LegKey,
+        /// Names it in [`crate::Event::Played`].
+        play: PlayKey,
+        /// What to play.
+        sound: Arc<Prompt>,
+        /// How.
+        how: How,
+    },
+    /// Cuts whatever is played to the leg.
+    StopPlaying {
+        /// Which leg.
+        leg: LegKey,
+    },
+    /// Ends a leg. Recordings it fed go on without it.
+    Close {
+        /// Which leg.
+        leg: LegKey,
+    },
+    /// About a recording.
+    Record {
+        /// Which.
+        recording: RecordingKey,
+        /// What.
+        command: RecordingCommand,
+    },
+}
+
+/// What to do with a recording.
+#[derive(Debug, Clone)]
+pub enum RecordingCommand {
+    /// It exists; nothing is kept yet.
+    Open {
+        /// The leg whose party is channel 1.
+        owner: LegKey,
+        /// The leg whose party is channel 2.
+        other: LegKey,
+        /// For the spool.
+        payload: Bytes,
+    },
+    /// Position 0 is now.
+    Start,
+    /// From now on nothing is kept; the clock runs on.
+    Pause,
+    /// From now on audio is kept again.
+    Resume,
+    /// A fact of the call, at the current position.
+    Note {
+        /// For the spool.
+        payload: Bytes,
+    },
+    /// Everything received by now is kept, and that is all.
+    Close {
+        /// For the spool.
+        payload: Bytes,
+    },
+}
+
+/// How a sound is played.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum How {
+    /// Instead of the conversation.
+    Instead,
+    /// Mixed under the conversation.
+    Under,
+}
+
+/// Who a leg is to its peer (RFC 3550 §5.1, §6.5.1); random, from the caller.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LegIdentity {
+    /// Source of everything sent to the peer.
+    pub ssrc: Ssrc,
+    /// First sequence number sent.
+    pub seq: SeqNo,
+    /// Time stamp of the first packet sent.
+    pub timestamp: RtpTimestamp,
+    /// Canonical name, at most 255 octets of UTF-8.
+    pub cname: Bytes,
+}
+
+/// What was negotiated with a leg's peer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PeerMedia {
+    /// Where it said it wants RTP.
+    pub rtp: SocketAddr,
+    /// Where it said it wants RTCP.
+    pub rtcp: SocketAddr,
+    /// Whether RTCP shares the RTP port (RFC 5761).
+    pub rtcp_mux: RtcpMux,
+    /// Where its signalling comes from: behind a NAT its media may too.
+    pub signalled_from: IpAddr,
+    /// The formats both sides agreed on, the preferred one first. Payload types are 0 to 127.
+    pub formats: Vec<PayloadFormat>,
+    /// Which way media goes.
+    pub direction: Direction,
+}
+
+/// Whether RTP and RTCP share a port.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum RtcpMux {
+    /// RTCP has a port of its own.
+    Apart,
+    /// Both on the RTP port.
+    Shared,
+}
+
+/// One negotiated format.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct PayloadFormat {
+    /// Its number in both directions of this leg.
+    pub payload_type: PayloadType,
+    /// What it is.
+    pub encoding: Encoding,
+}
+
+/// What a payload is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Encoding {
+    /// G.711 mu-law at 8,000 Hz.
+    Pcmu,
+    /// G.711 A-law at 8,000 Hz.
+    Pcma,
+    /// RFC 4733 at 8,000 Hz.
+    TelephoneEvent,
+}
+
+/// Which way media goes, as the peer said it of itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Direction {
+    /// Sends and receives.
+    SendRecv,
+    /// Sends, wants nothing.
+    SendOnly,
+    /// Receives, sends nothing.
+    RecvOnly,
+    /// Neither.
+    Inactive,
+}
+
+impl Direction {
+    pub(crate) fn receives(self) -> bool {
+        matches!(self, Direction::SendRecv | Direction::RecvOnly)
+    }
+}

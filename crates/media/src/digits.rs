@@ -1,0 +1,67 @@
+//! Keys sent to one party as telephone-events (RFC 4733), each packet at its time.
+
+use std::time::{Duration, Instant};
+
+use duolog_rtp::event::{Digit, Generator, PacedEvent};
+use duolog_rtp::{ClockRate, RtpTimestamp};
+
+/// A row of digits on its way.
+#[derive(Debug, Clone)]
+pub(crate) struct Sending {
+    began: Instant,
+    first: RtpTimestamp,
+    generator: Generator,
+    next: Option<PacedEvent>,
+}
+
+/// A telephone-event packet that is due.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Due {
+    pub(crate) payload: [u8; 4],
+    pub(crate) marker: bool,
+    pub(crate) timestamp: RtpTimestamp,
+    /// The instant of that time stamp.
+    pub(crate) at: Instant,
+}
+
+impl Sending {
+    pub(crate) fn new(digits: Vec<Digit>, first: RtpTimestamp, now: Instant) -> Sending {
+        let mut generator = Generator::new(digits, ClockRate::HZ_8000);
+        let next = generator.next();
+        Sending {
+            began: now,
+            first,
+            generator,
+            next,
+        }
+    }
+
+    /// When the next packet is due, or behind the last one the end of the row.
+    pub(crate) fn deadline(&self) -> Instant {
+        let offset_ms = match &self.next {
+            Some(event) => event.offset_ms,
+            None => self.generator.end_ms(),
+        };
+        self.began + Duration::from_millis(u64::from(offset_ms))
+    }
+
+    pub(crate) fn is_over(&self, now: Instant) -> bool {
+        self.next.is_none() && self.deadline() <= now
+    }
+
+    /// The next packet that is due.
+    pub(crate) fn step(&mut self, now: Instant) -> Option<Due> {
+        if self.deadline() > now {
+            return None;
+        }
+        let event = self.next.take()?;
+        self.next = self.generator.next();
+        let ticks = u64::from(event.timestamp_ticks);
+        Some(Due {
+            payload: event.payload,
+            marker: event.marker,
+            timestamp: self.first.plus(event.timestamp_ticks),
+            at: self.began + ClockRate::HZ_8000.time_of(ticks),
+        })
+    }
+}

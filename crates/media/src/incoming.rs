@@ -1,0 +1,183 @@
+//! What a leg's peer sends: its source, its time line, and what each packet changes in them.
+
+use std::time::{Duration, Instant};
+
+use duolog_rtp::packet::View;
+use duolog_rtp::source::{Kind, Source};
+use duolog_rtp::timeline::{Change, Timeline};
+use duolog_rtp::{ClockRate, RtpTimestamp, Ssrc};
+
+use crate::counters::DropReason;
+use crate::track::Place;
+
+/// Stragglers of a replaced source come this long at most; later the source is back.
+const STRAGGLERS: Duration = Duration::from_millis(200);
+/// How long a time line may move after it was anchored; what [`Timeline`] settles in.
+const SETTLING: Duration = Duration::from_millis(200);
+
+/// Whether a packet's time stamp is its own sampling instant.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Stamped {
+    /// Speech.
+    Itself,
+    /// A telephone-event's is that of the press (RFC 4733 §2.2); other payloads are not trusted.
+    Otherwise,
+}
+
+/// What a packet did to the time line, for whoever placed earlier ones.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Motion {
+    None,
+    /// What this generation placed lies this many ticks earlier.
+    Earlier(u64),
+    /// A new generation, which may still move until this instant.
+    Anchored(Instant),
+}
+
+/// A packet with its place in its source.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Arrival {
+    pub(crate) place: Place,
+    pub(crate) timestamp: RtpTimestamp,
+    pub(crate) kind: Kind,
+    pub(crate) motion: Motion,
+}
+
+pub(crate) struct Incoming {
+    source: Option<Source>,
+    timeline: Timeline,
+    /// Whether the time line belongs to the present source.
+    anchored: bool,
+    /// The source before this one, and when it was replaced.
+    replaced: Option<(Ssrc, Instant)>,
+    generation: u32,
+    newest: Option<(Place, RtpTimestamp)>,
+    settling_until: Option<Instant>,
+}
+
+impl Incoming {
+    pub(crate) fn new() -> Incoming {
+        Incoming {
+            source: None,
+            timeline: Timeline::new(ClockRate::HZ_8000),
+            anchored: false,
+            replaced: None,
+            generation: 0,
+            newest: None,
+            settling_until: None,
+        }
+    }
+
+    pub(crate) fn source(&self) -> Option<&Source> {
+        self.source.as_ref()
+    }
+
+    pub(crate) fn source_mut(&mut self) -> Option<&mut Source> {
+        self.source.as_mut()
+    }
+
+    pub(crate) fn timeline(&self) -> &Timeline {
+        &self.timeline
+    }
+
+    /// The newest packet's place, and the time stamp where it ends.
+    pub(crate) fn newest(&self) -> Option<(Place, RtpTimestamp)> {
+        self.newest
+    }
+
+    /// Until when the time line may move, if it still may.
+    pub(crate) fn settling_until(&self, now: Instant) -> Option<Instant> {
+        self.settling_until.filter(|&until| now < until)
+    }
+
+    /// Where a time stamp lies in ticks after `origin`; `None` while the source has no time line.
+    #[inline]
+    pub(crate) fn ticks_after(&self, origin: Instant, timestamp: RtpTimestamp) -> Option<i64> {
+        match self.anchored {
+            true => self.timeline.ticks_after(origin, timestamp),
+            false => None,
+        }
+    }
+
+    /// Takes the next packet of the peer.
+    #[inline]
+    pub(crate) fn receive(
+        &mut self,
+        view: &View<'_>,
+        stamped: Stamped,
+        arrived: Instant,
+    ) -> Result<Arrival, DropReason> {
+        let (ssrc, timestamp) = (view.ssrc(), view.timestamp());
+        let generation_before = self.generation;
+        let source = match &mut self.source {
+            Some(source) if source.ssrc() == ssrc => source,
+            _ => self.replace(ssrc, arrived)?,
+        };
+        let placement = source.update(view.seq(), timestamp, arrived);
+        match placement.kind {
+            Kind::Probation => return Err(DropReason::Probation),
+            Kind::Restarted => self.generation += 1,
+            Kind::New | Kind::Reordered | Kind::Duplicate => {}
+        }
+        let carries_on = matches!(placement.kind, Kind::New | Kind::Restarted);
+        let mut motion = Motion::None;
+        if stamped == Stamped::Itself && (carries_on || !self.anchored) {
+            motion = self.place_in_time(ssrc, timestamp, arrived, generation_before);
+        }
+        let place = Place {
+            generation: self.generation,
+            seq: placement.ext_seq.0,
+        };
+        if carries_on {
+            let samples = match stamped {
+                // A payload is far below 2^32 octets; an octet of G.711 is a sample.
+                Stamped::Itself => view.payload().len() as u32,
+                Stamped::Otherwise => 0,
+            };
+            self.newest = Some((place, timestamp.plus(samples)));
+        }
+        Ok(Arrival {
+            place,
+            timestamp,
+            kind: placement.kind,
+            motion,
+        })
+    }
+
+    #[inline]
+    fn place_in_time(
+        &mut self,
+        ssrc: Ssrc,
+        timestamp: RtpTimestamp,
+        arrived: Instant,
+        generation_before: u32,
+    ) -> Motion {
+        match self.timeline.update(ssrc, timestamp, arrived).change {
+            Change::Steady => Motion::None,
+            Change::Shift { ticks } => Motion::Earlier(ticks),
+            Change::Reanchored(_) => {
+                if self.generation == generation_before {
+                    self.generation += 1;
+                }
+                self.anchored = true;
+                let until = arrived + SETTLING;
+                self.settling_until = Some(until);
+                Motion::Anchored(until)
+            }
+        }
+    }
+
+    #[cold]
+    fn replace(&mut self, ssrc: Ssrc, arrived: Instant) -> Result<&mut Source, DropReason> {
+        if let Some((old, when)) = self.replaced
+            && old == ssrc
+            && arrived.saturating_duration_since(when) < STRAGGLERS
+        {
+            return Err(DropReason::StaleSource);
+        }
+        self.replaced = self.source.as_ref().map(|source| (source.ssrc(), arrived));
+        self.generation += 1;
+        self.anchored = false;
+        Ok(self.source.insert(Source::new(ssrc, ClockRate::HZ_8000)))
+    }
+}

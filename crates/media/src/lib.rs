@@ -1,0 +1,55 @@
+//! Moves one packet: receive, relay, tap, place, mix, encode.
+//!
+//! A [`Shard`] is everything one media thread owns: ports, legs, recordings. Datagrams and commands
+//! go in with the time, what is to be done comes out in an [`Outbox`]. Relay and track run in one
+//! shard value; whoever calls it cannot tell.
+//!
+//! # What it does not know
+//!
+//! SIP, policy, users, threads, sockets, files, the clock, and what an announcement means.
+//!
+//! # Invariants
+//!
+//! 1. Nothing that is injected reaches a recording: the tap reads the datagram as it was received.
+//! 2. [`Shard::receive`] allocates nothing for RTP once buffers have their size: blocks come from a
+//!    free list, datagrams go into an arena, ports and legs are found by index.
+//! 3. A sample's position is decided by its source's time stamps alone: two packets lie exactly as
+//!    far apart as their time stamps, whatever their arrival was.
+//! 4. What is paused is in no [`Entry`], to the sample.
+//! 5. Every sample of a recording is either its party's or inside a told gap of its channel.
+//! 6. A blocked spool never delays a datagram: audio it refuses becomes a told gap.
+//! 7. Only the negotiated peer's address can latch a port, and only before anyone else did.
+//! 8. No datagram and no command panics or goes uncounted.
+
+mod command;
+mod counters;
+mod digits;
+mod formats;
+mod ids;
+mod incoming;
+mod latch;
+mod leg;
+mod outbox;
+mod playing;
+mod prompt;
+mod receive;
+mod record;
+mod relay;
+mod rtcp;
+mod settings;
+mod shard;
+mod slab;
+mod tap;
+mod timers;
+mod track;
+
+pub use command::{
+    Command, Direction, Encoding, How, LegIdentity, PayloadFormat, PeerMedia, RecordingCommand,
+    RtcpMux,
+};
+pub use counters::{Counters, DropReason};
+pub use ids::{LegKey, PlayKey, PortId, RecordingKey};
+pub use outbox::{Channel, Completion, Connect, Datagram, Entry, Event, Outbox, Totals};
+pub use settings::{Sabotage, ShardSettings};
+pub use shard::{LegFigures, Shard};
+pub use track::{Block, GapReason, SampleFormat, SideTotals};

@@ -1,0 +1,212 @@
+//! Sounds for one party: instead of the conversation, or under it. Strictly behind the tap.
+//!
+//! 1. `Instead`: a frame of 20 ms every 20 ms from the moment of the command; relayed speech gives way.
+//! 2. `Under`: added to the speech that passes, sample by sample; while none passes, frames of its own.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use duolog_audio::g711::{self, Law};
+use duolog_audio::mix;
+use duolog_audio::prompt::Prompt;
+
+use crate::PlayKey;
+use crate::command::How;
+
+/// Length of the packets made here.
+pub(crate) const FRAME: Duration = Duration::from_millis(20);
+/// Samples of a frame.
+pub(crate) const FRAME_SAMPLES: usize = 160;
+/// Speech that has not come for this long, or one and a half of its packets, is not waited for.
+const SILENT_AFTER: Duration = Duration::from_millis(40);
+/// Frames that are further behind than this are not caught up with: the thread stood still.
+const HOPELESS: Duration = Duration::from_millis(200);
+
+/// A sound and how far it is.
+#[derive(Debug, Clone)]
+pub(crate) struct Playing {
+    pub(crate) play: PlayKey,
+    sound: Arc<Prompt>,
+    cursor: usize,
+    /// When the next frame is due.
+    next: Instant,
+}
+
+impl Playing {
+    pub(crate) fn new(play: PlayKey, sound: Arc<Prompt>, now: Instant) -> Playing {
+        Playing {
+            play,
+            sound,
+            cursor: 0,
+            next: now,
+        }
+    }
+
+    fn is_over(&self) -> bool {
+        self.cursor >= self.sound.linear.len()
+    }
+
+    /// The next frame in `law`, the sound's end filled up with silence.
+    fn frame(&mut self, law: Law) -> [u8; FRAME_SAMPLES] {
+        let mut frame = [g711::silence(law); FRAME_SAMPLES];
+        let rest = self.sound.coded(law).get(self.cursor..).unwrap_or_default();
+        let count = rest.len().min(FRAME_SAMPLES);
+        frame[..count].copy_from_slice(&rest[..count]);
+        self.cursor += FRAME_SAMPLES;
+        frame
+    }
+
+    /// Adds the next samples to `payload`.
+    fn mix(&mut self, law: Law, payload: &mut [u8]) {
+        let rest = self.sound.linear.get(self.cursor..).unwrap_or_default();
+        mix::mix_under(law, payload, rest);
+        self.cursor += payload.len();
+    }
+}
+
+/// What is played to one leg.
+#[derive(Debug, Default)]
+pub(crate) struct Players {
+    instead: Option<Playing>,
+    under: Option<Playing>,
+    /// When speech, or what is played instead of it, was last sent to the leg.
+    last_speech: Option<Instant>,
+    /// Length of the last speech packet.
+    last_length: Duration,
+}
+
+/// What a player wants sent.
+pub(crate) enum Step {
+    /// Nothing before the next deadline.
+    Rest,
+    /// A frame, due at this instant; to be asked for with [`Players::frame`].
+    Frame(Instant),
+    /// This sound was played to its end.
+    Over(PlayKey),
+}
+
+impl Players {
+    /// Begins a sound; gives back the one it cuts.
+    pub(crate) fn play(&mut self, how: How, playing: Playing) -> Option<PlayKey> {
+        let slot = match how {
+            How::Instead => &mut self.instead,
+            How::Under => &mut self.under,
+        };
+        slot.replace(playing).map(|cut| cut.play)
+    }
+
+    /// Ends everything; gives back what was cut.
+    pub(crate) fn stop(&mut self) -> [Option<PlayKey>; 2] {
+        [self.instead.take(), self.under.take()].map(|cut| cut.map(|cut| cut.play))
+    }
+
+    /// Whether the conversation gives way.
+    #[inline]
+    pub(crate) fn replace_speech(&self) -> bool {
+        self.instead.is_some()
+    }
+
+    pub(crate) fn deadline(&self) -> Option<Instant> {
+        let instead = self.instead.as_ref().map(|playing| playing.next);
+        let under = self.under.as_ref().map(|playing| playing.next);
+        [instead, under].into_iter().flatten().min()
+    }
+
+    /// Speech on its way to the leg: puts the sound under it. The sound that ended, if one did.
+    #[inline]
+    pub(crate) fn pass(&mut self, now: Instant, law: Law, payload: &mut [u8]) -> Option<PlayKey> {
+        self.last_speech = Some(now);
+        self.last_length = Duration::from_micros(125 * payload.len() as u64);
+        self.mix_under(law, payload)
+    }
+
+    fn mix_under(&mut self, law: Law, payload: &mut [u8]) -> Option<PlayKey> {
+        let playing = self.under.as_mut()?;
+        playing.mix(law, payload);
+        self.under
+            .take_if(|playing| playing.is_over())
+            .map(|over| over.play)
+    }
+
+    /// What `pass` would make of this payload, for the fault that tests put in on purpose.
+    pub(crate) fn colour(&self, law: Law, payload: &mut [u8]) {
+        if let Some(playing) = &self.instead {
+            let from = playing.cursor.saturating_sub(FRAME_SAMPLES);
+            let codes = playing.sound.coded(law).get(from..).unwrap_or_default();
+            for (code, &played) in payload.iter_mut().zip(codes) {
+                *code = played;
+            }
+        }
+        if let Some(playing) = &self.under {
+            playing.clone().mix(law, payload);
+        }
+    }
+
+    /// What is to be done at `now`. To be asked again until it rests.
+    pub(crate) fn step(&mut self, now: Instant) -> Step {
+        if let Some(playing) = &mut self.instead
+            && playing.next <= now
+        {
+            if playing.is_over() {
+                let play = playing.play;
+                self.instead = None;
+                return Step::Over(play);
+            }
+            let due = catch_up(&mut playing.next, now);
+            self.last_speech = Some(due);
+            self.last_length = FRAME;
+            return Step::Frame(due);
+        }
+        let patience = SILENT_AFTER.max(self.last_length * 3 / 2);
+        let silent = self
+            .last_speech
+            .is_none_or(|last| now.saturating_duration_since(last) > patience);
+        let speaks = self.instead.is_some();
+        let Some(playing) = &mut self.under else {
+            return Step::Rest;
+        };
+        if playing.next > now {
+            return Step::Rest;
+        }
+        if !silent || speaks {
+            playing.next = now + FRAME;
+            return Step::Rest;
+        }
+        if playing.is_over() {
+            let play = playing.play;
+            self.under = None;
+            return Step::Over(play);
+        }
+        Step::Frame(catch_up(&mut playing.next, now))
+    }
+
+    /// The frame that a step asked for, and the sound under it that ended with it.
+    ///
+    /// A frame that belongs to nothing any more is silence.
+    pub(crate) fn frame(&mut self, law: Law) -> ([u8; FRAME_SAMPLES], Option<PlayKey>) {
+        match &mut self.instead {
+            Some(playing) => {
+                let mut frame = playing.frame(law);
+                let over = self.mix_under(law, &mut frame);
+                (frame, over)
+            }
+            None => {
+                let mut frame = [g711::silence(law); FRAME_SAMPLES];
+                if let Some(playing) = &mut self.under {
+                    playing.mix(law, &mut frame);
+                }
+                (frame, None)
+            }
+        }
+    }
+}
+
+/// The instant a frame is due at, and the next one 20 ms later.
+fn catch_up(next: &mut Instant, now: Instant) -> Instant {
+    if now.saturating_duration_since(*next) > HOPELESS {
+        *next = now;
+    }
+    let due = *next;
+    *next = due + FRAME;
+    due
+}

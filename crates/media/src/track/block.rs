@@ -1,0 +1,96 @@
+//! A stretch of both channels on its way to the spool, and the free list its buffers come from.
+
+use crate::RecordingKey;
+
+/// Samples per channel of a whole block: 320 ms.
+pub(crate) const BLOCK_SAMPLES: usize = 2_560;
+
+/// How the samples of a block are kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum SampleFormat {
+    /// G.711 mu-law as received: one byte a sample.
+    Mulaw,
+    /// G.711 A-law as received: one byte a sample.
+    Alaw,
+    /// 16-bit signed little-endian, when the two channels were in different laws.
+    Pcm16,
+}
+
+impl SampleFormat {
+    /// Bytes of one sample of one channel.
+    #[must_use]
+    pub const fn sample_bytes(self) -> usize {
+        match self {
+            SampleFormat::Mulaw | SampleFormat::Alaw => 1,
+            SampleFormat::Pcm16 => 2,
+        }
+    }
+}
+
+/// At most 320 ms of a recording: both channels interleaved, the owner's sample first.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Block {
+    /// Whose audio this is.
+    pub recording: RecordingKey,
+    /// Position of the first sample: samples at 8,000 Hz since the recording's start.
+    pub position: u64,
+    /// Samples per channel, 1 to 2,560.
+    pub samples: u32,
+    /// How `bytes` holds them.
+    pub format: SampleFormat,
+    /// `samples * 2 * format.sample_bytes()` bytes.
+    pub bytes: Vec<u8>,
+}
+
+/// Blocks whose bytes have been written, to be filled again.
+#[derive(Debug, Default)]
+pub(crate) struct FreeBlocks {
+    list: Vec<Box<Block>>,
+    wanted: usize,
+}
+
+impl FreeBlocks {
+    /// Makes room for one more running recording: two blocks of it may be under way at once.
+    pub(crate) fn widen(&mut self) {
+        self.wanted += 2;
+        self.list
+            .reserve(self.wanted.saturating_sub(self.list.len()));
+    }
+
+    /// One recording less.
+    pub(crate) fn narrow(&mut self) {
+        self.wanted = self.wanted.saturating_sub(2);
+        self.list.truncate(self.wanted);
+    }
+
+    pub(crate) fn take(
+        &mut self,
+        recording: RecordingKey,
+        position: u64,
+        samples: usize,
+        format: SampleFormat,
+    ) -> Box<Block> {
+        let mut block = self.list.pop().unwrap_or_else(|| {
+            Box::new(Block {
+                recording,
+                position,
+                samples: 0,
+                format,
+                bytes: Vec::with_capacity(2 * BLOCK_SAMPLES),
+            })
+        });
+        block.recording = recording;
+        block.position = position;
+        block.samples = samples as u32;
+        block.format = format;
+        block.bytes.resize(samples * 2 * format.sample_bytes(), 0);
+        block
+    }
+
+    /// Takes a block back; kept only as long as recordings run that can use it.
+    pub(crate) fn put(&mut self, block: Box<Block>) {
+        if self.list.len() < self.wanted {
+            self.list.push(block);
+        }
+    }
+}

@@ -1,0 +1,405 @@
+//! The client side: requests out, responses in.
+
+use std::time::Instant;
+
+use bytes::Bytes;
+
+use super::identity::ClientMatch;
+use super::schedule::Owner;
+use super::{ClientId, ClientKey, DropReason, Endpoint, Output};
+use crate::flow::Flow;
+use crate::message::{Request, Response};
+use crate::method::Method;
+use crate::params::Params;
+use crate::transaction::invite_client::{self, InviteClient};
+use crate::transaction::non_invite_client::{self, NonInviteClient};
+use crate::via::Via;
+
+#[derive(Debug)]
+enum Machine {
+    Invite(InviteClient),
+    NonInvite(NonInviteClient),
+}
+
+/// One client transaction and its messages.
+#[derive(Debug)]
+pub(crate) struct Client {
+    machine: Machine,
+    flow: Flow,
+    matched: ClientMatch,
+    /// The request as sent, for its ACK and CANCEL.
+    request: Request,
+    bytes: Bytes,
+    waiting: Waiting,
+    forks: Vec<Fork>,
+}
+
+/// Whether the user has had a final response.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Waiting {
+    Yes,
+    No,
+}
+
+/// A 2xx, known by its To tag, and the user's ACK of it.
+#[derive(Debug)]
+struct Fork {
+    to_tag: String,
+    ack: Option<Bytes>,
+}
+
+/// Most forks of one INVITE that are told apart; more are a fault or an attack.
+const MAX_FORKS: usize = 16;
+
+impl Client {
+    pub(super) fn flow(&self) -> Flow {
+        self.flow
+    }
+
+    pub(super) fn is_waiting(&self) -> bool {
+        self.waiting == Waiting::Yes
+    }
+
+    fn deadline(&self) -> Option<Instant> {
+        match &self.machine {
+            Machine::Invite(machine) => machine.deadline(),
+            Machine::NonInvite(machine) => machine.deadline(),
+        }
+    }
+}
+
+impl Endpoint {
+    pub(super) fn start_client(
+        &mut self,
+        now: Instant,
+        key: ClientKey,
+        flow: Flow,
+        mut request: Request,
+        out: &mut Vec<Output>,
+    ) {
+        let branch = self.push_via(flow, &mut request);
+        if request.method == Method::Ack {
+            out.push(Output::Transmit {
+                flow,
+                bytes: request.write(),
+            });
+            return;
+        }
+        self.open_client(now, ClientId::User(key), flow, branch, request, out);
+    }
+
+    fn push_via(&mut self, flow: Flow, request: &mut Request) -> String {
+        let branch = self.tokens.branch();
+        let sent_by = self.settings.sent_by(flow.transport);
+        let mut params = Params::default();
+        params.set("branch", Some(&branch));
+        params.set("rport", None);
+        let via = Via {
+            transport: flow.transport.as_str().to_owned(),
+            host: sent_by.host.clone(),
+            port: Some(sent_by.port),
+            params,
+        };
+        request.headers.push_front("Via", via.to_string());
+        branch
+    }
+
+    fn open_client(
+        &mut self,
+        now: Instant,
+        id: ClientId,
+        flow: Flow,
+        branch: String,
+        request: Request,
+        out: &mut Vec<Output>,
+    ) {
+        let (timers, reliable) = (self.settings.timers, flow.transport.is_reliable());
+        let machine = match request.method {
+            Method::Invite => Machine::Invite(InviteClient::new(now, timers, reliable)),
+            _ => Machine::NonInvite(NonInviteClient::new(now, timers, reliable)),
+        };
+        let bytes = request.write();
+        let matched = ClientMatch {
+            branch,
+            method: request.method.clone(),
+        };
+        out.push(Output::Transmit {
+            flow,
+            bytes: bytes.clone(),
+        });
+        self.client_index.insert(matched.clone(), id);
+        let (waiting, forks) = (Waiting::Yes, Vec::new());
+        let client = Client {
+            machine,
+            flow,
+            matched,
+            request,
+            bytes,
+            waiting,
+            forks,
+        };
+        self.schedule.set(Owner::Client(id), client.deadline());
+        let before = self.clients.insert(id, client);
+        assert!(
+            before.is_none(),
+            "a client key names one transaction at a time"
+        );
+    }
+
+    pub(super) fn received_response(
+        &mut self,
+        now: Instant,
+        response: Response,
+        out: &mut Vec<Output>,
+    ) {
+        let (via, cseq) = match (response.via(), response.cseq()) {
+            (Ok(via), Ok(cseq)) => (via, cseq),
+            (Err(error), _) | (_, Err(error)) => {
+                out.push(Output::Dropped(DropReason::Header(error)));
+                return;
+            }
+        };
+        // A second Via means that the response was meant for somebody behind us (§8.1.3.3).
+        let alone = response.headers.values("Via").nth(1).is_none();
+        let branch = via.branch().unwrap_or_default().to_owned();
+        let matched = ClientMatch {
+            branch,
+            method: cseq.method,
+        };
+        match self.client_index.get(&matched).copied() {
+            Some(id) if alone => self.client_response(now, id, response, out),
+            _ => out.push(Output::Dropped(DropReason::StrayResponse)),
+        }
+    }
+
+    fn client_response(
+        &mut self,
+        now: Instant,
+        id: ClientId,
+        response: Response,
+        out: &mut Vec<Output>,
+    ) {
+        let Some(client) = self.clients.get_mut(&id) else {
+            return;
+        };
+        match &mut client.machine {
+            Machine::Invite(machine) => {
+                let done = machine.handle(now, invite_client::Input::Response(response.status));
+                self.invite_outputs(now, id, Some(response), done, out);
+            }
+            Machine::NonInvite(machine) => {
+                let done = machine.handle(now, non_invite_client::Input::Response(response.status));
+                self.non_invite_outputs(id, Some(response), done, out);
+            }
+        }
+    }
+
+    pub(super) fn client_due(&mut self, now: Instant, id: ClientId, out: &mut Vec<Output>) {
+        let Some(client) = self.clients.get_mut(&id) else {
+            return;
+        };
+        match &mut client.machine {
+            Machine::Invite(machine) => {
+                let done = machine.handle(now, invite_client::Input::Deadline);
+                self.invite_outputs(now, id, None, done, out);
+            }
+            Machine::NonInvite(machine) => {
+                let done = machine.handle(now, non_invite_client::Input::Deadline);
+                self.non_invite_outputs(id, None, done, out);
+            }
+        }
+    }
+
+    pub(super) fn cancel_client(&mut self, now: Instant, key: ClientKey, out: &mut Vec<Output>) {
+        let id = ClientId::User(key);
+        let Some(Client {
+            machine: Machine::Invite(machine),
+            ..
+        }) = self.clients.get_mut(&id)
+        else {
+            out.push(Output::Dropped(DropReason::UnknownKey));
+            return;
+        };
+        let done = machine.handle(now, invite_client::Input::Cancel);
+        self.invite_outputs(now, id, None, done, out);
+    }
+
+    fn invite_outputs(
+        &mut self,
+        now: Instant,
+        id: ClientId,
+        response: Option<Response>,
+        done: Vec<invite_client::Output>,
+        out: &mut Vec<Output>,
+    ) {
+        let ClientId::User(key) = id else { return };
+        for step in done {
+            let Some(client) = self.clients.get_mut(&id) else {
+                return;
+            };
+            match step {
+                invite_client::Output::SendRequest => {
+                    out.push(Output::Transmit {
+                        flow: client.flow,
+                        bytes: client.bytes.clone(),
+                    });
+                }
+                invite_client::Output::SendAck => {
+                    let to = response.as_ref().and_then(|r| r.headers.value("To"));
+                    let bytes = ack_of_failure(&client.request, to).write();
+                    out.push(Output::Transmit {
+                        flow: client.flow,
+                        bytes,
+                    });
+                }
+                invite_client::Output::SendCancel => {
+                    let (flow, branch) = (client.flow, client.matched.branch.clone());
+                    let cancel = cancel_of(&client.request);
+                    self.open_client(now, ClientId::Cancel(key), flow, branch, cancel, out);
+                }
+                invite_client::Output::Pass => {
+                    if let Some(response) = response.clone() {
+                        client.pass(key, response, out);
+                    }
+                }
+                invite_client::Output::Failed(failure) => {
+                    out.push(Output::ClientFailed { key, failure });
+                }
+                invite_client::Output::Gone => self.remove_client(id),
+            }
+        }
+        self.reschedule_client(id);
+    }
+
+    fn non_invite_outputs(
+        &mut self,
+        id: ClientId,
+        response: Option<Response>,
+        done: Vec<non_invite_client::Output>,
+        out: &mut Vec<Output>,
+    ) {
+        let mut response = response;
+        for step in done {
+            let Some(client) = self.clients.get_mut(&id) else {
+                return;
+            };
+            match (step, id) {
+                (non_invite_client::Output::SendRequest, _) => {
+                    out.push(Output::Transmit {
+                        flow: client.flow,
+                        bytes: client.bytes.clone(),
+                    });
+                }
+                (non_invite_client::Output::Pass, ClientId::User(key)) => {
+                    if let Some(response) = response.take() {
+                        client.pass(key, response, out);
+                    }
+                }
+                (non_invite_client::Output::Failed(failure), ClientId::User(key)) => {
+                    out.push(Output::ClientFailed { key, failure });
+                }
+                // Nobody waits for the answer to a CANCEL: the INVITE's own answer counts.
+                (
+                    non_invite_client::Output::Pass | non_invite_client::Output::Failed(_),
+                    ClientId::Cancel(_),
+                ) => {}
+                (non_invite_client::Output::Gone, _) => self.remove_client(id),
+            }
+        }
+        self.reschedule_client(id);
+    }
+
+    pub(super) fn send_ack(&mut self, key: ClientKey, mut request: Request, out: &mut Vec<Output>) {
+        let Some(flow) = self.clients.get(&ClientId::User(key)).map(|c| c.flow) else {
+            out.push(Output::Dropped(DropReason::UnknownKey));
+            return;
+        };
+        self.push_via(flow, &mut request);
+        let bytes = request.write();
+        let tag = request
+            .to()
+            .ok()
+            .and_then(|to| to.tag().map(str::to_owned))
+            .unwrap_or_default();
+        let client = self.clients.get_mut(&ClientId::User(key));
+        if let Some(fork) = client.and_then(|c| c.forks.iter_mut().find(|f| f.to_tag == tag)) {
+            fork.ack = Some(bytes.clone());
+        }
+        out.push(Output::Transmit { flow, bytes });
+    }
+
+    fn reschedule_client(&mut self, id: ClientId) {
+        let deadline = self.clients.get(&id).and_then(Client::deadline);
+        self.schedule.set(Owner::Client(id), deadline);
+    }
+
+    pub(super) fn remove_client(&mut self, id: ClientId) {
+        if let Some(client) = self.clients.remove(&id) {
+            self.client_index.remove(&client.matched);
+        }
+        self.schedule.set(Owner::Client(id), None);
+    }
+}
+
+impl Client {
+    /// Hands a response up, unless it repeats a 2xx: then its ACK is sent again (RFC 3261 §13.2.2.4).
+    fn pass(&mut self, key: ClientKey, response: Response, out: &mut Vec<Output>) {
+        if response.status.is_final() {
+            self.waiting = Waiting::No;
+        }
+        if self.request.method == Method::Invite && response.status.is_success() {
+            let to = response.to_addr().ok();
+            let tag = to
+                .and_then(|to| to.tag().map(str::to_owned))
+                .unwrap_or_default();
+            if let Some(fork) = self.forks.iter().find(|f| f.to_tag == tag) {
+                if let Some(bytes) = fork.ack.clone() {
+                    out.push(Output::Transmit {
+                        flow: self.flow,
+                        bytes,
+                    });
+                }
+                return;
+            }
+            if self.forks.len() == MAX_FORKS {
+                out.push(Output::Dropped(DropReason::StrayResponse));
+                return;
+            }
+            self.forks.push(Fork {
+                to_tag: tag,
+                ack: None,
+            });
+        }
+        out.push(Output::Response { key, response });
+    }
+}
+
+/// RFC 3261 §17.1.1.3: the INVITE's own Via, Route and Request-URI, the response's To.
+fn ack_of_failure(invite: &Request, to: Option<&str>) -> Request {
+    let mut ack = within_transaction(invite, Method::Ack);
+    if let Some(to) = to {
+        ack.headers.set("To", to);
+    }
+    ack
+}
+
+/// RFC 3261 §9.1.
+fn cancel_of(invite: &Request) -> Request {
+    within_transaction(invite, Method::Cancel)
+}
+
+fn within_transaction(invite: &Request, method: Method) -> Request {
+    let mut request = Request::new(method.clone(), invite.uri.clone());
+    if let Some(via) = invite.headers.value("Via") {
+        request.headers.push("Via", via);
+    }
+    for name in ["Route", "From", "To", "Call-ID"] {
+        for value in invite.headers.values(name) {
+            request.headers.push(name, value);
+        }
+    }
+    let number = invite.cseq().map_or(1, |cseq| cseq.number);
+    request.headers.push("CSeq", format!("{number} {method}"));
+    request.headers.push("Max-Forwards", "70");
+    request
+}

@@ -1,0 +1,407 @@
+//! The server side: requests in, responses out.
+
+use std::time::Instant;
+
+use bytes::Bytes;
+
+use super::identity::{InviteIdentity, ServerMatch};
+use super::refuse::fault;
+use super::reply_to::stamp;
+use super::schedule::Owner;
+use super::{DropReason, Endpoint, Output, ServerKey};
+use crate::flow::Flow;
+use crate::message::{Request, Response};
+use crate::method::Method;
+use crate::reads::HeaderError;
+use crate::status::StatusCode;
+use crate::transaction::invite_server::{self, InviteServer};
+use crate::transaction::non_invite_server::{self, NonInviteServer};
+use crate::via::Via;
+
+#[derive(Debug)]
+enum Machine {
+    Invite(InviteServer),
+    NonInvite(NonInviteServer),
+}
+
+/// One server transaction and its latest response.
+#[derive(Debug)]
+pub(crate) struct Server {
+    machine: Machine,
+    /// Where it came from.
+    flow: Flow,
+    /// Where responses go.
+    back: Flow,
+    matched: ServerMatch,
+    identity: InviteIdentity,
+    /// The 100 of an INVITE, ready to go.
+    trying: Bytes,
+    response: Bytes,
+    /// Our tag, once a response carried one.
+    to_tag: Option<String>,
+    fallback_tag: String,
+    waiting: Waiting,
+}
+
+/// What the user may still hear of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Waiting {
+    /// For the user's final response.
+    Response,
+    /// The same, and the user has been told of a CANCEL.
+    Cancelled,
+    /// For the ACK of a 2xx.
+    Ack,
+    Nothing,
+}
+
+impl Server {
+    pub(super) fn came_on(&self, flow: Flow) -> bool {
+        self.flow == flow || self.back == flow
+    }
+
+    pub(super) fn is_waiting(&self) -> bool {
+        self.waiting != Waiting::Nothing
+    }
+
+    fn deadline(&self) -> Option<Instant> {
+        match &self.machine {
+            Machine::Invite(machine) => machine.deadline(),
+            Machine::NonInvite(machine) => machine.deadline(),
+        }
+    }
+}
+
+impl Endpoint {
+    pub(super) fn received_request(
+        &mut self,
+        now: Instant,
+        flow: Flow,
+        mut request: Request,
+        out: &mut Vec<Output>,
+    ) {
+        let stamped = stamp(&mut request, flow);
+        let (via, back) = match stamped {
+            Ok(stamped) => stamped,
+            Err(error) => return out.push(Output::Dropped(DropReason::Header(error))),
+        };
+        if request.method == Method::Ack {
+            return match self.received_ack(now, &via, request, out) {
+                Ok(()) => {}
+                Err(error) => out.push(Output::Dropped(DropReason::Header(error))),
+            };
+        }
+        if let Some(status) = fault(&request) {
+            return self.refuse(back, &request, status, out);
+        }
+        if let Err(error) = self.received_sound(now, flow, back, &via, request, out) {
+            out.push(Output::Dropped(DropReason::Header(error)));
+        }
+    }
+
+    /// A request whose mandatory headers were read once already.
+    fn received_sound(
+        &mut self,
+        now: Instant,
+        flow: Flow,
+        back: Flow,
+        via: &Via,
+        request: Request,
+        out: &mut Vec<Output>,
+    ) -> Result<(), HeaderError> {
+        let matched = ServerMatch::of(&request, via, request.method.clone())?;
+        if let Some(key) = self.server_index.get(&matched).copied() {
+            self.repeated(now, key, out);
+            return Ok(());
+        }
+        if request.method == Method::Cancel {
+            return self.received_cancel(now, flow, back, via, request, out);
+        }
+        let identity = InviteIdentity::of(&request, request.method.clone())?;
+        let outside = request.to()?.tag().is_none();
+        // Phones that keep a NAT open repeat one Call-ID and CSeq in OPTIONS: no harm in answering.
+        let outside = outside && request.method != Method::Options;
+        if outside && self.identities.contains_key(&identity) {
+            // The same request by another way (RFC 3261 §8.2.2.2).
+            self.refuse(back, &request, StatusCode::LOOP_DETECTED, out);
+            return Ok(());
+        }
+        let key = self.open_server(now, flow, back, matched, identity, &request);
+        out.push(Output::Request { key, flow, request });
+        Ok(())
+    }
+
+    fn open_server(
+        &mut self,
+        now: Instant,
+        flow: Flow,
+        back: Flow,
+        matched: ServerMatch,
+        identity: InviteIdentity,
+        request: &Request,
+    ) -> ServerKey {
+        let key = ServerKey(self.next_server);
+        self.next_server += 1;
+        let (timers, reliable) = (self.settings.timers, flow.transport.is_reliable());
+        let (machine, trying) = match request.method {
+            Method::Invite => (
+                Machine::Invite(InviteServer::new(now, timers, reliable)),
+                Response::to(request, StatusCode::TRYING).write(),
+            ),
+            _ => (
+                Machine::NonInvite(NonInviteServer::new(now, timers, reliable)),
+                Bytes::new(),
+            ),
+        };
+        self.server_index.insert(matched.clone(), key);
+        self.identities.insert(identity.clone(), key);
+        let server = Server {
+            machine,
+            flow,
+            back,
+            matched,
+            identity,
+            trying,
+            response: Bytes::new(),
+            to_tag: None,
+            fallback_tag: self.stateless_tag(request),
+            waiting: Waiting::Response,
+        };
+        self.schedule.set(Owner::Server(key), server.deadline());
+        self.servers.insert(key, server);
+        key
+    }
+
+    fn repeated(&mut self, now: Instant, key: ServerKey, out: &mut Vec<Output>) {
+        let Some(server) = self.servers.get_mut(&key) else {
+            return;
+        };
+        match &mut server.machine {
+            Machine::Invite(machine) => {
+                let done = machine.handle(now, invite_server::Input::Invite);
+                self.invite_server_outputs(key, None, done, out);
+            }
+            Machine::NonInvite(machine) => {
+                let done = machine.handle(now, non_invite_server::Input::Request);
+                self.non_invite_server_outputs(key, done, out);
+            }
+        }
+    }
+
+    fn received_ack(
+        &mut self,
+        now: Instant,
+        via: &Via,
+        request: Request,
+        out: &mut Vec<Output>,
+    ) -> Result<(), HeaderError> {
+        let matched = ServerMatch::of(&request, via, Method::Invite)?;
+        let key = match self.server_index.get(&matched) {
+            Some(key) => Some(*key),
+            None => {
+                // The ACK of a 2xx has a branch of its own: its dialog finds it (§13.3.1.4).
+                let identity = InviteIdentity::of(&request, Method::Invite)?;
+                let to = request.to()?;
+                self.identities.get(&identity).copied().filter(|key| {
+                    let ours = self.servers.get(key).and_then(|s| s.to_tag.as_deref());
+                    ours.is_some() && ours == to.tag()
+                })
+            }
+        };
+        let server = key.and_then(|key| Some((key, self.servers.get_mut(&key)?)));
+        match server {
+            Some((
+                key,
+                Server {
+                    machine: Machine::Invite(machine),
+                    ..
+                },
+            )) => {
+                let done = machine.handle(now, invite_server::Input::Ack);
+                self.invite_server_outputs(key, Some(request), done, out);
+            }
+            _ => out.push(Output::Dropped(DropReason::StrayAck)),
+        }
+        Ok(())
+    }
+
+    fn received_cancel(
+        &mut self,
+        now: Instant,
+        flow: Flow,
+        back: Flow,
+        via: &Via,
+        request: Request,
+        out: &mut Vec<Output>,
+    ) -> Result<(), HeaderError> {
+        let invite = ServerMatch::of(&request, via, Method::Invite)?;
+        let Some(invite_key) = self.server_index.get(&invite).copied() else {
+            self.refuse(back, &request, StatusCode::NO_SUCH_CALL, out);
+            return Ok(());
+        };
+        let mut response = Response::to(&request, StatusCode::OK);
+        let Some(server) = self.servers.get_mut(&invite_key) else {
+            return Ok(());
+        };
+        // The tag of the INVITE's own responses (RFC 3261 §9.2).
+        response.set_to_tag(server.to_tag.as_deref().unwrap_or(&server.fallback_tag));
+        response
+            .headers
+            .push("Server", self.settings.server_name.as_str());
+        let open = matches!(&server.machine, Machine::Invite(machine) if machine.is_open());
+        let tell = open && server.waiting == Waiting::Response;
+        if tell {
+            server.waiting = Waiting::Cancelled;
+        }
+        let matched = ServerMatch::of(&request, via, Method::Cancel)?;
+        let identity = InviteIdentity::of(&request, Method::Cancel)?;
+        let key = self.open_server(now, flow, back, matched, identity, &request);
+        self.respond(now, key, response, out);
+        if tell {
+            out.push(Output::Cancelled { key: invite_key });
+        }
+        Ok(())
+    }
+
+    pub(super) fn respond(
+        &mut self,
+        now: Instant,
+        key: ServerKey,
+        mut response: Response,
+        out: &mut Vec<Output>,
+    ) {
+        let server = match self.servers.get_mut(&key) {
+            Some(server) if matches!(server.waiting, Waiting::Response | Waiting::Cancelled) => {
+                server
+            }
+            _ => return out.push(Output::Dropped(DropReason::UnknownKey)),
+        };
+        let status = response.status;
+        if status != StatusCode::TRYING {
+            response.set_to_tag(server.to_tag.as_deref().unwrap_or(&server.fallback_tag));
+            let to = response.to_addr().ok();
+            server.to_tag = to.and_then(|to| to.tag().map(str::to_owned));
+        }
+        server.response = response.write();
+        match &mut server.machine {
+            Machine::Invite(machine) => {
+                if status.is_final() {
+                    let acked = status.is_success();
+                    server.waiting = if acked {
+                        Waiting::Ack
+                    } else {
+                        Waiting::Nothing
+                    };
+                }
+                let done = machine.handle(now, invite_server::Input::Respond(status));
+                self.invite_server_outputs(key, None, done, out);
+            }
+            Machine::NonInvite(machine) => {
+                if status.is_final() {
+                    server.waiting = Waiting::Nothing;
+                }
+                let done = machine.handle(now, non_invite_server::Input::Respond(status));
+                self.non_invite_server_outputs(key, done, out);
+            }
+        }
+    }
+
+    pub(super) fn server_due(&mut self, now: Instant, key: ServerKey, out: &mut Vec<Output>) {
+        let Some(server) = self.servers.get_mut(&key) else {
+            return;
+        };
+        match &mut server.machine {
+            Machine::Invite(machine) => {
+                let done = machine.handle(now, invite_server::Input::Deadline);
+                self.invite_server_outputs(key, None, done, out);
+            }
+            Machine::NonInvite(machine) => {
+                let done = machine.handle(now, non_invite_server::Input::Deadline);
+                self.non_invite_server_outputs(key, done, out);
+            }
+        }
+    }
+
+    fn invite_server_outputs(
+        &mut self,
+        key: ServerKey,
+        mut ack: Option<Request>,
+        done: Vec<invite_server::Output>,
+        out: &mut Vec<Output>,
+    ) {
+        for step in done {
+            let Some(server) = self.servers.get_mut(&key) else {
+                return;
+            };
+            match step {
+                invite_server::Output::SendTrying => {
+                    out.push(Output::Transmit {
+                        flow: server.back,
+                        bytes: server.trying.clone(),
+                    });
+                }
+                invite_server::Output::SendResponse => {
+                    let bytes = server.response.clone();
+                    out.push(Output::Transmit {
+                        flow: server.back,
+                        bytes,
+                    });
+                }
+                invite_server::Output::Acked => {
+                    server.waiting = Waiting::Nothing;
+                    if let Some(request) = ack.take() {
+                        out.push(Output::Acked { key, request });
+                    }
+                }
+                invite_server::Output::Failed(failure) => {
+                    out.push(Output::ServerFailed { key, failure });
+                }
+                invite_server::Output::Gone => self.remove_server(key),
+            }
+        }
+        self.reschedule_server(key);
+    }
+
+    fn non_invite_server_outputs(
+        &mut self,
+        key: ServerKey,
+        done: Vec<non_invite_server::Output>,
+        out: &mut Vec<Output>,
+    ) {
+        for step in done {
+            let Some(server) = self.servers.get_mut(&key) else {
+                return;
+            };
+            match step {
+                non_invite_server::Output::SendResponse => {
+                    let bytes = server.response.clone();
+                    out.push(Output::Transmit {
+                        flow: server.back,
+                        bytes,
+                    });
+                }
+                non_invite_server::Output::Failed(failure) => {
+                    out.push(Output::ServerFailed { key, failure });
+                }
+                non_invite_server::Output::Gone => self.remove_server(key),
+            }
+        }
+        self.reschedule_server(key);
+    }
+
+    fn reschedule_server(&mut self, key: ServerKey) {
+        let deadline = self.servers.get(&key).and_then(Server::deadline);
+        self.schedule.set(Owner::Server(key), deadline);
+    }
+
+    pub(super) fn remove_server(&mut self, key: ServerKey) {
+        if let Some(server) = self.servers.remove(&key) {
+            self.server_index.remove(&server.matched);
+            // A later transaction may have taken the same identity over.
+            if self.identities.get(&server.identity) == Some(&key) {
+                self.identities.remove(&server.identity);
+            }
+        }
+        self.schedule.set(Owner::Server(key), None);
+    }
+}
