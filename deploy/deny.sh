@@ -5,4 +5,4 @@ if ! cargo deny --version >/dev/null 2>&1; then
   echo "duolog's tests need cargo-deny and install it now"
   cargo install --quiet --locked cargo-deny
 fi
-exec cargo deny --log-level error check --config .deny.toml licenses bans sources
+exec cargo deny --log-level error --config .deny.toml check licenses bans sources

@@ -186,6 +186,12 @@ impl Calls {
         self.blocks
     }
 
+    /// How many RTCP reports were sent.
+    #[must_use]
+    pub fn reports(&self) -> u64 {
+        self.shard.counters().rtcp_sent
+    }
+
     /// Checks that every packet went the whole way.
     ///
     /// # Panics

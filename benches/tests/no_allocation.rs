@@ -34,13 +34,16 @@ fn check(count: u32, recorded: Recorded) {
     for _ in 0..WARM_UP {
         calls.round();
     }
-    let blocks = calls.blocks();
+    let (blocks, reports) = (calls.blocks(), calls.reports());
     let before = allocations::count();
     for _ in 0..PACKETS / calls.packets_per_round() {
         calls.round();
     }
     let allocated = allocations::count() - before;
-    assert_eq!(allocated, 0, "allocations, {count} calls, recorded: {recorded:?}");
+    let reports = calls.reports() - reports;
+    let setting = format!("{count} calls, recorded: {recorded:?}, {reports} RTCP reports sent");
+    assert_eq!(allocated, 0, "allocations; {setting}");
+    assert!(reports > 100, "reports are part of the path: {setting}");
     calls.assert_whole(recorded, Bridged::Yes);
     // A block is 16 packets of each party.
     let expected = if recorded == Recorded::Yes { PACKETS / 32 } else { 0 };

@@ -27,7 +27,10 @@ pub enum Progress {
 impl Announcement {
     /// An announcement that began at `now` as one play per leg.
     pub fn new(now: Instant, plays: impl IntoIterator<Item = (LegId, PlayId)>) -> Self {
-        Self { waiting: plays.into_iter().collect(), deadline: now + LONGEST }
+        Self {
+            waiting: plays.into_iter().collect(),
+            deadline: now + LONGEST,
+        }
     }
 
     /// A play has ended on a leg, whole or cut. Other plays are not this announcement's business.
@@ -52,7 +55,11 @@ impl Announcement {
     }
 
     fn progress(&self) -> Progress {
-        if self.waiting.is_empty() { Progress::Done } else { Progress::Playing }
+        if self.waiting.is_empty() {
+            Progress::Done
+        } else {
+            Progress::Playing
+        }
     }
 }
 

@@ -44,7 +44,9 @@ pub(crate) fn unavailable(
     why: &str,
 ) -> Response {
     let mut response = refusal(settings, request, 503, Some(why));
-    response.headers.push("Retry-After", retry_after_s.to_string());
+    response
+        .headers
+        .push("Retry-After", retry_after_s.to_string());
     response
 }
 

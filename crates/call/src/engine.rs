@@ -3,7 +3,7 @@
 //! Work per event does not grow with the number of calls: calls are found by dialog, transaction,
 //! leg or recording, and the next deadline is the first of a sorted set.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -27,7 +27,7 @@ use crate::role::b2bua::context::{Action, Context};
 use crate::role::b2bua::{
     Begin, Body, Call, Offer, Reached, call_of, call_of_leg, closing, legs_of, opening,
 };
-use crate::route::{Route, route};
+use crate::route::route;
 use crate::settings::Settings;
 
 /// What the engine is told.
@@ -81,9 +81,9 @@ pub struct Engine {
     random: ChaCha12Rng,
     admission: Admission,
     calls: BTreeMap<CallId, Slot>,
-    dialogs: HashMap<DialogId, (CallId, Side)>,
-    invites: HashMap<ServerKey, CallId>,
-    recordings: HashMap<RecordingId, CallId>,
+    dialogs: BTreeMap<DialogId, (CallId, Side)>,
+    invites: BTreeMap<ServerKey, CallId>,
+    recordings: BTreeMap<RecordingId, CallId>,
     deadlines: BTreeSet<(Instant, CallId)>,
     last_call: u64,
 }
@@ -114,9 +114,9 @@ impl Engine {
             random,
             admission: Admission::default(),
             calls: BTreeMap::new(),
-            dialogs: HashMap::new(),
-            invites: HashMap::new(),
-            recordings: HashMap::new(),
+            dialogs: BTreeMap::new(),
+            invites: BTreeMap::new(),
+            recordings: BTreeMap::new(),
             deadlines: BTreeSet::new(),
             last_call: 0,
             settings,
@@ -155,7 +155,10 @@ impl Engine {
     /// When [`Input::Deadline`] is wanted.
     pub fn deadline(&self) -> Option<Instant> {
         let calls = self.deadlines.first().map(|(at, _)| *at);
-        [calls, self.endpoint.deadline()].into_iter().flatten().min()
+        [calls, self.endpoint.deadline()]
+            .into_iter()
+            .flatten()
+            .min()
     }
 
     /// How many calls there are, with those that wait for their last transaction.
@@ -234,7 +237,9 @@ impl Engine {
             }
             endpoint::Output::ClientFailed { key, failure } => {
                 let id = call_of(key);
-                self.with_call(now, id, work, |call, cx| call.client_failed(cx, key, failure));
+                self.with_call(now, id, work, |call, cx| {
+                    call.client_failed(cx, key, failure)
+                });
             }
             endpoint::Output::ServerFailed { key, .. } => {
                 if let Some(id) = self.invites.remove(&key) {
@@ -243,7 +248,11 @@ impl Engine {
             }
             endpoint::Output::Dropped(reason) => {
                 let event = LogEvent::Dropped(reason);
-                work.out.push(Output::Log(CallLog { call: None, call_id: String::new(), event }));
+                work.out.push(Output::Log(CallLog {
+                    call: None,
+                    call_id: String::new(),
+                    event,
+                }));
             }
         }
     }
@@ -282,9 +291,12 @@ impl Engine {
 
     fn options(&mut self, now: Instant, key: ServerKey, request: &Request, work: &mut Work) {
         let response = match self.admission.refusal(&self.settings) {
-            Some(closed) => {
-                unavailable(&self.settings, request, closed.retry_after_s, &closed.reason)
-            }
+            Some(closed) => unavailable(
+                &self.settings,
+                request,
+                closed.retry_after_s,
+                &closed.reason,
+            ),
             None => capabilities(&self.settings, request),
         };
         self.respond(now, key, response, work);
@@ -304,7 +316,14 @@ impl Engine {
             return self.refuse(now, key, &invite, 420, None, work);
         }
         let (Ok(from), true) = (invite.from(), invite.contact().is_ok()) else {
-            return self.refuse(now, key, &invite, 400, Some("no usable From or Contact"), work);
+            return self.refuse(
+                now,
+                key,
+                &invite,
+                400,
+                Some("no usable From or Contact"),
+                work,
+            );
         };
         let route = match route(&settings, &flow, &from.uri, &invite.uri) {
             Ok(route) => route,
@@ -316,19 +335,36 @@ impl Engine {
         let plan = decide(&settings, &route);
         let recording = recording_id(settings.epoch.unix_ms_at(now), &mut self.random);
         let id = self.next_call();
+        let offer = Offer::Awaited;
+        let mut begin = Begin {
+            id,
+            server: key,
+            flow,
+            invite,
+            offer,
+            route,
+            plan,
+            recording,
+        };
         if let Some(closed) = self.admission.refusal(&settings) {
-            let response = unavailable(&settings, &invite, closed.retry_after_s, &closed.reason);
-            self.keep_refused(id, recording, &invite, &route, &plan, HungUpBy::Gate, work);
+            let invite = &begin.invite;
+            let response = unavailable(&settings, invite, closed.retry_after_s, &closed.reason);
+            self.keep_refused(&begin, HungUpBy::Gate, work);
             return self.respond_refusal(now, key, response, work);
         }
-        let offer = match Body::read(&invite.headers, &invite.body) {
-            Ok(body) => Offer::of(&body),
+        match Body::read(&begin.invite.headers, &begin.invite.body) {
+            Ok(body) => begin.offer = Offer::of(&body),
             Err(why) => {
-                self.keep_refused(id, recording, &invite, &route, &plan, HungUpBy::BadSession, work);
-                return self.refuse(now, key, &invite, 400, Some(&why.to_string()), work);
+                self.keep_refused(&begin, HungUpBy::BadSession, work);
+                return self.refuse(now, key, &begin.invite, 400, Some(&why.to_string()), work);
             }
-        };
-        let begin = Begin { id, server: key, flow, invite, offer, route, plan, recording };
+        }
+        self.begin(now, begin, work);
+    }
+
+    fn begin(&mut self, now: Instant, begin: Begin, work: &mut Work) {
+        let settings = Arc::clone(&self.settings);
+        let (id, key) = (begin.id, begin.server);
         let mut cx = Context::new(now, &settings, &mut self.tokens);
         let call = Box::new(Call::begin(&mut cx, begin));
         let actions = cx.actions;
@@ -347,30 +383,27 @@ impl Engine {
     }
 
     /// A call that should have been recorded has a row even if it was refused at its INVITE.
-    #[expect(clippy::too_many_arguments, reason = "one caller, right above")]
-    fn keep_refused(
-        &self,
-        id: CallId,
-        recording: RecordingId,
-        invite: &Request,
-        route: &Route,
-        plan: &Plan,
-        by: HungUpBy,
-        work: &mut Work,
-    ) {
-        let Plan::Recorded(plan) = plan else {
+    fn keep_refused(&self, begin: &Begin, by: HungUpBy, work: &mut Work) {
+        let recording = begin.recording;
+        let Plan::Recorded(plan) = &begin.plan else {
             return;
         };
-        let legs = legs_of(id);
+        let legs = legs_of(begin.id);
         let ended = closing(by, Reached::Offered);
-        let ending = Ending { end: ended.unstarted, reason: ended.reason };
+        let ending = Ending {
+            end: ended.unstarted,
+            reason: ended.reason,
+        };
         work.out.push(Output::Media(MediaCommand::OpenRecording {
             recording,
             owner: legs.of(plan.side),
             other: legs.of(plan.side.other()),
-            opening: Box::new(opening(&self.settings, invite, route, plan)),
+            opening: Box::new(opening(&self.settings, &begin.invite, &begin.route, plan)),
         }));
-        work.out.push(Output::Media(MediaCommand::CloseRecording { recording, ending }));
+        work.out.push(Output::Media(MediaCommand::CloseRecording {
+            recording,
+            ending,
+        }));
     }
 
     /// Answers a request that belongs to no call.
@@ -395,8 +428,14 @@ impl Engine {
         work: &mut Work,
     ) {
         let call_id = response.call_id().unwrap_or_default().to_owned();
-        let event = LogEvent::Refused { status: response.status.code() };
-        work.out.push(Output::Log(CallLog { call: None, call_id, event }));
+        let event = LogEvent::Refused {
+            status: response.status.code(),
+        };
+        work.out.push(Output::Log(CallLog {
+            call: None,
+            call_id,
+            event,
+        }));
         self.respond(now, key, response, work);
     }
 
@@ -446,9 +485,16 @@ impl Engine {
                 }
                 Action::Media(command) => work.out.push(Output::Media(command)),
                 Action::Log(event) => {
-                    let call_id = self.calls.get(&id).map(|slot| slot.call.call_id().to_owned());
+                    let call_id = self
+                        .calls
+                        .get(&id)
+                        .map(|slot| slot.call.call_id().to_owned());
                     let call_id = call_id.unwrap_or_default();
-                    work.out.push(Output::Log(CallLog { call: Some(id), call_id, event }));
+                    work.out.push(Output::Log(CallLog {
+                        call: Some(id),
+                        call_id,
+                        event,
+                    }));
                 }
             }
         }
@@ -479,7 +525,13 @@ impl Engine {
 fn endpoint_settings(settings: &Settings) -> EndpointSettings {
     let any = settings.local.udp.or(settings.local.tcp);
     let sent_by = |own: Option<std::net::SocketAddr>| {
-        own.or(any).map_or(SentBy { host: "invalid".to_owned(), port: 0 }, SentBy::from)
+        own.or(any).map_or(
+            SentBy {
+                host: "invalid".to_owned(),
+                port: 0,
+            },
+            SentBy::from,
+        )
     };
     EndpointSettings {
         udp: sent_by(settings.local.udp),

@@ -45,7 +45,10 @@ pub struct FeatureCodes {
 impl FeatureCodes {
     /// Codes as they are dialled, such as `*48`: 1 to 8 characters of `0-9*#A-D`.
     pub fn new(pause: &str, resume: &str) -> Result<Self, CodeError> {
-        let codes = Self { pause: events(pause)?, resume: events(resume)? };
+        let codes = Self {
+            pause: events(pause)?,
+            resume: events(resume)?,
+        };
         if codes.pause.starts_with(&codes.resume) || codes.resume.starts_with(&codes.pause) {
             return Err(CodeError::Overlap {
                 pause: pause.to_owned(),
@@ -56,14 +59,20 @@ impl FeatureCodes {
     }
 
     fn all(&self) -> [(&[u8], Function); 2] {
-        [(&self.pause, Function::Pause), (&self.resume, Function::Resume)]
+        [
+            (&self.pause, Function::Pause),
+            (&self.resume, Function::Resume),
+        ]
     }
 }
 
 impl Default for FeatureCodes {
     /// `*48` pauses, `*49` resumes.
     fn default() -> Self {
-        Self { pause: vec![10, 4, 8], resume: vec![10, 4, 9] }
+        Self {
+            pause: vec![10, 4, 8],
+            resume: vec![10, 4, 9],
+        }
     }
 }
 
@@ -96,7 +105,9 @@ pub enum CodeError {
 
 fn events(code: &str) -> Result<Vec<u8>, CodeError> {
     if !(1..=8).contains(&code.chars().count()) {
-        return Err(CodeError::Length { code: code.to_owned() });
+        return Err(CodeError::Length {
+            code: code.to_owned(),
+        });
     }
     code.chars()
         .map(|character| match character.to_ascii_uppercase() {
@@ -104,7 +115,10 @@ fn events(code: &str) -> Result<Vec<u8>, CodeError> {
             '*' => Ok(10),
             '#' => Ok(11),
             letter @ 'A'..='D' => Ok(letter as u8 - b'A' + 12),
-            _ => Err(CodeError::Character { code: code.to_owned(), character }),
+            _ => Err(CodeError::Character {
+                code: code.to_owned(),
+                character,
+            }),
         })
         .collect()
 }
@@ -134,7 +148,11 @@ impl fmt::Debug for Collector {
 impl Collector {
     /// A collector that holds nothing.
     pub fn new(codes: FeatureCodes) -> Self {
-        Self { codes, held: Vec::new(), deadline: None }
+        Self {
+            codes,
+            held: Vec::new(),
+            deadline: None,
+        }
     }
 
     /// The owner pressed a key.
@@ -161,7 +179,10 @@ impl Collector {
             return Verdict::default();
         }
         self.deadline = None;
-        Verdict { release: std::mem::take(&mut self.held), code: None }
+        Verdict {
+            release: std::mem::take(&mut self.held),
+            code: None,
+        }
     }
 
     /// When held digits are to be released.
@@ -182,7 +203,11 @@ impl Collector {
     /// Whether what is held is how `code` begins.
     fn begins(&self, code: &[u8]) -> bool {
         code.len() >= self.held.len()
-            && self.held.iter().zip(code).all(|(held, want)| held.event == *want)
+            && self
+                .held
+                .iter()
+                .zip(code)
+                .all(|(held, want)| held.event == *want)
     }
 }
 
@@ -218,7 +243,13 @@ mod tests {
             }
             now += Duration::from_millis(200);
             let event = events(&key.to_string()).unwrap()[0];
-            let verdict = collector.press(now, Digit { event, duration_ms: 100 });
+            let verdict = collector.press(
+                now,
+                Digit {
+                    event,
+                    duration_ms: 100,
+                },
+            );
             write(verdict, &mut seen);
         }
         assert_eq!(seen, expected, "keys {keys:?}");
@@ -253,10 +284,18 @@ mod tests {
     fn a_late_digit_finds_the_earlier_ones_released() {
         let mut collector = Collector::new(FeatureCodes::default());
         let start = Instant::now();
-        let star = Digit { event: 10, duration_ms: 80 };
+        let star = Digit {
+            event: 10,
+            duration_ms: 80,
+        };
         assert_eq!(collector.press(start, star), Verdict::default());
-        let verdict =
-            collector.press(start + INTER_DIGIT, Digit { event: 4, duration_ms: 90 });
+        let verdict = collector.press(
+            start + INTER_DIGIT,
+            Digit {
+                event: 4,
+                duration_ms: 90,
+            },
+        );
         assert_eq!(verdict.release.len(), 2);
         assert_eq!(verdict.release[0], star);
         assert_eq!(verdict.release[1].duration_ms, 90);
@@ -264,23 +303,50 @@ mod tests {
 
     #[test]
     fn codes_are_checked() {
-        assert!(matches!(FeatureCodes::new("", "*49"), Err(CodeError::Length { .. })));
-        assert!(matches!(FeatureCodes::new("*48", "123456789"), Err(CodeError::Length { .. })));
+        assert!(matches!(
+            FeatureCodes::new("", "*49"),
+            Err(CodeError::Length { .. })
+        ));
+        assert!(matches!(
+            FeatureCodes::new("*48", "123456789"),
+            Err(CodeError::Length { .. })
+        ));
         assert!(matches!(
             FeatureCodes::new("*4x", "*49"),
             Err(CodeError::Character { character: 'x', .. })
         ));
-        assert!(matches!(FeatureCodes::new("*4", "*49"), Err(CodeError::Overlap { .. })));
-        assert!(matches!(FeatureCodes::new("*48", "*48"), Err(CodeError::Overlap { .. })));
-        assert_eq!(FeatureCodes::new("*48", "*49").unwrap(), FeatureCodes::default());
+        assert!(matches!(
+            FeatureCodes::new("*4", "*49"),
+            Err(CodeError::Overlap { .. })
+        ));
+        assert!(matches!(
+            FeatureCodes::new("*48", "*48"),
+            Err(CodeError::Overlap { .. })
+        ));
+        assert_eq!(
+            FeatureCodes::new("*48", "*49").unwrap(),
+            FeatureCodes::default()
+        );
     }
 
     #[test]
     fn no_digit_is_printed() {
         let mut collector = Collector::new(FeatureCodes::default());
         let now = Instant::now();
-        let _ = collector.press(now, Digit { event: 10, duration_ms: 77 });
-        let verdict = collector.press(now, Digit { event: 7, duration_ms: 77 });
+        let _ = collector.press(
+            now,
+            Digit {
+                event: 10,
+                duration_ms: 77,
+            },
+        );
+        let verdict = collector.press(
+            now,
+            Digit {
+                event: 7,
+                duration_ms: 77,
+            },
+        );
         for text in [format!("{collector:?}"), format!("{verdict:?}")] {
             assert!(!text.contains("77") && !text.contains("10"), "{text}");
         }

@@ -50,9 +50,16 @@ impl Admission {
                 reason: "draining".to_owned(),
                 retry_after_s: settings.drain_retry_after_s,
             }),
-            (Drain::No, Gate::Closed { reason, retry_after_s }) => {
-                Some(Closed { reason: reason.clone(), retry_after_s: *retry_after_s })
-            }
+            (
+                Drain::No,
+                Gate::Closed {
+                    reason,
+                    retry_after_s,
+                },
+            ) => Some(Closed {
+                reason: reason.clone(),
+                retry_after_s: *retry_after_s,
+            }),
             (Drain::No, Gate::Open) => None,
         }
     }

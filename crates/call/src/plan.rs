@@ -40,7 +40,9 @@ impl RecordingPlan {
 /// Decides about a call that goes along `route`.
 pub fn decide(settings: &Settings, route: &Route) -> Plan {
     let recorded = |party| match party {
-        Party::User(index) => user(settings, index).filter(is_recorded).map(|user| (index, user)),
+        Party::User(index) => user(settings, index)
+            .filter(is_recorded)
+            .map(|user| (index, user)),
         Party::Trunk(_) => None,
     };
     let (caller, callee) = (recorded(route.caller), recorded(route.callee));
@@ -83,8 +85,17 @@ mod tests {
         let settings = settings();
         let contact = callee.contact(&settings);
         let local = settings.local.udp.unwrap();
-        let flow = duolog_sip::Flow { transport: contact.transport, local, peer: contact.addr };
-        let route = Route { caller, callee, number: "1".into(), flow };
+        let flow = duolog_sip::Flow {
+            transport: contact.transport,
+            local,
+            peer: contact.addr,
+        };
+        let route = Route {
+            caller,
+            callee,
+            number: "1".into(),
+            flow,
+        };
         let found = match decide(&settings, &route) {
             Plan::Unrecorded => "unrecorded".to_owned(),
             Plan::Recorded(plan) => format!(
@@ -94,7 +105,8 @@ mod tests {
                 plan.direction,
                 plan.settings.mode,
                 plan.may_pause(),
-                plan.other_owner.map_or("-", |UserIndex(at)| &settings.users[at].name),
+                plan.other_owner
+                    .map_or("-", |UserIndex(at)| &settings.users[at].name),
             ),
         };
         assert_eq!(found, expected);
@@ -106,16 +118,44 @@ mod tests {
         // alice: Always with Pause/Resume; bob: Never; carol: Always; dave: Never.
         let (alice, bob) = (Party::User(ALICE), Party::User(BOB));
         let (carol, dave) = (Party::User(CAROL), Party::User(DAVE));
-        check(pstn, alice, "alice Callee Inbound AlwaysPauseResume pause true other -");
-        check(alice, pstn, "alice Caller Outbound AlwaysPauseResume pause true other -");
+        check(
+            pstn,
+            alice,
+            "alice Callee Inbound AlwaysPauseResume pause true other -",
+        );
+        check(
+            alice,
+            pstn,
+            "alice Caller Outbound AlwaysPauseResume pause true other -",
+        );
         check(bob, pstn, "unrecorded");
         check(pstn, bob, "unrecorded");
         check(bob, dave, "unrecorded");
         check(pstn, Party::Trunk(TrunkIndex(1)), "unrecorded");
-        check(bob, carol, "carol Callee Internal Always pause false other -");
-        check(carol, bob, "carol Caller Internal Always pause false other -");
-        check(alice, carol, "carol Callee Internal Always pause false other alice");
-        check(carol, alice, "alice Callee Internal AlwaysPauseResume pause true other carol");
-        check(alice, alice, "alice Callee Internal AlwaysPauseResume pause true other -");
+        check(
+            bob,
+            carol,
+            "carol Callee Internal Always pause false other -",
+        );
+        check(
+            carol,
+            bob,
+            "carol Caller Internal Always pause false other -",
+        );
+        check(
+            alice,
+            carol,
+            "carol Callee Internal Always pause false other alice",
+        );
+        check(
+            carol,
+            alice,
+            "alice Callee Internal AlwaysPauseResume pause true other carol",
+        );
+        check(
+            alice,
+            alice,
+            "alice Callee Internal AlwaysPauseResume pause true other -",
+        );
     }
 }

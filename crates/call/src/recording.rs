@@ -120,9 +120,12 @@ pub struct Recording {
 impl Recording {
     /// A recording in `mode`, not begun.
     pub fn new(mode: Mode, announce: Announce) -> Self {
-        Self { state: State::Idle, mode, announce }
+        Self {
+            state: State::Idle,
+            mode,
+            announce,
+        }
     }
-
 
     /// Takes one input; what comes out is to be done in order.
     #[must_use]
@@ -139,7 +142,9 @@ impl Recording {
     fn answered(&mut self) -> Vec<Step> {
         match (self.state, self.announce) {
             (State::Idle, Announce::On) => {
-                self.state = State::Announcing { then: After::Record };
+                self.state = State::Announcing {
+                    then: After::Record,
+                };
                 vec![Step::Announce]
             }
             (State::Idle, Announce::Off) => {
@@ -152,7 +157,9 @@ impl Recording {
 
     fn announced(&mut self) -> Vec<Step> {
         match self.state {
-            State::Announcing { then: After::Record } => {
+            State::Announcing {
+                then: After::Record,
+            } => {
                 self.state = State::Recording;
                 vec![Step::Start]
             }
@@ -174,7 +181,9 @@ impl Recording {
                 vec![Step::Accept]
             }
             (State::Announcing { .. }, Control::Resume) => {
-                self.state = State::Announcing { then: After::Record };
+                self.state = State::Announcing {
+                    then: After::Record,
+                };
                 vec![Step::Accept]
             }
             (State::Recording, Control::Pause) => {
@@ -262,7 +271,12 @@ mod tests {
             &[Answered, Ended, Announced],
             &[Step::Announce, close(Outcome::NeverStarted)],
         );
-        check(Mode::Always, Announce::On, &[Ended], &[close(Outcome::NeverStarted)]);
+        check(
+            Mode::Always,
+            Announce::On,
+            &[Ended],
+            &[close(Outcome::NeverStarted)],
+        );
         check(
             Mode::Always,
             Announce::Off,
@@ -314,18 +328,41 @@ mod tests {
                 Mode::Always,
                 Announce::Off,
                 &[Answered, control, Ended],
-                &[Step::Start, refuse(Refusal::ModeForbids), Step::Close(Outcome::Finished)],
+                &[
+                    Step::Start,
+                    refuse(Refusal::ModeForbids),
+                    Step::Close(Outcome::Finished),
+                ],
             );
-            check(Mode::Always, Announce::Off, &[control], &[refuse(Refusal::ModeForbids)]);
+            check(
+                Mode::Always,
+                Announce::Off,
+                &[control],
+                &[refuse(Refusal::ModeForbids)],
+            );
         }
         let mode = Mode::AlwaysPauseResume;
-        check(mode, Announce::Off, &[STOP], &[refuse(Refusal::ModeForbids)]);
-        check(mode, Announce::Off, &[PAUSE], &[refuse(Refusal::NotAnswered)]);
+        check(
+            mode,
+            Announce::Off,
+            &[STOP],
+            &[refuse(Refusal::ModeForbids)],
+        );
+        check(
+            mode,
+            Announce::Off,
+            &[PAUSE],
+            &[refuse(Refusal::NotAnswered)],
+        );
         check(
             mode,
             Announce::Off,
             &[Answered, Ended, PAUSE],
-            &[Step::Start, Step::Close(Outcome::Finished), refuse(Refusal::Ended)],
+            &[
+                Step::Start,
+                Step::Close(Outcome::Finished),
+                refuse(Refusal::Ended),
+            ],
         );
     }
 }

@@ -83,19 +83,35 @@ pub fn route(settings: &Settings, flow: &Flow, from: &Uri, target: &Uri) -> Resu
     }
     let number = number(target);
     let callee = user_with(settings, &number).map(Party::User);
-    let callee = callee.or_else(|| onward(settings, caller)).filter(|_| !number.is_empty());
+    let callee = callee
+        .or_else(|| onward(settings, caller))
+        .filter(|_| !number.is_empty());
     let callee = callee.ok_or(NoRoute::UnknownNumber)?;
     let contact = callee.contact(settings);
-    let local = settings.local.on(contact.transport).ok_or(NoRoute::NoTransport)?;
-    let flow = Flow { transport: contact.transport, local, peer: contact.addr };
-    Ok(Route { caller, callee, number, flow })
+    let local = settings
+        .local
+        .on(contact.transport)
+        .ok_or(NoRoute::NoTransport)?;
+    let flow = Flow {
+        transport: contact.transport,
+        local,
+        peer: contact.addr,
+    };
+    Ok(Route {
+        caller,
+        callee,
+        number,
+        flow,
+    })
 }
 
 /// The number or name a URI stands for, without visual separators (RFC 3966 §5.1.1).
 pub(crate) fn number(uri: &Uri) -> String {
     let user = uri.user.as_deref().unwrap_or_default();
     let user = user.split(';').next().unwrap_or_default();
-    let dialled = user.chars().all(|c| c.is_ascii_digit() || "+*#-.()".contains(c));
+    let dialled = user
+        .chars()
+        .all(|c| c.is_ascii_digit() || "+*#-.()".contains(c));
     if dialled {
         user.chars().filter(|c| !"-.()".contains(*c)).collect()
     } else {
@@ -131,7 +147,10 @@ fn source(settings: &Settings, flow: &Flow, from: &Uri) -> Option<Party> {
     };
     let caller = user_with(settings, &number(from)).map(Party::User);
     let exact_callers = || candidates().filter(exact);
-    if let Some(party) = exact_callers().find(|p| Some(*p) == caller).or(exact_callers().next()) {
+    if let Some(party) = exact_callers()
+        .find(|p| Some(*p) == caller)
+        .or(exact_callers().next())
+    {
         return Some(party);
     }
     let mut near: Vec<Party> = candidates().filter(here).collect();
@@ -155,14 +174,27 @@ mod tests {
     fn check(peer: &str, from: &str, to: &str, expected: &str) {
         let settings = settings();
         let (transport, peer) = peer.split_once(' ').unwrap();
-        let transport = if transport == "tcp" { Transport::Tcp } else { Transport::Udp };
+        let transport = if transport == "tcp" {
+            Transport::Tcp
+        } else {
+            Transport::Udp
+        };
         let local = settings.local.on(transport).unwrap();
-        let flow = Flow { transport, local, peer: peer.parse().unwrap() };
+        let flow = Flow {
+            transport,
+            local,
+            peer: peer.parse().unwrap(),
+        };
         let name = |party| match party {
             Party::User(UserIndex(at)) => settings.users[at].name.clone(),
             Party::Trunk(TrunkIndex(at)) => settings.trunks[at].name.clone(),
         };
-        let found = match route(&settings, &flow, &from.parse().unwrap(), &to.parse().unwrap()) {
+        let found = match route(
+            &settings,
+            &flow,
+            &from.parse().unwrap(),
+            &to.parse().unwrap(),
+        ) {
             Ok(route) => format!(
                 "{}>{} {} at {}",
                 name(route.caller),
@@ -179,15 +211,55 @@ mod tests {
     fn calls_find_their_way() {
         let udp = |addr: &str| format!("udp {addr}");
         let out = "sip:9000@x";
-        check(&udp(TRUNK), out, "sip:1001@x", "pstn>alice 1001 at 192.0.2.10:5060");
-        check(&udp(TRUNK), out, "sip:alice@x", "pstn>alice alice at 192.0.2.10:5060");
-        check(&udp(TRUNK), out, "tel:+31-20-555.10.01", "pstn>alice +31205551001 at 192.0.2.10:5060");
-        check(&udp(TRUNK), out, "sip:+3120(555)1001;x=y@h;user=phone", "pstn>alice +31205551001 at 192.0.2.10:5060");
-        check(&udp(ALICE), "sip:1001@x", "sip:1002@x", "alice>bob 1002 at 192.0.2.11:5060");
-        check(&udp(ALICE), "sip:1001@x", "sip:0612345678@x", "alice>pstn 0612345678 at 192.0.2.1:5060");
+        check(
+            &udp(TRUNK),
+            out,
+            "sip:1001@x",
+            "pstn>alice 1001 at 192.0.2.10:5060",
+        );
+        check(
+            &udp(TRUNK),
+            out,
+            "sip:alice@x",
+            "pstn>alice alice at 192.0.2.10:5060",
+        );
+        check(
+            &udp(TRUNK),
+            out,
+            "tel:+31-20-555.10.01",
+            "pstn>alice +31205551001 at 192.0.2.10:5060",
+        );
+        check(
+            &udp(TRUNK),
+            out,
+            "sip:+3120(555)1001;x=y@h;user=phone",
+            "pstn>alice +31205551001 at 192.0.2.10:5060",
+        );
+        check(
+            &udp(ALICE),
+            "sip:1001@x",
+            "sip:1002@x",
+            "alice>bob 1002 at 192.0.2.11:5060",
+        );
+        check(
+            &udp(ALICE),
+            "sip:1001@x",
+            "sip:0612345678@x",
+            "alice>pstn 0612345678 at 192.0.2.1:5060",
+        );
         check("tcp 192.0.2.1:40000", out, "sip:1001@x", "403");
-        check("udp 192.0.2.1:40000", out, "sip:1001@x", "pstn>alice 1001 at 192.0.2.10:5060");
-        check("udp 192.0.2.10:777", "sip:555@x", "sip:1002@x", "alice>bob 1002 at 192.0.2.11:5060");
+        check(
+            "udp 192.0.2.1:40000",
+            out,
+            "sip:1001@x",
+            "pstn>alice 1001 at 192.0.2.10:5060",
+        );
+        check(
+            "udp 192.0.2.10:777",
+            "sip:555@x",
+            "sip:1002@x",
+            "alice>bob 1002 at 192.0.2.11:5060",
+        );
     }
 
     #[test]
@@ -199,17 +271,47 @@ mod tests {
         check(&udp(TRUNK), "sip:9000@x", "urn:service:sos", "416");
         check("udp 198.51.100.1:5060", "sip:1001@x", "sip:1002@x", "403");
         check("udp 192.0.2.99:5060", "sip:1001@x", "sip:1002@x", "482");
-        check(&udp(ALICE), "sip:1001@x", "sip:1003@x", "alice>carol 1003 at 192.0.2.12:5060");
+        check(
+            &udp(ALICE),
+            "sip:1001@x",
+            "sip:1003@x",
+            "alice>carol 1003 at 192.0.2.12:5060",
+        );
     }
 
     #[test]
     fn neighbours_on_one_address_are_told_apart() {
         let lab = "udp 192.0.2.20:5062";
-        check(lab, "sip:2001@x", "sip:1001@x", "dave>alice 1001 at 192.0.2.10:5060");
-        check("udp 192.0.2.20:5070", "sip:x@x", "sip:1001@x", "lab>alice 1001 at 192.0.2.10:5060");
-        check("udp 192.0.2.20:9", "sip:2001@x", "sip:1001@x", "dave>alice 1001 at 192.0.2.10:5060");
-        check("udp 192.0.2.20:9", "sip:44@x", "sip:1001@x", "lab>alice 1001 at 192.0.2.10:5060");
+        check(
+            lab,
+            "sip:2001@x",
+            "sip:1001@x",
+            "dave>alice 1001 at 192.0.2.10:5060",
+        );
+        check(
+            "udp 192.0.2.20:5070",
+            "sip:x@x",
+            "sip:1001@x",
+            "lab>alice 1001 at 192.0.2.10:5060",
+        );
+        check(
+            "udp 192.0.2.20:9",
+            "sip:2001@x",
+            "sip:1001@x",
+            "dave>alice 1001 at 192.0.2.10:5060",
+        );
+        check(
+            "udp 192.0.2.20:9",
+            "sip:44@x",
+            "sip:1001@x",
+            "lab>alice 1001 at 192.0.2.10:5060",
+        );
         // A trunk that is not the next hop may reach the next hop.
-        check("udp 192.0.2.20:5070", "sip:44@x", "sip:0201@x", "lab>pstn 0201 at 192.0.2.1:5060");
+        check(
+            "udp 192.0.2.20:5070",
+            "sip:44@x",
+            "sip:0201@x",
+            "lab>pstn 0201 at 192.0.2.1:5060",
+        );
     }
 }

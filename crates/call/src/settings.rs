@@ -49,7 +49,8 @@ impl Epoch {
     /// Wall time of `now`, in milliseconds since 1970-01-01 UTC.
     pub(crate) fn unix_ms_at(&self, now: Instant) -> u64 {
         let passed = now.saturating_duration_since(self.at).as_millis();
-        self.unix_ms.saturating_add(u64::try_from(passed).unwrap_or(u64::MAX))
+        self.unix_ms
+            .saturating_add(u64::try_from(passed).unwrap_or(u64::MAX))
     }
 }
 
@@ -221,7 +222,10 @@ mod tests {
         for seconds in [10, 15, 20, 90] {
             assert_eq!(RepeatInterval::new(seconds).unwrap().seconds(), seconds);
         }
-        assert_eq!(RepeatInterval::default().duration(), Duration::from_secs(20));
+        assert_eq!(
+            RepeatInterval::default().duration(),
+            Duration::from_secs(20)
+        );
     }
 
     #[test]

@@ -29,7 +29,10 @@ pub(crate) fn settings() -> Settings {
         notice: Notice::Beep,
         repeat_tone: Some(RepeatInterval::default()),
     };
-    let carol = RecordingSettings { mode: Mode::Always, ..RecordingSettings::default() };
+    let carol = RecordingSettings {
+        mode: Mode::Always,
+        ..RecordingSettings::default()
+    };
     let never = RecordingSettings::default();
     Settings {
         local: LocalAddresses {
@@ -37,8 +40,14 @@ pub(crate) fn settings() -> Settings {
             tcp: Some("192.0.2.99:5060".parse().unwrap()),
         },
         trunks: vec![
-            Trunk { name: "pstn".into(), contact: contact("192.0.2.1:5060") },
-            Trunk { name: "lab".into(), contact: contact("192.0.2.20:5070") },
+            Trunk {
+                name: "pstn".into(),
+                contact: contact("192.0.2.1:5060"),
+            },
+            Trunk {
+                name: "lab".into(),
+                contact: contact("192.0.2.20:5070"),
+            },
         ],
         users: vec![
             user("alice", &["1001", "+31205551001"], "192.0.2.10:5060", alice),
@@ -53,12 +62,18 @@ pub(crate) fn settings() -> Settings {
         drain_retry_after_s: 30,
         server_name: "duolog".into(),
         timers: Timers::default(),
-        epoch: Epoch { at: Instant::now(), unix_ms: 1_700_000_000_000 },
+        epoch: Epoch {
+            at: Instant::now(),
+            unix_ms: 1_700_000_000_000,
+        },
     }
 }
 
 fn contact(addr: &str) -> Contact {
-    Contact { addr: addr.parse().unwrap(), transport: Transport::Udp }
+    Contact {
+        addr: addr.parse().unwrap(),
+        transport: Transport::Udp,
+    }
 }
 
 fn user(name: &str, numbers: &[&str], addr: &str, recording: RecordingSettings) -> User {
@@ -78,7 +93,10 @@ pub(crate) fn offer(rtp: &str) -> Description {
 /// The same with a direction.
 pub(crate) fn described(rtp: &str, direction: Direction) -> Description {
     let rtp: std::net::SocketAddr = rtp.parse().unwrap();
-    let format = |payload_type, encoding| Format { payload_type, encoding };
+    let format = |payload_type, encoding| Format {
+        payload_type,
+        encoding,
+    };
     sdp::Offer {
         session_id: 7,
         version: 1,

@@ -15,7 +15,10 @@ pub struct RepeatTone {
 impl RepeatTone {
     /// A silent one: the recording does not run yet.
     pub fn new(interval: RepeatInterval) -> Self {
-        Self { interval, next: None }
+        Self {
+            interval,
+            next: None,
+        }
     }
 
     /// The recording runs from `now`: the first tone is due one interval later.
@@ -90,8 +93,9 @@ mod tests {
     #[test]
     fn the_grid_is_exact_over_five_minutes() {
         for interval in [10, 20, 90] {
-            let expected: Vec<u64> =
-                (1..=300 / interval).map(|n| u64::from(n * interval) * 1000).collect();
+            let expected: Vec<u64> = (1..=300 / interval)
+                .map(|n| u64::from(n * interval) * 1000)
+                .collect();
             assert_eq!(tones(interval, 300, &[]), expected);
         }
     }

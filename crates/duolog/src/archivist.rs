@@ -41,7 +41,7 @@ pub async fn open(config: &Config) -> Result<LocalArchive, duolog_archive::OpenE
     let settings = duolog_archive::Settings {
         catalogue: config.store.catalogue.clone(),
         objects: config.store.directory.clone(),
-        scratch: config.spool.directory.join("scratch"),
+        scratch: config.store.directory.join(".scratch"),
         format: match config.store.format {
             Format::Opus => RequestedFormat::OggOpus,
             Format::WavPcm16 => RequestedFormat::WavPcm16,

@@ -11,7 +11,10 @@ struct Dice(u64);
 
 impl Dice {
     fn roll(&mut self, sides: u64) -> u64 {
-        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        self.0 = self
+            .0
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1_442_695_040_888_963_407);
         (self.0 >> 33) % sides
     }
 }
@@ -49,7 +52,10 @@ fn act(w: &mut World, dice: &mut Dice, caller: usize, callee: usize) {
         9 if connected => w.within(who, Method::Invite, &[]),
         10 => {
             for leg in legs {
-                let digit = Digit { event: [10, 4, 8, 9, 1][dice.roll(5) as usize], duration_ms: 90 };
+                let digit = Digit {
+                    event: [10, 4, 8, 9, 1][dice.roll(5) as usize],
+                    duration_ms: 90,
+                };
                 w.report(MediaEvent::Digit { leg, digit });
             }
         }
@@ -72,10 +78,15 @@ fn nothing_is_left_of_five_hundred_calls() {
         let mut w = World::with(settings(), seed as u8);
         let loss = dice.roll(4);
         let mut network = Dice(seed + 17);
-        w.lose = Some(Box::new(move |_: &Message| loss > 0 && network.roll(20) < loss));
+        w.lose = Some(Box::new(move |_: &Message| {
+            loss > 0 && network.roll(20) < loss
+        }));
         let parties = [TRUNK, ALICE, BOB, CAROL];
         let caller = parties[dice.roll(4) as usize];
-        let callee = parties.into_iter().filter(|p| *p != caller).nth(dice.roll(3) as usize);
+        let callee = parties
+            .into_iter()
+            .filter(|p| *p != caller)
+            .nth(dice.roll(3) as usize);
         let callee = callee.unwrap();
         if dice.roll(10) == 0 {
             w.parties[caller].acks = Acks::Never;
@@ -100,5 +111,9 @@ fn nothing_is_left_of_five_hundred_calls() {
         }
     }
     let kinds: Vec<&str> = ends.keys().map(String::as_str).collect();
-    assert_eq!(kinds, ["Failed", "Finished", "NotAnswered", "NotStarted", "Refused"], "{ends:?}");
+    assert_eq!(
+        kinds,
+        ["Failed", "Finished", "NotAnswered", "NotStarted", "Refused"],
+        "{ends:?}"
+    );
 }

@@ -1,7 +1,7 @@
 //! What is recorded, who hears what and when.
 
 use duolog_call::{
-    Digit, End, Fact, LegId, MediaCommand, MediaEvent, Mode, Means, Notice, PromptName,
+    Digit, End, Fact, LegId, Means, MediaCommand, MediaEvent, Mode, Notice, PromptName,
     RepeatInterval, Settings, Side,
 };
 use duolog_sip::Method;
@@ -22,21 +22,33 @@ fn ask(w: &mut World, value: &str) {
 fn press(w: &mut World, leg: LegId, keys: &str) {
     for key in keys.chars() {
         let event = "0123456789*#ABCD".find(key).unwrap() as u8;
-        w.report(MediaEvent::Digit { leg, digit: Digit { event, duration_ms: 100 } });
+        w.report(MediaEvent::Digit {
+            leg,
+            digit: Digit {
+                event,
+                duration_ms: 100,
+            },
+        });
         w.run(200);
     }
 }
 
 #[test]
 fn the_owner_is_left_on_either_side() {
-    for (from, to, word, side) in
-        [(TRUNK, ALICE, "RECORD-b", Side::Callee), (ALICE, TRUNK, "RECORD-a", Side::Caller)]
-    {
+    for (from, to, word, side) in [
+        (TRUNK, ALICE, "RECORD-b", Side::Callee),
+        (ALICE, TRUNK, "RECORD-a", Side::Caller),
+    ] {
         let mut w = World::new();
         w.call(from, to);
         assert_eq!(w.times(word).len(), 1);
         let opening = w.media.iter().find_map(|(_, c)| match c {
-            MediaCommand::OpenRecording { opening, owner, other, .. } => {
+            MediaCommand::OpenRecording {
+                opening,
+                owner,
+                other,
+                ..
+            } => {
                 assert_ne!(owner, other);
                 Some(opening.clone())
             }
@@ -54,7 +66,9 @@ fn two_recorded_users_are_one_recording_of_the_callee() {
     w.call(ALICE, CAROL);
     assert_eq!(w.recordings.len(), 1);
     assert_eq!(w.times("RECORD-b").len(), 1);
-    assert!(w.facts().contains(&Fact::OtherOwner { user: "alice".into() }));
+    assert!(w.facts().contains(&Fact::OtherOwner {
+        user: "alice".into()
+    }));
     w.bye(ALICE);
     w.settle();
 }
@@ -67,7 +81,10 @@ fn hanging_up_during_the_announcement_records_nothing() {
     w.bye(ALICE);
     w.run_s(5);
     assert!(w.times("START").is_empty());
-    assert_eq!(w.endings(), [(End::NotStarted, "the callee hung up".to_owned())]);
+    assert_eq!(
+        w.endings(),
+        [(End::NotStarted, "the callee hung up".to_owned())]
+    );
     w.settle();
 }
 
@@ -85,7 +102,9 @@ fn pause_and_resume_with_each_notice() {
         w.media.drain(..from);
         let expected = match notice {
             Notice::None => "PAUSE RESUME".to_owned(),
-            Notice::Beep => "PAUSE play-a-beep play-b-beep RESUME play-a-beep play-b-beep".to_owned(),
+            Notice::Beep => {
+                "PAUSE play-a-beep play-b-beep RESUME play-a-beep play-b-beep".to_owned()
+            }
             Notice::Announcement => [
                 "PAUSE play-a-RecordingPaused.nl play-b-RecordingPaused.nl",
                 "RESUME play-a-RecordingResumed.nl play-b-RecordingResumed.nl",
@@ -94,11 +113,21 @@ fn pause_and_resume_with_each_notice() {
         };
         assert_eq!(w.commands(), expected);
         let facts = w.facts();
-        assert_eq!(facts[0], Fact::Paused { by: Means::Info }, "before anybody is told");
+        assert_eq!(
+            facts[0],
+            Fact::Paused { by: Means::Info },
+            "before anybody is told"
+        );
         assert!(facts.contains(&Fact::Resumed { by: Means::Info }));
         if notice == Notice::Announcement {
             let ended = |fact: &&Fact| {
-                matches!(fact, Fact::AnnouncementEnded { prompt: PromptName::RecordingPaused, .. })
+                matches!(
+                    fact,
+                    Fact::AnnouncementEnded {
+                        prompt: PromptName::RecordingPaused,
+                        ..
+                    }
+                )
             };
             assert_eq!(facts.iter().filter(ended).count(), 2);
         }
@@ -159,10 +188,21 @@ fn codes_are_swallowed_and_other_digits_released() {
         .collect();
     assert_eq!(
         words,
-        ["PAUSE", "digits-a-1", "digits-a-2", "RESUME", "digits-a-#", "digits-a-*4"]
+        [
+            "PAUSE",
+            "digits-a-1",
+            "digits-a-2",
+            "RESUME",
+            "digits-a-#",
+            "digits-a-*4"
+        ]
     );
-    assert!(w.facts().contains(&Fact::Paused { by: Means::FeatureCode }));
-    assert!(w.facts().contains(&Fact::Resumed { by: Means::FeatureCode }));
+    assert!(w.facts().contains(&Fact::Paused {
+        by: Means::FeatureCode
+    }));
+    assert!(w.facts().contains(&Fact::Resumed {
+        by: Means::FeatureCode
+    }));
     // Digits of the other party are none of ours.
     let before = w.media.len();
     press(&mut w, LegId(2), "*48");
@@ -202,11 +242,17 @@ fn the_repeat_tone_keeps_its_grid_for_five_minutes() {
         w.run_s(300);
         let start = w.times("START")[0];
         let step = u64::from(seconds) * 1000;
-        let expected: Vec<u64> =
-            (1..).map(|n| start + n * step).take_while(|at| *at <= w.ms()).collect();
+        let expected: Vec<u64> = (1..)
+            .map(|n| start + n * step)
+            .take_while(|at| *at <= w.ms())
+            .collect();
         assert_eq!(w.times("play-a-tone"), expected);
         assert_eq!(w.times("play-b-tone"), expected);
-        let tones = w.facts().iter().filter(|fact| **fact == Fact::TonePlayed).count();
+        let tones = w
+            .facts()
+            .iter()
+            .filter(|fact| **fact == Fact::TonePlayed)
+            .count();
         assert_eq!(tones, expected.len());
         w.bye(TRUNK);
         w.settle();
@@ -238,13 +284,15 @@ fn the_repeat_tone_is_silent_while_paused() {
 fn a_pause_cuts_a_tone_that_sounds() {
     let mut w = with(|s| s.users[0].recording.notice = Notice::None);
     w.call(TRUNK, ALICE);
-    let start = 3000 + w.ms();
-    let _ = start;
     while w.times("play-a-tone").is_empty() {
         w.run(50);
     }
     ask(&mut w, "pause");
-    assert!(w.commands().ends_with("PAUSE stop-a stop-b"), "{}", w.commands());
+    assert!(
+        w.commands().ends_with("PAUSE stop-a stop-b"),
+        "{}",
+        w.commands()
+    );
     w.bye(TRUNK);
     w.settle();
 }

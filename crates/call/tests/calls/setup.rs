@@ -3,9 +3,9 @@
 use bytes::Bytes;
 use duolog_call::{End, Fact, Gate, Input, MediaCommand};
 use duolog_sip::sdp::{Description, Direction};
-use duolog_sip::{Message, Method};
+use duolog_sip::{Flow, Message, Method, Transport};
 
-use crate::world::{ALICE, Acks, BOB, CAROL, TRUNK, World, description};
+use crate::world::{ALICE, Acks, BOB, CAROL, TRUNK, World, description, over};
 
 #[test]
 fn a_recorded_call_from_the_trunk() {
@@ -26,17 +26,27 @@ fn a_recorded_call_from_the_trunk() {
     let opened = w.times("RECORD-b")[0];
     assert_eq!(opened, 5, "the row exists from the INVITE");
     let announced = w.times("play-a-RecordingStarts.nl")[0];
-    assert_eq!(w.times("START"), [announced + 2000], "both have heard the announcement");
+    assert_eq!(
+        w.times("START"),
+        [announced + 2000],
+        "both have heard the announcement"
+    );
     let opening = w.media.iter().find_map(|(_, command)| match command {
         MediaCommand::OpenRecording { opening, .. } => Some(opening.clone()),
         _ => None,
     });
     let opening = opening.unwrap();
-    assert_eq!((opening.owner.as_str(), opening.from.as_str()), ("alice", "9000"));
+    assert_eq!(
+        (opening.owner.as_str(), opening.from.as_str()),
+        ("alice", "9000")
+    );
     assert!(opening.call_id.starts_with("call-"));
     let ids: Vec<u128> = w.recordings.keys().map(|id| id.0 >> 80).collect();
     assert_eq!(ids, [1_700_000_000_005]);
-    assert_eq!(w.endings(), [(End::Finished, "the caller hung up".to_owned())]);
+    assert_eq!(
+        w.endings(),
+        [(End::Finished, "the caller hung up".to_owned())]
+    );
     w.settle();
 }
 
@@ -60,13 +70,23 @@ fn both_sides_get_our_addresses_and_each_keeps_its_own() {
     let mut w = World::new();
     w.call(ALICE, TRUNK);
     let offer = w.parties[TRUNK].heard[0].clone();
-    let Message::Request(offer) = offer else { panic!("an INVITE first") };
+    let Message::Request(offer) = offer else {
+        panic!("an INVITE first")
+    };
     assert_eq!(offer.uri.to_string(), "sip:0201234567@192.0.2.1:5060");
     let audio = Description::parse(&offer.body).unwrap().audio().unwrap();
-    assert_eq!(audio.rtp.to_string(), "192.0.2.99:20006", "the callee's leg");
+    assert_eq!(
+        audio.rtp.to_string(),
+        "192.0.2.99:20006",
+        "the callee's leg"
+    );
     let answer = w.last_response(ALICE);
     let audio = Description::parse(&answer.body).unwrap().audio().unwrap();
-    assert_eq!(audio.rtp.to_string(), "192.0.2.99:20004", "the caller's leg");
+    assert_eq!(
+        audio.rtp.to_string(),
+        "192.0.2.99:20004",
+        "the caller's leg"
+    );
     let media: Vec<String> = w
         .media
         .iter()
@@ -130,8 +150,14 @@ fn what_is_not_known_passes() {
     assert_eq!(got.headers.values("Via").count(), 1);
     assert_eq!(got.from().unwrap().display.as_deref(), Some("Caller"));
     let body = String::from_utf8(got.body.to_vec()).unwrap();
-    assert!(body.contains("application/isup\r\n\r\n\u{1}x\r\n--b"), "{body}");
-    assert!(body.contains("192.0.2.99") && !body.contains("192.0.2.1\r\n"), "{body}");
+    assert!(
+        body.contains("application/isup\r\n\r\n\u{1}x\r\n--b"),
+        "{body}"
+    );
+    assert!(
+        body.contains("192.0.2.99") && !body.contains("192.0.2.1\r\n"),
+        "{body}"
+    );
     w.respond(BOB, 200);
     w.run(100);
     assert_eq!(w.last_response(TRUNK).headers.value("X-From"), Some("1002"));
@@ -151,11 +177,17 @@ fn an_invite_without_offer_is_carried_through() {
     assert!(w.last_request(CAROL).body.is_empty());
     w.respond_with(CAROL, 183, Some(&description(CAROL, Direction::SendRecv)));
     w.run(100);
-    assert!(w.last_response(TRUNK).body.is_empty(), "no offer in an unreliable answer");
+    assert!(
+        w.last_response(TRUNK).body.is_empty(),
+        "no offer in an unreliable answer"
+    );
     w.respond(CAROL, 200);
     w.run(100);
     assert_eq!(w.heard(CAROL), "INVITE ACK");
-    let answer = Description::parse(&w.last_request(CAROL).body).unwrap().audio().unwrap();
+    let answer = Description::parse(&w.last_request(CAROL).body)
+        .unwrap()
+        .audio()
+        .unwrap();
     assert_eq!(answer.rtp.to_string(), "192.0.2.99:20006");
     assert_eq!(
         w.commands(),
@@ -212,8 +244,15 @@ fn check(method: Method, number: &str, fields: &[(&str, &str)], expected: u16, f
     w.send_new(TRUNK, request);
     w.run(100);
     let answer = w.last_response(TRUNK).clone();
-    assert_eq!(answer.status.code(), expected, "{method} {number} {fields:?}");
-    assert!(answer.headers.has(field), "{method} {number} {fields:?} wants {field}");
+    assert_eq!(
+        answer.status.code(),
+        expected,
+        "{method} {number} {fields:?}"
+    );
+    assert!(
+        answer.headers.has(field),
+        "{method} {number} {fields:?} wants {field}"
+    );
     assert!(answer.to_addr().unwrap().tag().is_some());
     assert_eq!(w.engine.calls(), 0);
     w.settle();
@@ -224,23 +263,63 @@ fn requests_that_make_no_call_are_answered() {
     check(Method::Options, "x", &[], 200, "Allow");
     check(Method::Options, "x", &[], 200, "Accept");
     check(Method::Invite, "7777", &[], 404, "Warning");
-    check(Method::Invite, "1001", &[("Require", "100rel")], 420, "Unsupported");
-    check(Method::Invite, "1001", &[("Require", "timer, x")], 420, "Unsupported");
-    check(Method::Invite, "1001", &[("Proxy-Require", "y")], 420, "Unsupported");
+    check(
+        Method::Invite,
+        "1001",
+        &[("Require", "100rel")],
+        420,
+        "Unsupported",
+    );
+    check(
+        Method::Invite,
+        "1001",
+        &[("Require", "timer, x")],
+        420,
+        "Unsupported",
+    );
+    check(
+        Method::Invite,
+        "1001",
+        &[("Proxy-Require", "y")],
+        420,
+        "Unsupported",
+    );
     check(Method::Register, "x", &[], 405, "Allow");
     check(Method::Subscribe, "x", &[], 405, "Allow");
     check(Method::Extension("JUMP".into()), "x", &[], 501, "Allow");
     check(Method::Bye, "x", &[], 481, "Server");
-    check(Method::Info, "x", &[("To", "<sip:x@y>;tag=gone")], 481, "Server");
-    check(Method::Invite, "1001", &[("To", "<sip:x@y>;tag=gone")], 481, "Server");
-    check(Method::Bye, "x", &[("To", "<sip:x@y>;tag=gone")], 481, "Server");
+    check(
+        Method::Info,
+        "x",
+        &[("To", "<sip:x@y>;tag=gone")],
+        481,
+        "Server",
+    );
+    check(
+        Method::Invite,
+        "1001",
+        &[("To", "<sip:x@y>;tag=gone")],
+        481,
+        "Server",
+    );
+    check(
+        Method::Bye,
+        "x",
+        &[("To", "<sip:x@y>;tag=gone")],
+        481,
+        "Server",
+    );
 }
 
 #[test]
 fn unusable_descriptions_are_refused_and_kept_as_rows() {
     for (body, status, end) in [
         ("no sdp", 400, End::Failed),
-        ("v=0\r\no=- 1 1 IN IP4 192.0.2.1\r\ns=-\r\nc=IN IP4 192.0.2.1\r\nt=0 0\r\nm=video 9 RTP/AVP 96\r\n", 488, End::Failed),
+        (
+            "v=0\r\no=- 1 1 IN IP4 192.0.2.1\r\ns=-\r\nc=IN IP4 192.0.2.1\r\nt=0 0\r\nm=video 9 RTP/AVP 96\r\n",
+            488,
+            End::Failed,
+        ),
     ] {
         let mut w = World::new();
         let mut invite = w.new_invite(TRUNK, "1001");
@@ -256,7 +335,12 @@ fn unusable_descriptions_are_refused_and_kept_as_rows() {
 
 #[test]
 fn no_new_calls_through_a_closed_gate_or_while_draining() {
-    let closed = || Input::Gate(Gate::Closed { reason: "disk full".into(), retry_after_s: 120 });
+    let closed = || {
+        Input::Gate(Gate::Closed {
+            reason: "disk full".into(),
+            retry_after_s: 120,
+        })
+    };
     for (input, seconds) in [(closed(), "120"), (Input::Drain, "30")] {
         let mut w = World::new();
         w.call(TRUNK, CAROL);
@@ -264,8 +348,14 @@ fn no_new_calls_through_a_closed_gate_or_while_draining() {
         w.invite(BOB, "1001");
         w.run(100);
         assert_eq!(w.heard(BOB), "503");
-        assert_eq!(w.last_response(BOB).headers.value("Retry-After"), Some(seconds));
-        assert_eq!(w.endings(), [(End::Refused, "new calls were not taken".to_owned())]);
+        assert_eq!(
+            w.last_response(BOB).headers.value("Retry-After"),
+            Some(seconds)
+        );
+        assert_eq!(
+            w.endings(),
+            [(End::Refused, "new calls were not taken".to_owned())]
+        );
         let options = w.new_request(BOB, Method::Options, "x");
         w.send_new(BOB, options);
         w.run(100);
@@ -298,6 +388,54 @@ fn no_ports_means_no_call() {
     w.invite(TRUNK, "1001");
     w.run(100);
     assert_eq!(w.heard(TRUNK), "503");
-    assert_eq!(w.commands(), "open-a open-b RECORD-b CLOSE-Failed close-a close-b");
+    assert_eq!(
+        w.commands(),
+        "open-a open-b RECORD-b CLOSE-Failed close-a close-b"
+    );
+    w.settle();
+}
+
+#[test]
+fn a_call_over_tcp() {
+    let mut w = World::with(over(Transport::Tcp), 3);
+    w.call(TRUNK, CAROL);
+    assert_eq!(w.heard(TRUNK), "100 180 200");
+    let got = &w.last_request(CAROL).headers;
+    assert!(got.value("Via").unwrap().starts_with("SIP/2.0/TCP "));
+    let contact = w
+        .last_response(TRUNK)
+        .headers
+        .value("Contact")
+        .unwrap()
+        .to_owned();
+    assert_eq!(contact, "<sip:192.0.2.99:5060;transport=tcp>");
+    w.reinvite(CAROL, Direction::SendOnly);
+    w.run(50);
+    w.respond_with(TRUNK, 200, Some(&description(TRUNK, Direction::RecvOnly)));
+    w.run(50);
+    w.bye(CAROL);
+    w.run(50);
+    assert_eq!(w.heard(TRUNK), "100 180 200 INVITE ACK BYE");
+    w.settle();
+    // The caller's connection breaks while the callee rings.
+    let mut w = World::with(over(Transport::Tcp), 3);
+    w.invite(TRUNK, "1003");
+    w.run(300);
+    w.respond(CAROL, 180);
+    w.run(50);
+    let (local, peer) = (
+        "192.0.2.99:5060".parse().unwrap(),
+        "192.0.2.1:5060".parse().unwrap(),
+    );
+    w.node(Input::FlowFailed {
+        flow: Flow {
+            transport: Transport::Tcp,
+            local,
+            peer,
+        },
+    });
+    w.run(50);
+    assert!(w.parties[CAROL].invites.is_empty(), "cancelled");
+    assert_eq!(w.endings()[0].0, End::NotAnswered);
     w.settle();
 }

@@ -33,14 +33,25 @@ const NAMES: [&str; 4] = ["9000", "1001", "1002", "1003"];
 const DELAY: Duration = Duration::from_millis(5);
 
 pub fn settings() -> Settings {
+    over(Transport::Udp)
+}
+
+/// The same with every neighbour on this transport.
+pub fn over(transport: Transport) -> Settings {
     let alice = RecordingSettings {
         mode: Mode::AlwaysPauseResume,
         announce: Announce::On,
         notice: Notice::Beep,
         repeat_tone: Some(RepeatInterval::default()),
     };
-    let carol = RecordingSettings { mode: Mode::Always, ..RecordingSettings::default() };
-    let contact = |party: usize| Contact { addr: address(party), transport: Transport::Udp };
+    let carol = RecordingSettings {
+        mode: Mode::Always,
+        ..RecordingSettings::default()
+    };
+    let contact = |party: usize| Contact {
+        addr: address(party),
+        transport,
+    };
     let user = |name: &str, party: usize, recording| User {
         name: name.to_owned(),
         numbers: vec![NAMES[party].to_owned()],
@@ -48,8 +59,14 @@ pub fn settings() -> Settings {
         recording,
     };
     Settings {
-        local: LocalAddresses { udp: Some(NODE.parse().unwrap()), tcp: None },
-        trunks: vec![Trunk { name: "pstn".to_owned(), contact: contact(TRUNK) }],
+        local: LocalAddresses {
+            udp: Some(NODE.parse().unwrap()),
+            tcp: Some(NODE.parse().unwrap()),
+        },
+        trunks: vec![Trunk {
+            name: "pstn".to_owned(),
+            contact: contact(TRUNK),
+        }],
         users: vec![
             user("alice", ALICE, alice),
             user("bob", BOB, RecordingSettings::default()),
@@ -62,7 +79,10 @@ pub fn settings() -> Settings {
         drain_retry_after_s: 30,
         server_name: "duolog".to_owned(),
         timers: Timers::default(),
-        epoch: Epoch { at: base(), unix_ms: 1_700_000_000_000 },
+        epoch: Epoch {
+            at: base(),
+            unix_ms: 1_700_000_000_000,
+        },
     }
 }
 
@@ -105,6 +125,7 @@ type Filter = Box<dyn FnMut(&Message) -> bool>;
 
 pub struct World {
     pub engine: Engine,
+    transport: Transport,
     pub parties: Vec<Party>,
     pub start: Instant,
     pub now: Instant,
@@ -146,6 +167,7 @@ impl World {
             }
         };
         Self {
+            transport: settings.trunks[0].contact.transport,
             engine: Engine::new(Arc::new(settings), [seed; 32]),
             parties: (0..4).map(party).collect(),
             start,
@@ -166,7 +188,10 @@ impl World {
         let end = self.now + Duration::from_millis(ms);
         loop {
             let queued = self.queue.first_key_value().map(|((at, _), _)| *at);
-            let parties = self.parties.iter().filter_map(|party| party.endpoint.deadline());
+            let parties = self
+                .parties
+                .iter()
+                .filter_map(|party| party.endpoint.deadline());
             let next = parties.chain(queued).chain(self.engine.deadline()).min();
             let Some(at) = next.filter(|at| *at <= end) else {
                 break;
@@ -179,7 +204,11 @@ impl World {
                 self.node(Input::Deadline);
             } else {
                 for who in 0..self.parties.len() {
-                    if self.parties[who].endpoint.deadline().is_some_and(|due| due <= self.now) {
+                    if self.parties[who]
+                        .endpoint
+                        .deadline()
+                        .is_some_and(|due| due <= self.now)
+                    {
                         self.party(who, endpoint::Input::Deadline);
                     }
                 }
@@ -202,7 +231,7 @@ impl World {
             Event::ToNode(flow, bytes) => self.node(Input::Sip { flow, bytes }),
             Event::Media(event) => self.node(Input::Media(event)),
             Event::ToParty(who, bytes) => {
-                let flow = flow_of(who);
+                let flow = self.flow_of(who);
                 self.party(who, endpoint::Input::Received { flow, bytes });
             }
         }
@@ -252,7 +281,10 @@ impl World {
                 let address = |port| SocketAddr::new("192.0.2.99".parse().unwrap(), port);
                 let (rtp, rtcp) = (address(port), address(port + 1));
                 let event = if self.refuse_legs {
-                    MediaEvent::LegRefused { leg, reason: "no ports".to_owned() }
+                    MediaEvent::LegRefused {
+                        leg,
+                        reason: "no ports".to_owned(),
+                    }
                 } else {
                     MediaEvent::LegOpened { leg, rtp, rtcp }
                 };
@@ -268,8 +300,11 @@ impl World {
                     Sound::Beep => 200,
                     Sound::RepeatTone => 500,
                 };
-                let event =
-                    MediaEvent::Played { leg: *leg, play: *play, whole: Completion::Whole };
+                let event = MediaEvent::Played {
+                    leg: *leg,
+                    play: *play,
+                    whole: Completion::Whole,
+                };
                 self.later(Duration::from_millis(length), Event::Media(event));
             }
             MediaCommand::ConnectLeg { leg, .. }
@@ -310,10 +345,11 @@ impl World {
             match output {
                 endpoint::Output::Transmit { bytes, .. } => {
                     if !self.is_lost(&bytes) {
+                        let towards = self.flow_of(who);
                         let flow = Flow {
-                            transport: Transport::Udp,
-                            local: NODE.parse().unwrap(),
-                            peer: address(who),
+                            local: towards.peer,
+                            peer: towards.local,
+                            ..towards
                         };
                         self.later(DELAY, Event::ToNode(flow, bytes));
                     }
@@ -342,7 +378,10 @@ impl World {
     fn asked(&mut self, who: usize, key: ServerKey, request: Request) {
         let party = &mut self.parties[who];
         party.heard.push(Message::Request(request.clone()));
-        let known = party.dialog.as_mut().is_some_and(|dialog| dialog.receive(&request).is_ok());
+        let known = party
+            .dialog
+            .as_mut()
+            .is_some_and(|dialog| dialog.receive(&request).is_ok());
         match request.method {
             Method::Invite => party.invites.push((key, request)),
             Method::Bye | Method::Info | Method::Options => {
@@ -361,6 +400,7 @@ impl World {
     }
 
     fn answered(&mut self, who: usize, key: ClientKey, response: Response) {
+        let flow = self.flow_of(who);
         let party = &mut self.parties[who];
         party.heard.push(Message::Response(response.clone()));
         let cseq = response.cseq().unwrap();
@@ -372,7 +412,7 @@ impl World {
         };
         match &mut party.dialog {
             Some(dialog) => dialog.refresh(&response),
-            None => party.dialog = Dialog::uac(sent, &response, flow_of(who)).ok(),
+            None => party.dialog = Dialog::uac(sent, &response, flow).ok(),
         }
         let Some(dialog) = &party.dialog else {
             return;
@@ -387,13 +427,23 @@ impl World {
     }
 
     fn send(&mut self, who: usize, request: Request) {
+        let flow = self.flow_of(who);
         let party = &mut self.parties[who];
         party.keys += 1;
         let key = ClientKey(party.keys);
         if request.method == Method::Invite {
             party.sent = Some((key, request.clone()));
         }
-        self.party(who, endpoint::Input::Request { key, flow: flow_of(who), request });
+        self.party(who, endpoint::Input::Request { key, flow, request });
+    }
+
+    fn flow_of(&self, who: usize) -> Flow {
+        let peer = NODE.parse().unwrap();
+        Flow {
+            transport: self.transport,
+            local: address(who),
+            peer,
+        }
     }
 
     /// An INVITE outside a dialog, with an offer.
@@ -404,7 +454,10 @@ impl World {
 
     pub fn new_invite(&mut self, who: usize, number: &str) -> Request {
         let mut request = self.new_request(who, Method::Invite, number);
-        request.set_body("application/sdp", description(who, Direction::SendRecv).write());
+        request.set_body(
+            "application/sdp",
+            description(who, Direction::SendRecv).write(),
+        );
         request
     }
 
@@ -416,7 +469,10 @@ impl World {
         let (own, at) = (NAMES[who], address(who));
         let headers = &mut request.headers;
         headers.push("Max-Forwards", "70");
-        headers.push("From", format!("\"Caller\" <sip:{own}@{at}>;tag=f{}", self.counter));
+        headers.push(
+            "From",
+            format!("\"Caller\" <sip:{own}@{at}>;tag=f{}", self.counter),
+        );
         headers.push("To", format!("<{uri}>"));
         headers.push("Call-ID", format!("call-{}@{own}", self.counter));
         headers.push("CSeq", format!("1 {name}"));
@@ -438,6 +494,7 @@ impl World {
     }
 
     pub fn respond_with(&mut self, who: usize, code: u16, body: Option<&Description>) {
+        let flow = self.flow_of(who);
         let party = &mut self.parties[who];
         let (key, request) = party.invites.first().cloned().expect("an INVITE to answer");
         if code >= 200 {
@@ -445,13 +502,15 @@ impl World {
         }
         let mut response = Response::to(&request, status(code));
         response.set_to_tag(&format!("t{who}-{}", key.0));
-        response.headers.push("Contact", format!("<sip:{}@{}>", NAMES[who], address(who)));
+        response
+            .headers
+            .push("Contact", format!("<sip:{}@{}>", NAMES[who], address(who)));
         response.headers.push("X-From", NAMES[who]);
         if let Some(body) = body {
             response.set_body("application/sdp", body.write());
         }
         if code == 200 && request.to().unwrap().tag().is_none() {
-            party.dialog = Dialog::uas(&request, &response, flow_of(who)).ok();
+            party.dialog = Dialog::uas(&request, &response, flow).ok();
         }
         self.party(who, endpoint::Input::Respond { key, response });
     }
@@ -460,7 +519,9 @@ impl World {
     pub fn within(&mut self, who: usize, method: Method, fields: &[(&str, &str)]) {
         let dialog = self.parties[who].dialog.as_mut().expect("a dialog");
         let mut request = dialog.request(method);
-        request.headers.push("Contact", format!("<sip:{}@{}>", NAMES[who], address(who)));
+        request
+            .headers
+            .push("Contact", format!("<sip:{}@{}>", NAMES[who], address(who)));
         for (name, value) in fields {
             request.headers.push(name, *value);
         }
@@ -470,7 +531,9 @@ impl World {
     pub fn reinvite(&mut self, who: usize, direction: Direction) {
         let dialog = self.parties[who].dialog.as_mut().expect("a dialog");
         let mut request = dialog.request(Method::Invite);
-        request.headers.push("Contact", format!("<sip:{}@{}>", NAMES[who], address(who)));
+        request
+            .headers
+            .push("Contact", format!("<sip:{}@{}>", NAMES[who], address(who)));
         request.set_body("application/sdp", description(who, direction).write());
         self.send(who, request);
     }
@@ -512,12 +575,28 @@ impl World {
 
     pub fn last_response(&self, who: usize) -> &Response {
         let mut heard = self.parties[who].heard.iter().rev();
-        heard.find_map(|m| if let Message::Response(r) = m { Some(r) } else { None }).unwrap()
+        heard
+            .find_map(|m| {
+                if let Message::Response(r) = m {
+                    Some(r)
+                } else {
+                    None
+                }
+            })
+            .unwrap()
     }
 
     pub fn last_request(&self, who: usize) -> &Request {
         let mut heard = self.parties[who].heard.iter().rev();
-        heard.find_map(|m| if let Message::Request(r) = m { Some(r) } else { None }).unwrap()
+        heard
+            .find_map(|m| {
+                if let Message::Request(r) = m {
+                    Some(r)
+                } else {
+                    None
+                }
+            })
+            .unwrap()
     }
 
     /// What the media plane was told, as short words, without facts.
@@ -536,7 +615,10 @@ impl World {
 
     /// The milliseconds at which commands of this word came.
     pub fn times(&self, wanted: &str) -> Vec<u64> {
-        let hits = self.media.iter().filter(|(_, c)| word(c).as_deref() == Some(wanted));
+        let hits = self
+            .media
+            .iter()
+            .filter(|(_, c)| word(c).as_deref() == Some(wanted));
         hits.map(|(ms, _)| *ms).collect()
     }
 
@@ -599,10 +681,6 @@ fn word(command: &MediaCommand) -> Option<String> {
     })
 }
 
-fn flow_of(who: usize) -> Flow {
-    Flow { transport: Transport::Udp, local: address(who), peer: NODE.parse().unwrap() }
-}
-
 pub fn status(code: u16) -> StatusCode {
     StatusCode::new(code).unwrap()
 }
@@ -610,7 +688,10 @@ pub fn status(code: u16) -> StatusCode {
 /// What a party says about its audio.
 pub fn description(who: usize, direction: Direction) -> Description {
     let at = |port| SocketAddr::new(ADDRESSES[who].parse().unwrap(), port);
-    let format = |payload_type, encoding| Format { payload_type, encoding };
+    let format = |payload_type, encoding| Format {
+        payload_type,
+        encoding,
+    };
     sdp::Offer {
         session_id: 1 + who as u64,
         version: 1,

@@ -51,7 +51,9 @@ const PARITY: [Grid; 8] = [54, 55, 56, 57, 58, 59, 60, 61];
 
 /// The tones of each group, pilot first and parity last.
 pub(super) fn groups() -> [&'static [Grid]; GROUPS] {
-    [&PILOT, &DIGITS[0], &DIGITS[1], &DIGITS[2], &DIGITS[3], &PARITY]
+    [
+        &PILOT, &DIGITS[0], &DIGITS[1], &DIGITS[2], &DIGITS[3], &PARITY,
+    ]
 }
 
 /// Which tone of each group a slot of a party carries.
@@ -60,12 +62,21 @@ pub(super) fn digits_of(party: u8, slot: u16) -> [usize; GROUPS] {
     let digit = |place: u16| usize::from(word >> (3 * place) & 7);
     let digits = [digit(0), digit(1), digit(2), digit(3)];
     let parity = (digits.iter().sum::<usize>() + usize::from(party)) % 8;
-    [usize::from(party), digits[0], digits[1], digits[2], digits[3], parity]
+    [
+        usize::from(party),
+        digits[0],
+        digits[1],
+        digits[2],
+        digits[3],
+        parity,
+    ]
 }
 
 /// The party and slot that carry these tones; `None` when the parity says that one was misheard.
 pub(super) fn slot_of(digits: [usize; GROUPS]) -> Option<(u8, u16)> {
-    let word = (0..4).map(|place| (digits[place + 1] as u16) << (3 * place)).sum::<u16>();
+    let word = (0..4)
+        .map(|place| (digits[place + 1] as u16) << (3 * place))
+        .sum::<u16>();
     // The inverse of the scramble modulo 4,096, by Newton's iteration on an odd number.
     let mut inverse = SCRAMBLE;
     for _ in 0..3 {
@@ -82,7 +93,9 @@ pub(super) struct Sine(Box<[f32; PERIOD]>);
 impl Sine {
     pub(super) fn new() -> Self {
         let step = std::f64::consts::TAU / PERIOD as f64;
-        Self(Box::new(std::array::from_fn(|at| (step * at as f64).sin() as f32)))
+        Self(Box::new(std::array::from_fn(|at| {
+            (step * at as f64).sin() as f32
+        })))
     }
 
     /// Sine of tone `grid`, `at` samples into the slot.
@@ -100,7 +113,11 @@ impl Sine {
         if at >= SLOT_SAMPLES {
             return 0.0;
         }
-        let sum: f32 = groups().iter().zip(digits).map(|(group, d)| self.sin(group[d], at)).sum();
+        let sum: f32 = groups()
+            .iter()
+            .zip(digits)
+            .map(|(group, d)| self.sin(group[d], at))
+            .sum();
         sum * self.envelope(at)
     }
 
@@ -129,8 +146,15 @@ impl CodedVoice {
     /// When the party is 4 or more: there is no pilot for it.
     #[must_use]
     pub fn new(party: u8, from_sample: u64) -> Self {
-        assert!(party < PARTIES, "a coded voice names one of {PARTIES} parties, not {party}");
-        Self { party, from_sample, sine: Sine::new() }
+        assert!(
+            party < PARTIES,
+            "a coded voice names one of {PARTIES} parties, not {party}"
+        );
+        Self {
+            party,
+            from_sample,
+            sine: Sine::new(),
+        }
     }
 
     /// The party it names, 0 to 3.
@@ -196,7 +220,10 @@ mod tests {
                 let digits = digits_of(party, slot);
                 assert_eq!(slot_of(digits), Some((party, slot)));
                 let next = digits_of(party, (slot + 1) % SLOTS);
-                assert!((1..GROUPS).all(|at| digits[at] != next[at]), "{slot} and its neighbour");
+                assert!(
+                    (1..GROUPS).all(|at| digits[at] != next[at]),
+                    "{slot} and its neighbour"
+                );
             }
         }
     }
@@ -220,7 +247,10 @@ mod tests {
             assert!(seen.insert(grid), "{grid} twice");
             let hz = 50 * i32::from(grid);
             assert!((500..=3_050).contains(&hz));
-            assert!((hz - 1_400).abs() >= 150 && (hz - 1_000).abs() >= 100, "{hz} Hz");
+            assert!(
+                (hz - 1_400).abs() >= 150 && (hz - 1_000).abs() >= 100,
+                "{hz} Hz"
+            );
         }
     }
 
@@ -245,9 +275,15 @@ mod tests {
     fn level_and_notices_are_as_promised() {
         let mut samples = vec![0; 80_000];
         CodedVoice::new(0, 0).samples(0, &mut samples);
-        let power: f64 = samples.iter().map(|&s| (f64::from(s) / 32_768.0).powi(2)).sum();
+        let power: f64 = samples
+            .iter()
+            .map(|&s| (f64::from(s) / 32_768.0).powi(2))
+            .sum();
         let level = 10.0 * (2.0 * power / samples.len() as f64).log10();
-        assert!((-17.0..-14.5).contains(&level), "{level} dB below a full-scale sine");
+        assert!(
+            (-17.0..-14.5).contains(&level),
+            "{level} dB below a full-scale sine"
+        );
         // 500 ms at a time, as long as the repeat tone, under a Hann window.
         for hz in [1_000.0, 1_400.0] {
             for at in (0..70_000).step_by(777) {

@@ -179,7 +179,10 @@ fn place(packets: &[HeardPacket]) -> Option<Heard> {
     }
     let first = placed.iter().min_by_key(|(at, ..)| *at)?;
     let (origin, began) = (first.0, first.2.arrived);
-    let end = placed.iter().map(|(at, _, p)| at - origin + p.payload.len() as i64).max()?;
+    let end = placed
+        .iter()
+        .map(|(at, _, p)| at - origin + p.payload.len() as i64)
+        .max()?;
     let mut samples = vec![0; end as usize];
     let mut came = vec![false; end as usize];
     for (at, law, packet) in placed {
@@ -187,7 +190,11 @@ fn place(packets: &[HeardPacket]) -> Option<Heard> {
         g711::decode_into(law, &packet.payload, &mut samples[range.clone()]);
         came[range].fill(true);
     }
-    Some(Heard { began, samples, gaps: gaps(&came) })
+    Some(Heard {
+        began,
+        samples,
+        gaps: gaps(&came),
+    })
 }
 
 fn gaps(came: &[bool]) -> Vec<Range<usize>> {
@@ -208,13 +215,16 @@ mod tests {
     use std::time::Duration;
 
     /// One packet per word: `arrival_ms:ssrc:timestamp:code*count`.
-    fn heard(words: &str) -> Option<(Vec<i16>, Vec<Range<usize>>, u128)> {
+    fn heard(words: &str) -> Option<(Vec<i16>, Vec<[usize; 2]>, u128)> {
         let began = Instant::now();
         let packets: Vec<HeardPacket> = words
             .split_whitespace()
             .map(|word| {
                 let (head, count) = word.split_once('*').expect("a count");
-                let n: Vec<i64> = head.split(':').map(|n| n.parse().expect("a number")).collect();
+                let n: Vec<i64> = head
+                    .split(':')
+                    .map(|n| n.parse().expect("a number"))
+                    .collect();
                 HeardPacket {
                     arrived: began + Duration::from_millis(n[0] as u64),
                     ssrc: Ssrc(n[1] as u32),
@@ -228,7 +238,8 @@ mod tests {
             })
             .collect();
         let heard = place(&packets)?;
-        Some((heard.samples, heard.gaps, (heard.began - began).as_millis()))
+        let gaps = heard.gaps.iter().map(|gap| [gap.start, gap.end]).collect();
+        Some((heard.samples, gaps, (heard.began - began).as_millis()))
     }
 
     #[test]
@@ -236,11 +247,20 @@ mod tests {
         let (a, b) = (g711::decode(Law::Mulaw, 1), g711::decode(Law::Mulaw, 2));
         assert_eq!(heard(""), None);
         assert_eq!(heard("0:7:0:999*4"), None);
-        assert_eq!(heard("5:7:100:1*2 6:7:102:2*2"), Some((vec![a, a, b, b], vec![], 5)));
-        assert_eq!(heard("5:7:102:2*2 6:7:100:1*2"), Some((vec![a, a, b, b], vec![], 6)));
-        assert_eq!(heard("0:7:-1:1*1 1:7:2:2*1"), Some((vec![a, 0, 0, b], vec![1..3], 0)));
+        assert_eq!(
+            heard("5:7:100:1*2 6:7:102:2*2"),
+            Some((vec![a, a, b, b], vec![], 5))
+        );
+        assert_eq!(
+            heard("5:7:102:2*2 6:7:100:1*2"),
+            Some((vec![a, a, b, b], vec![], 6))
+        );
+        assert_eq!(
+            heard("0:7:-1:1*1 1:7:2:2*1"),
+            Some((vec![a, 0, 0, b], vec![[1, 3]], 0))
+        );
         // Another source is placed by its arrival: 1 ms later is 8 samples later.
         let (samples, gaps, _) = heard("0:7:0:1*1 1:8:900000000:2*1").expect("audio");
-        assert_eq!((samples.len(), samples[8], gaps), (9, b, vec![1..8]));
+        assert_eq!((samples.len(), samples[8], gaps), (9, b, vec![[1, 8]]));
     }
 }

@@ -34,7 +34,13 @@ impl Group {
         assert!(!phones.is_empty(), "a group has at least one phone");
         let count = phones.len();
         let (calls, due) = (BTreeMap::new(), BTreeSet::new());
-        Self { phones, calls, call_of: vec![None; count], due, due_of: vec![None; count] }
+        Self {
+            phones,
+            calls,
+            call_of: vec![None; count],
+            due,
+            due_of: vec![None; count],
+        }
     }
 
     /// How many phones there are.
@@ -80,8 +86,12 @@ impl Group {
     #[must_use]
     pub fn expire(&mut self, now: Instant) -> Vec<(PhoneNo, Vec<Output>)> {
         let mut all = Vec::new();
-        let due: Vec<PhoneNo> =
-            self.due.iter().take_while(|(at, _)| *at <= now).map(|(_, no)| *no).collect();
+        let due: Vec<PhoneNo> = self
+            .due
+            .iter()
+            .take_while(|(at, _)| *at <= now)
+            .map(|(_, no)| *no)
+            .collect();
         for no in due {
             all.push((no, self.handle(now, no, Input::Deadline)));
         }
@@ -89,8 +99,13 @@ impl Group {
     }
 
     fn wanted(&self, bytes: &Bytes) -> PhoneNo {
-        let Ok(message) = Message::parse(bytes.clone()) else { return PhoneNo(0) };
-        let known = message.headers().value("Call-ID").and_then(|id| self.calls.get(id));
+        let Ok(message) = Message::parse(bytes.clone()) else {
+            return PhoneNo(0);
+        };
+        let known = message
+            .headers()
+            .value("Call-ID")
+            .and_then(|id| self.calls.get(id));
         if let Some(no) = known {
             return *no;
         }
@@ -101,12 +116,19 @@ impl Group {
         let idle = |no: &usize| self.phones[*no].is_idle();
         let named = |no: &usize| Some(self.phones[*no].user()) == user.as_deref();
         let all = 0..self.phones.len();
-        let chosen = all.clone().find(|no| idle(no) && named(no)).or_else(|| all.clone().find(idle));
+        let chosen = all
+            .clone()
+            .find(|no| idle(no) && named(no))
+            .or_else(|| all.clone().find(idle));
         PhoneNo(chosen.unwrap_or(0))
     }
 
     fn note(&mut self, no: PhoneNo) {
-        let (phone, due, call) = (&self.phones[no.0], &mut self.due_of[no.0], &mut self.call_of[no.0]);
+        let (phone, due, call) = (
+            &self.phones[no.0],
+            &mut self.due_of[no.0],
+            &mut self.call_of[no.0],
+        );
         let deadline = phone.deadline();
         if *due != deadline {
             if let Some(before) = std::mem::replace(due, deadline) {

@@ -44,7 +44,8 @@ pub(super) struct Keypad {
 impl Keypad {
     /// Queues `digits`; characters that are no key are left out and counted.
     pub(super) fn press(&mut self, digits: &str) -> usize {
-        let (keys, other): (Vec<_>, Vec<_>) = digits.chars().map(event_of).partition(Option::is_some);
+        let (keys, other): (Vec<_>, Vec<_>) =
+            digits.chars().map(event_of).partition(Option::is_some);
         self.waiting.extend(keys.into_iter().flatten());
         other.len()
     }
@@ -108,9 +109,16 @@ mod tests {
             match keypad.turn(ptime_ms) {
                 Turn::Free => break,
                 Turn::Quiet => told.push("-".to_owned()),
-                Turn::Key(KeyPacket { payload: [event, flags, high, low], first, behind_ticks }) => {
+                Turn::Key(KeyPacket {
+                    payload: [event, flags, high, low],
+                    first,
+                    behind_ticks,
+                }) => {
                     let duration = u16::from_be_bytes([high, low]);
-                    let (mark, end) = (if first { "M" } else { "" }, if flags & 0x80 != 0 { "E" } else { "" });
+                    let (mark, end) = (
+                        if first { "M" } else { "" },
+                        if flags & 0x80 != 0 { "E" } else { "" },
+                    );
                     told.push(format!("{event}+{duration}{mark}{end}@{behind_ticks}"));
                 }
             }
@@ -126,7 +134,11 @@ mod tests {
             "10+160M@0 10+320@160 10+480@320 10+640@480 10+800E@640 10+800E@800 10+800E@960 - \
              4+160M@0 4+320@160 4+480@320 4+640@480 4+800E@640 4+800E@800 4+800E@960 -",
         );
-        check("A", 30, "12+240M@0 12+480@240 12+720@480 12+800E@720 12+800E@960 12+800E@1200");
+        check(
+            "A",
+            30,
+            "12+240M@0 12+480@240 12+720@480 12+800E@720 12+800E@960 12+800E@1200",
+        );
         check(" x-", 20, "");
     }
 }

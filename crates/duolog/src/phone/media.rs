@@ -18,7 +18,9 @@ use super::voice::{Spoken, Voice};
 /// A phone that was not asked for this long skips the packets it should have sent.
 const LATE: Duration = Duration::from_millis(500);
 /// Wall time at which a phone's life begins: its reports need some time of day, not the right one.
-const BEGAN: WallTime = WallTime { unix_us: 1_700_000_000_000_000 };
+const BEGAN: WallTime = WallTime {
+    unix_us: 1_700_000_000_000_000,
+};
 /// Header and 200 ms of audio, or a compound report.
 const LONGEST: usize = 2_048;
 
@@ -102,7 +104,17 @@ impl MediaSide {
     pub(super) fn new(pace: Pace, keep: Keep, voice: Voice) -> Self {
         let (sent, ear) = (Vec::new(), Ear::new(keep));
         let (stream, keypad) = (None, Keypad::default());
-        Self { pace, keep, stream, voice, spoken: 0, keypad, spurt: true, sent, ear }
+        Self {
+            pace,
+            keep,
+            stream,
+            voice,
+            spoken: 0,
+            keypad,
+            spurt: true,
+            sent,
+            ear,
+        }
     }
 
     pub(super) fn ear(&self) -> &Ear {
@@ -133,7 +145,13 @@ impl MediaSide {
             seed: self.pace.seed,
         };
         let rtcp = Rtcp::new(settings, now);
-        self.stream = Some(Stream { agreed, next: now, began: now, rtcp, source: None });
+        self.stream = Some(Stream {
+            agreed,
+            next: now,
+            began: now,
+            rtcp,
+            source: None,
+        });
         self.spurt = true;
     }
 
@@ -143,7 +161,9 @@ impl MediaSide {
         if let Some(mut stream) = self.stream.take() {
             let mut buffer = [0; LONGEST];
             let wall = stream.wall(now);
-            let written = stream.rtcp.goodbye(now, wall, stream.source.as_mut(), &mut buffer);
+            let written = stream
+                .rtcp
+                .goodbye(now, wall, stream.source.as_mut(), &mut buffer);
             stream.send_report(written, &buffer, out);
         }
     }
@@ -165,7 +185,10 @@ impl MediaSide {
             return;
         };
         if let Some(stream) = &mut self.stream {
-            let known = stream.source.take().filter(|source| source.ssrc() == view.ssrc());
+            let known = stream
+                .source
+                .take()
+                .filter(|source| source.ssrc() == view.ssrc());
             let mut source = known.unwrap_or_else(|| Source::new(view.ssrc(), ClockRate::HZ_8000));
             source.update(view.seq(), view.timestamp(), arrived);
             stream.source = Some(source);
@@ -211,14 +234,18 @@ impl MediaSide {
         {
             let mut buffer = [0; LONGEST];
             let wall = stream.wall(now);
-            let written = stream.rtcp.report(now, wall, stream.source.as_mut(), &mut buffer);
+            let written = stream
+                .rtcp
+                .report(now, wall, stream.source.as_mut(), &mut buffer);
             stream.send_report(written, &buffer, out);
         }
     }
 
     /// One packet interval: a key, the voice, or nothing.
     fn interval(&mut self, now: Instant, out: &mut Vec<Output>) {
-        let Some(agreed) = self.agreed().copied() else { return };
+        let Some(agreed) = self.agreed().copied() else {
+            return;
+        };
         let keys = match agreed.event_type {
             Some(event_type) => (event_type, self.keypad.turn(u32::from(self.pace.ptime_ms))),
             None => (0, Turn::Free),
@@ -253,7 +280,9 @@ impl MediaSide {
         payload: &[u8],
         out: &mut Vec<Output>,
     ) {
-        let Some(stream) = &mut self.stream else { return };
+        let Some(stream) = &mut self.stream else {
+            return;
+        };
         let seq = self.pace.seq;
         self.pace.seq = seq.next();
         let packet = Outgoing {
@@ -265,13 +294,24 @@ impl MediaSide {
             payload,
         };
         let mut bytes = vec![0; payload.len() + 12];
-        let length = packet.write(&mut bytes).expect("the buffer holds header and payload");
+        let length = packet
+            .write(&mut bytes)
+            .expect("the buffer holds header and payload");
         bytes.truncate(length);
         stream.rtcp.sent(payload.len(), timestamp, now);
-        out.push(Output::SendRtp { to: stream.agreed.rtp, bytes: bytes.into() });
+        out.push(Output::SendRtp {
+            to: stream.agreed.rtp,
+            bytes: bytes.into(),
+        });
         if self.keep == Keep::Packets {
             let payload = Bytes::copy_from_slice(payload);
-            self.sent.push(SentPacket { at: now, seq, timestamp, payload_type, payload });
+            self.sent.push(SentPacket {
+                at: now,
+                seq,
+                timestamp,
+                payload_type,
+                payload,
+            });
         }
     }
 }
@@ -279,7 +319,9 @@ impl MediaSide {
 impl Stream {
     fn wall(&self, now: Instant) -> WallTime {
         let since = now.saturating_duration_since(self.began).as_micros() as u64;
-        WallTime { unix_us: BEGAN.unix_us + since }
+        WallTime {
+            unix_us: BEGAN.unix_us + since,
+        }
     }
 
     /// A report that does not fit is left out: its length depends on nothing from outside.
@@ -291,7 +333,10 @@ impl Stream {
     ) {
         if let Ok(length) = written {
             let bytes = Bytes::copy_from_slice(&buffer[..length]);
-            out.push(Output::SendRtcp { to: self.agreed.rtcp, bytes });
+            out.push(Output::SendRtcp {
+                to: self.agreed.rtcp,
+                bytes,
+            });
         }
     }
 }

@@ -4,6 +4,7 @@
 //! socket, clock, thread or random source, so hundreds of them live in virtual time. [`Group`] puts
 //! many phones behind one SIP address. [`RealPhones`] drives a group on real sockets.
 
+mod calling;
 mod coded;
 mod ear;
 mod group;
@@ -11,6 +12,8 @@ mod keypad;
 mod media;
 mod offer;
 mod real;
+mod ringing;
+mod shell;
 mod sighting;
 mod sockets;
 mod talk;
@@ -256,7 +259,10 @@ impl Phone {
     #[must_use]
     pub fn new(settings: PhoneSettings) -> Self {
         assert!(!settings.laws.is_empty(), "a phone speaks at least one law");
-        assert!((10..=200).contains(&settings.ptime_ms), "a packet holds 10 to 200 ms");
+        assert!(
+            (10..=200).contains(&settings.ptime_ms),
+            "a packet holds 10 to 200 ms"
+        );
         let mut seed = settings.seed;
         let pace = Pace {
             ptime_ms: settings.ptime_ms,
@@ -267,7 +273,10 @@ impl Phone {
             seed: next_random(&mut seed),
         };
         let media = MediaSide::new(pace, settings.keep, settings.voice.clone());
-        Self { agent: UserAgent::new(settings, next_random(&mut seed)), media }
+        Self {
+            agent: UserAgent::new(settings, next_random(&mut seed)),
+            media,
+        }
     }
 
     /// Takes one input; the outputs are in the order in which they are to be done.
@@ -280,7 +289,11 @@ impl Phone {
             Input::Do(Action::SetVoice(voice)) => self.media.set_voice(voice),
             Input::Do(Action::Press { digits }) => self.press(&digits, &mut out),
             other => {
-                let mut steps = Steps { now, media: &mut self.media, out: &mut out };
+                let mut steps = Steps {
+                    now,
+                    media: &mut self.media,
+                    out: &mut out,
+                };
                 self.agent.handle(other, &mut steps);
             }
         }
@@ -291,7 +304,10 @@ impl Phone {
     /// When `Input::Deadline` is wanted.
     #[must_use]
     pub fn deadline(&self) -> Option<Instant> {
-        [self.agent.deadline(), self.media.deadline()].into_iter().flatten().min()
+        [self.agent.deadline(), self.media.deadline()]
+            .into_iter()
+            .flatten()
+            .min()
     }
 
     /// What it heard.
@@ -331,7 +347,10 @@ impl Phone {
     }
 
     fn press(&mut self, digits: &str, out: &mut Vec<Output>) {
-        let agreed = self.media.agreed().is_some_and(|agreed| agreed.event_type.is_some());
+        let agreed = self
+            .media
+            .agreed()
+            .is_some_and(|agreed| agreed.event_type.is_some());
         if !agreed || self.media.press(digits) != 0 {
             out.push(Output::Event(PhoneEvent::Failed(Failure::NoSuchKey)));
         }

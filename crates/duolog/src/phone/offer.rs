@@ -35,7 +35,12 @@ pub(super) struct Session {
 
 impl Session {
     pub(super) fn new(id: u64) -> Self {
-        Self { id, version: 0, holding: Hold::Off, held: Hold::Off }
+        Self {
+            id,
+            version: 0,
+            holding: Hold::Off,
+            held: Hold::Off,
+        }
     }
 
     /// The id of the next call's descriptions.
@@ -45,8 +50,15 @@ impl Session {
 
     /// A description that offers everything the phone can.
     pub(super) fn offer(&mut self, settings: &PhoneSettings) -> Bytes {
-        let mut formats: Vec<Format> = settings.laws.iter().map(|&law| static_format(law)).collect();
-        formats.push(Format { payload_type: EVENT_TYPE, encoding: Encoding::TelephoneEvent });
+        let mut formats: Vec<Format> = settings
+            .laws
+            .iter()
+            .map(|&law| static_format(law))
+            .collect();
+        formats.push(Format {
+            payload_type: EVENT_TYPE,
+            encoding: Encoding::TelephoneEvent,
+        });
         let direction = match self.holding {
             Hold::Off => Direction::SendRecv,
             Hold::On => Direction::SendOnly,
@@ -55,12 +67,22 @@ impl Session {
     }
 
     /// The answer to the peer's offer and what it agrees on; `None` when nothing fits: 488.
-    pub(super) fn answer(&mut self, settings: &PhoneSettings, offer: &[u8]) -> Option<(Bytes, Agreed)> {
+    pub(super) fn answer(
+        &mut self,
+        settings: &PhoneSettings,
+        offer: &[u8],
+    ) -> Option<(Bytes, Agreed)> {
         let audio = Description::parse(offer).ok()?.audio()?;
         let chosen = choose(settings, &audio)?;
         let encoding = static_format(chosen.law).encoding;
-        let mut formats = vec![Format { payload_type: chosen.payload_type, encoding }];
-        let event = |payload_type| Format { payload_type, encoding: Encoding::TelephoneEvent };
+        let mut formats = vec![Format {
+            payload_type: chosen.payload_type,
+            encoding,
+        }];
+        let event = |payload_type| Format {
+            payload_type,
+            encoding: Encoding::TelephoneEvent,
+        };
         formats.extend(chosen.event_type.map(event));
         let direction = match (audio.direction.reversed(), self.holding) {
             (Direction::SendRecv, Hold::On) => Direction::SendOnly,
@@ -96,7 +118,11 @@ impl Session {
 
     fn agreed(&self, audio: &Audio, chosen: &Chosen) -> Agreed {
         let heard = audio.direction.receives() && !audio.rtp.ip().is_unspecified();
-        let speaks = if heard && self.holding == Hold::Off { Speaks::Yes } else { Speaks::OnHold };
+        let speaks = if heard && self.holding == Hold::Off {
+            Speaks::Yes
+        } else {
+            Speaks::OnHold
+        };
         Agreed {
             rtp: audio.rtp,
             rtcp: audio.rtcp,
@@ -131,10 +157,20 @@ impl Session {
 fn choose(settings: &PhoneSettings, audio: &Audio) -> Option<Chosen> {
     let (law, payload_type) = audio.formats.iter().find_map(|format| {
         let law = law_of(format.encoding)?;
-        settings.laws.contains(&law).then_some((law, format.payload_type))
+        settings
+            .laws
+            .contains(&law)
+            .then_some((law, format.payload_type))
     })?;
-    let event = audio.formats.iter().find(|format| format.encoding == Encoding::TelephoneEvent);
-    Some(Chosen { law, payload_type, event_type: event.map(|format| format.payload_type) })
+    let event = audio
+        .formats
+        .iter()
+        .find(|format| format.encoding == Encoding::TelephoneEvent);
+    Some(Chosen {
+        law,
+        payload_type,
+        event_type: event.map(|format| format.payload_type),
+    })
 }
 
 fn law_of(encoding: Encoding) -> Option<Law> {
@@ -147,7 +183,13 @@ fn law_of(encoding: Encoding) -> Option<Law> {
 
 fn static_format(law: Law) -> Format {
     match law {
-        Law::Mulaw => Format { payload_type: 0, encoding: Encoding::Pcmu },
-        Law::Alaw => Format { payload_type: 8, encoding: Encoding::Pcma },
+        Law::Mulaw => Format {
+            payload_type: 0,
+            encoding: Encoding::Pcmu,
+        },
+        Law::Alaw => Format {
+            payload_type: 8,
+            encoding: Encoding::Pcma,
+        },
     }
 }

@@ -25,11 +25,26 @@ const TRIES: usize = 200;
 /// What came in at a socket.
 #[derive(Debug)]
 pub(super) enum Arrival {
-    Sip { flow: Flow, bytes: Bytes },
-    Connected { peer: SocketAddr, stream: TcpStream },
-    Closed { flow: Flow },
-    Rtp { no: PhoneNo, arrived: Instant, bytes: Bytes },
-    Rtcp { no: PhoneNo, bytes: Bytes },
+    Sip {
+        flow: Flow,
+        bytes: Bytes,
+    },
+    Connected {
+        peer: SocketAddr,
+        stream: TcpStream,
+    },
+    Closed {
+        flow: Flow,
+    },
+    Rtp {
+        no: PhoneNo,
+        arrived: Instant,
+        bytes: Bytes,
+    },
+    Rtcp {
+        no: PhoneNo,
+        bytes: Bytes,
+    },
 }
 
 /// A phone's two media sockets.
@@ -49,7 +64,12 @@ pub(super) async fn bind_pair(ip: IpAddr) -> io::Result<MediaSockets> {
             continue;
         }
         match UdpSocket::bind((ip, port + 1)).await {
-            Ok(rtcp) => return Ok(MediaSockets { rtp: Arc::new(rtp), rtcp: Arc::new(rtcp) }),
+            Ok(rtcp) => {
+                return Ok(MediaSockets {
+                    rtp: Arc::new(rtp),
+                    rtcp: Arc::new(rtcp),
+                });
+            }
             Err(error) => last = error,
         }
     }
@@ -65,7 +85,9 @@ pub(super) async fn read_datagrams(
     let mut buffer = vec![0; LONGEST];
     loop {
         // An error is the echo of an earlier datagram to a closed port: the socket is still good.
-        let Ok((length, from)) = socket.recv_from(&mut buffer).await else { continue };
+        let Ok((length, from)) = socket.recv_from(&mut buffer).await else {
+            continue;
+        };
         let bytes = Bytes::copy_from_slice(&buffer[..length]);
         let arrival = make(from, Instant::now(), bytes);
         if let Err(mpsc::error::TrySendError::Closed(_)) = arrivals.try_send(arrival) {
@@ -77,8 +99,14 @@ pub(super) async fn read_datagrams(
 /// Takes connections for ever.
 pub(super) async fn accept(listener: TcpListener, arrivals: mpsc::Sender<Arrival>) {
     loop {
-        let Ok((stream, peer)) = listener.accept().await else { continue };
-        if arrivals.send(Arrival::Connected { peer, stream }).await.is_err() {
+        let Ok((stream, peer)) = listener.accept().await else {
+            continue;
+        };
+        if arrivals
+            .send(Arrival::Connected { peer, stream })
+            .await
+            .is_err()
+        {
             return;
         }
     }
@@ -94,7 +122,11 @@ pub(super) struct Connections {
 
 impl Connections {
     pub(super) fn new(local: SocketAddr, arrivals: mpsc::Sender<Arrival>) -> Self {
-        Self { local, arrivals, open: BTreeMap::new() }
+        Self {
+            local,
+            arrivals,
+            open: BTreeMap::new(),
+        }
     }
 
     /// Takes a connection that was accepted.
@@ -116,7 +148,11 @@ impl Connections {
     fn begin(&mut self, peer: SocketAddr, stream: Option<TcpStream>) {
         let (outgoing, waiting) = mpsc::channel(WAITING);
         self.open.insert(peer, outgoing.clone());
-        let flow = Flow { transport: Transport::Tcp, local: self.local, peer };
+        let flow = Flow {
+            transport: Transport::Tcp,
+            local: self.local,
+            peer,
+        };
         let arrivals = self.arrivals.clone();
         tokio::spawn(async move {
             let stream = match stream {

@@ -21,7 +21,11 @@ impl UserAgent {
     pub(super) fn change(&mut self, purpose: Purpose, steps: &mut Steps<'_>) {
         let contact = self.contact();
         let before = self.session.holding;
-        self.session.holding = if purpose == Purpose::Hold { Hold::On } else { Hold::Off };
+        self.session.holding = if purpose == Purpose::Hold {
+            Hold::On
+        } else {
+            Hold::Off
+        };
         let offer = self.session.offer(&self.settings);
         // The offer is only that until it is answered.
         self.session.holding = before;
@@ -73,7 +77,9 @@ impl UserAgent {
         }
         let Some(dialog) = self.dialog() else { return };
         dialog.refresh(response);
-        let cseq = response.cseq().map_or(dialog.local_cseq(), |cseq| cseq.number);
+        let cseq = response
+            .cseq()
+            .map_or(dialog.local_cseq(), |cseq| cseq.number);
         let request = dialog.ack_for(cseq);
         self.run(endpoint::Input::Ack { key, request }, steps);
         let (holding, event) = match purpose {

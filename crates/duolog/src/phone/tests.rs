@@ -1,158 +1,14 @@
 //! Phones that call each other directly, in virtual time.
 
-use std::collections::BTreeMap;
+mod pair;
+
 use std::time::{Duration, Instant};
 
-use duolog_audio::g711::Law;
 use duolog_rtp::rtcp::Report;
-use duolog_sip::{Flow, Message, StatusCode, Transport, Uri};
+use duolog_sip::{Message, Transport};
 
 use super::*;
-
-const WIRE: Duration = Duration::from_millis(5);
-
-/// What travels, and to whom.
-enum Travelling {
-    Sip(usize, Flow, Bytes),
-    Rtp(usize, Bytes),
-    Rtcp(usize, Bytes),
-}
-
-/// Two phones, each the other's proxy, and a wire of 5 ms.
-struct Pair {
-    now: Instant,
-    began: Instant,
-    phones: [Phone; 2],
-    wire: BTreeMap<(Instant, u64), Travelling>,
-    number: u64,
-    told: Vec<(u64, usize, PhoneEvent)>,
-    /// SIP messages to lose, by their number.
-    lost: Vec<u64>,
-    messages: u64,
-}
-
-fn sip(phone: usize) -> SocketAddr {
-    SocketAddr::from(([10, 0, 0, 1 + phone as u8], 5_060))
-}
-
-fn rtp(phone: usize) -> SocketAddr {
-    SocketAddr::from(([10, 0, 0, 1 + phone as u8], 4_000))
-}
-
-fn settings(phone: usize) -> PhoneSettings {
-    PhoneSettings {
-        user: ["anna", "bert"][phone].to_owned(),
-        domain: "example.org".to_owned(),
-        flow: Flow { transport: Transport::Udp, local: sip(phone), peer: sip(1 - phone) },
-        rtp: rtp(phone),
-        rtcp: SocketAddr::new(rtp(phone).ip(), 4_001),
-        laws: vec![Law::Mulaw, Law::Alaw],
-        ptime_ms: 20,
-        answering: Answering { ring_ms: 300, early_media: EarlyMedia::No, code: StatusCode::OK },
-        voice: Voice::Coded(CodedVoice::new(phone as u8, 8_000 * phone as u64)),
-        keep: Keep::Packets,
-        seed: 7 + phone as u64,
-    }
-}
-
-fn code(code: u16) -> StatusCode {
-    StatusCode::new(code).expect("a status code")
-}
-
-impl Pair {
-    fn new(change: impl Fn(usize, &mut PhoneSettings)) -> Self {
-        let now = Instant::now();
-        let phones = [0, 1].map(|phone| {
-            let mut settings = settings(phone);
-            change(phone, &mut settings);
-            Phone::new(settings)
-        });
-        let (wire, told, lost) = (BTreeMap::new(), Vec::new(), Vec::new());
-        Self { now, began: now, phones, wire, number: 0, told, lost, messages: 0 }
-    }
-
-    fn act(&mut self, phone: usize, action: Action) {
-        self.give(phone, Input::Do(action));
-    }
-
-    fn call(&mut self) {
-        let uri: Uri = "sip:bert@example.org".parse().expect("a URI");
-        self.act(0, Action::Call { uri });
-    }
-
-    fn give(&mut self, phone: usize, input: Input) {
-        let at = (self.now - self.began).as_millis() as u64;
-        for output in self.phones[phone].handle(self.now, input) {
-            let to = |address: SocketAddr| usize::from(address.ip() == sip(1).ip());
-            let travelling = match output {
-                Output::Event(event) => {
-                    self.told.push((at, phone, event));
-                    continue;
-                }
-                Output::Send { flow, bytes } => {
-                    self.messages += 1;
-                    if self.lost.contains(&self.messages) {
-                        continue;
-                    }
-                    let back = Flow { local: flow.peer, peer: flow.local, ..flow };
-                    Travelling::Sip(to(flow.peer), back, bytes)
-                }
-                Output::SendRtp { to: address, bytes } => Travelling::Rtp(to(address), bytes),
-                Output::SendRtcp { to: address, bytes } => Travelling::Rtcp(to(address), bytes),
-            };
-            self.number += 1;
-            self.wire.insert((self.now + WIRE, self.number), travelling);
-        }
-    }
-
-    /// Lets time pass until `ms` after the beginning.
-    fn until(&mut self, ms: u64) {
-        let end = self.began + Duration::from_millis(ms);
-        loop {
-            let due = self.phones.iter().filter_map(Phone::deadline).min();
-            let arrives = self.wire.first_key_value().map(|((at, _), _)| *at);
-            let Some(next) = due.into_iter().chain(arrives).min().filter(|next| *next <= end) else {
-                break;
-            };
-            self.now = next.max(self.now);
-            while let Some(first) = self.wire.first_entry().filter(|first| first.key().0 <= self.now) {
-                match first.remove() {
-                    Travelling::Sip(to, flow, bytes) => self.give(to, Input::Sip { flow, bytes }),
-                    Travelling::Rtp(to, bytes) => {
-                        self.give(to, Input::Rtp { arrived: self.now, bytes });
-                    }
-                    Travelling::Rtcp(to, bytes) => self.give(to, Input::Rtcp { bytes }),
-                }
-            }
-            for phone in 0..2 {
-                if self.phones[phone].deadline().is_some_and(|at| at <= self.now) {
-                    self.give(phone, Input::Deadline);
-                }
-            }
-        }
-        self.now = end;
-    }
-
-    /// What was told, one line each: `at_ms phone event`.
-    fn story(&self) -> String {
-        let line = |(at, phone, event): &(u64, usize, PhoneEvent)| {
-            format!("{at} {} {event:?}\n", ["anna", "bert"][*phone])
-        };
-        self.told.iter().map(line).collect()
-    }
-
-    /// Every payload that one phone sent came to the other, in order.
-    fn assert_exact(&self) {
-        for phone in 0..2 {
-            let sent: Vec<_> =
-                self.phones[phone].sent().iter().map(|p| (p.timestamp, &p.payload)).collect();
-            let heard: Vec<_> =
-                self.phones[1 - phone].ear().packets().iter().map(|p| (p.timestamp, &p.payload)).collect();
-            assert!(!sent.is_empty());
-            assert!(heard == sent[..heard.len()] && sent.len() - heard.len() <= 1);
-        }
-    }
-}
+use pair::{Pair, code, settings, sip};
 
 #[test]
 fn a_call_rings_talks_and_ends() {
@@ -173,14 +29,24 @@ fn a_call_rings_talks_and_ends() {
         let heard = pair.phones[phone].ear().heard().expect("audio");
         assert_eq!(heard.gaps, []);
         let seen = decode(&heard.samples);
-        assert_eq!(seen.len(), heard.samples.len() / SLOT_SAMPLES + usize::from(heard.samples.len() % 800 >= 320));
+        assert_eq!(
+            seen.len(),
+            heard.samples.len() / SLOT_SAMPLES + usize::from(heard.samples.len() % 800 >= 320)
+        );
         assert!(seen.iter().all(|s| s.party == 1 - phone as u8));
         // Bert began at slot 10, Anna at slot 0, each with the start of a slot.
         let first = seen[0];
         assert_eq!((first.at_sample, first.slot), (0, 10 * (1 - phone as u16)));
         let reports = pair.phones[phone].ear().reports();
-        assert!(reports.iter().any(|report| matches!(report, Report::Goodbye { .. })));
-        assert!(reports.len() >= 5, "two reports in ten seconds, each with its name");
+        assert!(
+            reports
+                .iter()
+                .any(|report| matches!(report, Report::Goodbye { .. }))
+        );
+        assert!(
+            reports.len() >= 5,
+            "two reports in ten seconds, each with its name"
+        );
     }
 }
 
@@ -193,7 +59,10 @@ fn packets_are_evenly_paced() {
         for two in pair.phones[phone].sent().windows(2) {
             assert_eq!(two[1].at - two[0].at, Duration::from_millis(ptime_ms));
             assert_eq!(two[1].seq, two[0].seq.next());
-            assert_eq!(two[1].timestamp.since(two[0].timestamp), 8 * ptime_ms as i32);
+            assert_eq!(
+                two[1].timestamp.since(two[0].timestamp),
+                8 * ptime_ms as i32
+            );
         }
     }
     let markers = |phone: &Phone| phone.ear().packets().iter().filter(|p| p.marker).count();
@@ -202,25 +71,35 @@ fn packets_are_evenly_paced() {
 
 #[test]
 fn calls_that_are_not_answered() {
-    let refusing = |status| move |_, settings: &mut PhoneSettings| settings.answering.code = code(status);
+    let refusing =
+        |status| move |_, settings: &mut PhoneSettings| settings.answering.code = code(status);
     let mut pair = Pair::new(refusing(486));
     pair.call();
     pair.until(40_000);
-    assert!(pair.story().ends_with("305 bert Refused(StatusCode(486))\n310 anna Refused(StatusCode(486))\n"));
+    assert!(
+        pair.story()
+            .ends_with("305 bert Refused(StatusCode(486))\n310 anna Refused(StatusCode(486))\n")
+    );
 
     let mut pair = Pair::new(|_, settings| settings.answering.ring_ms = 5_000);
     pair.call();
     pair.until(1_000);
     pair.act(0, Action::Cancel);
     pair.until(40_000);
-    assert!(pair.story().ends_with("1005 bert Ended { by: Peer }\n1010 anna Refused(StatusCode(487))\n"));
+    assert!(
+        pair.story()
+            .ends_with("1005 bert Ended { by: Peer }\n1010 anna Refused(StatusCode(487))\n")
+    );
 
     let mut pair = Pair::new(|_, settings| settings.answering.ring_ms = 5_000);
     pair.call();
     pair.until(1_000);
     pair.act(1, Action::HangUp);
     pair.until(40_000);
-    assert!(pair.story().ends_with("1000 bert Refused(StatusCode(603))\n1005 anna Refused(StatusCode(603))\n"));
+    assert!(
+        pair.story()
+            .ends_with("1000 bert Refused(StatusCode(603))\n1005 anna Refused(StatusCode(603))\n")
+    );
 
     // Given up while the answer is on its way: taken and ended.
     let mut pair = Pair::new(|_, _| {});
@@ -228,7 +107,12 @@ fn calls_that_are_not_answered() {
     pair.until(307);
     pair.act(0, Action::Cancel);
     pair.until(60_000);
-    assert!(pair.story().ends_with("310 anna Ended { by: Phone }\n315 bert Ended { by: Peer }\n"), "{}", pair.story());
+    assert!(
+        pair.story()
+            .ends_with("310 anna Ended { by: Phone }\n315 bert Ended { by: Peer }\n"),
+        "{}",
+        pair.story()
+    );
 
     // Nobody there: timer B.
     let mut pair = Pair::new(|_, _| {});
@@ -241,10 +125,14 @@ fn calls_that_are_not_answered() {
 
 #[test]
 fn no_law_in_common_is_488() {
-    let mut pair = Pair::new(|phone, settings| settings.laws = vec![[Law::Mulaw, Law::Alaw][phone]]);
+    let mut pair =
+        Pair::new(|phone, settings| settings.laws = vec![[Law::Mulaw, Law::Alaw][phone]]);
     pair.call();
     pair.until(40_000);
-    assert!(pair.story().ends_with("305 bert Failed(NoAudio)\n310 anna Refused(StatusCode(488))\n"));
+    assert!(
+        pair.story()
+            .ends_with("305 bert Failed(NoAudio)\n310 anna Refused(StatusCode(488))\n")
+    );
 }
 
 #[test]
@@ -258,7 +146,10 @@ fn the_callers_order_of_laws_counts() {
     pair.until(2_000);
     for phone in &pair.phones {
         assert!(phone.sent().iter().all(|packet| packet.payload_type == 8));
-        assert_eq!(phone.agreed().map(|agreed| (agreed.law, agreed.event_type)), Some((Law::Alaw, Some(101))));
+        assert_eq!(
+            phone.agreed().map(|agreed| (agreed.law, agreed.event_type)),
+            Some((Law::Alaw, Some(101)))
+        );
     }
     pair.assert_exact();
 }
@@ -288,17 +179,27 @@ fn hold_stops_the_packets_of_both_and_the_voices_go_on() {
         pair.act(holder, Action::Retrieve);
         pair.until(6_000);
         let story = pair.story();
-        for event in ["Held { by: Phone }", "Held { by: Peer }", "Retrieved { by: Phone }", "Retrieved { by: Peer }"] {
+        for event in [
+            "Held { by: Phone }",
+            "Held { by: Peer }",
+            "Retrieved { by: Phone }",
+            "Retrieved { by: Peer }",
+        ] {
             assert_eq!(story.matches(event).count(), 1, "{event}: {story}");
         }
         pair.assert_exact();
         for phone in &pair.phones {
             let heard = phone.ear().heard().expect("audio");
-            let [gap] = &heard.gaps[..] else { panic!("one gap, not {:?}", heard.gaps) };
+            let [gap] = &heard.gaps[..] else {
+                panic!("one gap, not {:?}", heard.gaps)
+            };
             assert!(gap.len().abs_diff(16_000) <= 160, "{gap:?}");
             // The voice is where it would be without the hold.
             let seen = decode(&heard.samples);
-            let offsets: Vec<i64> = seen.iter().map(|s| s.said_at() as i64 - s.at_sample).collect();
+            let offsets: Vec<i64> = seen
+                .iter()
+                .map(|s| s.said_at() as i64 - s.at_sample)
+                .collect();
             assert!(seen.len() > 30 && offsets.iter().all(|offset| *offset == offsets[0]));
         }
     }
@@ -309,16 +210,33 @@ fn keys_are_heard_as_pressed() {
     let mut pair = Pair::new(|_, _| {});
     pair.call();
     pair.until(2_000);
-    pair.act(1, Action::Press { digits: "*48".to_owned() });
+    pair.act(
+        1,
+        Action::Press {
+            digits: "*48".to_owned(),
+        },
+    );
     pair.until(4_000);
-    let digits: Vec<_> =
-        pair.phones[0].ear().digits().iter().map(|d| (d.event, d.duration_ms)).collect();
+    let digits: Vec<_> = pair.phones[0]
+        .ear()
+        .digits()
+        .iter()
+        .map(|d| (d.event, d.duration_ms))
+        .collect();
     assert_eq!(digits, [(10, 100), (4, 100), (8, 100)]);
     assert_eq!(pair.phones[1].ear().digits(), []);
     let heard = pair.phones[0].ear().heard().expect("audio");
-    assert_eq!(heard.gaps.iter().map(|gap| gap.len()).collect::<Vec<_>>(), [3 * 160 * 8]);
+    assert_eq!(
+        heard.gaps.iter().map(|gap| gap.len()).collect::<Vec<_>>(),
+        [3 * 160 * 8]
+    );
     pair.assert_exact();
-    pair.act(1, Action::Press { digits: "x".to_owned() });
+    pair.act(
+        1,
+        Action::Press {
+            digits: "x".to_owned(),
+        },
+    );
     assert!(pair.story().ends_with("4000 bert Failed(NoSuchKey)\n"));
 }
 
@@ -327,14 +245,42 @@ fn info_is_sent_and_answered() {
     let mut pair = Pair::new(|_, _| {});
     pair.call();
     pair.until(1_000);
-    let out = pair.phones[0].handle(pair.now, Input::Do(Action::Record { value: "pause".to_owned() }));
-    let Output::Send { bytes, flow } = &out[0] else { panic!("SIP, not {out:?}") };
-    let Ok(Message::Request(info)) = Message::parse(bytes.clone()) else { panic!("a request") };
-    assert_eq!((info.method.to_string().as_str(), info.headers.value("Record")), ("INFO", Some("pause")));
-    let flow = Flow { local: flow.peer, peer: flow.local, ..*flow };
-    pair.give(1, Input::Sip { flow, bytes: bytes.clone() });
+    let out = pair.phones[0].handle(
+        pair.now,
+        Input::Do(Action::Record {
+            value: "pause".to_owned(),
+        }),
+    );
+    let Output::Send { bytes, flow } = &out[0] else {
+        panic!("SIP, not {out:?}")
+    };
+    let Ok(Message::Request(info)) = Message::parse(bytes.clone()) else {
+        panic!("a request")
+    };
+    assert_eq!(
+        (
+            info.method.to_string().as_str(),
+            info.headers.value("Record")
+        ),
+        ("INFO", Some("pause"))
+    );
+    let flow = Flow {
+        local: flow.peer,
+        peer: flow.local,
+        ..*flow
+    };
+    pair.give(
+        1,
+        Input::Sip {
+            flow,
+            bytes: bytes.clone(),
+        },
+    );
     pair.until(1_100);
-    assert!(pair.story().ends_with("1005 anna InfoAnswered(StatusCode(200))\n"));
+    assert!(
+        pair.story()
+            .ends_with("1005 anna InfoAnswered(StatusCode(200))\n")
+    );
 }
 
 #[test]
@@ -346,10 +292,24 @@ fn lost_messages_are_repeated() {
         pair.until(10_000);
         pair.act(0, Action::HangUp);
         pair.until(60_000);
-        for end in ["bert Answered", "anna Answered", "anna Ended { by: Phone }", "bert Ended { by: Peer }"] {
-            assert_eq!(pair.story().matches(end).count(), 1, "message {lost}: {}", pair.story());
+        for end in [
+            "bert Answered",
+            "anna Answered",
+            "anna Ended { by: Phone }",
+            "bert Ended { by: Peer }",
+        ] {
+            assert_eq!(
+                pair.story().matches(end).count(),
+                1,
+                "message {lost}: {}",
+                pair.story()
+            );
         }
-        assert!(pair.phones.iter().all(|phone| phone.is_idle() && phone.deadline().is_none()));
+        assert!(
+            pair.phones
+                .iter()
+                .all(|phone| phone.is_idle() && phone.deadline().is_none())
+        );
     }
 }
 
@@ -358,7 +318,10 @@ fn a_phone_can_be_used_again_and_refuses_what_does_not_fit() {
     let mut pair = Pair::new(|_, settings| settings.answering.ring_ms = 0);
     for action in [Action::HangUp, Action::Hold, Action::Cancel] {
         pair.act(0, action);
-        assert_eq!(pair.told.pop(), Some((0, 0, PhoneEvent::Failed(Failure::WrongMoment))));
+        assert_eq!(
+            pair.told.pop(),
+            Some((0, 0, PhoneEvent::Failed(Failure::WrongMoment)))
+        );
     }
     for round in 0..3 {
         pair.call();
@@ -382,7 +345,11 @@ fn the_same_seeds_tell_the_same_story() {
             let head = |p: &SentPacket| (p.seq, p.timestamp, p.payload.clone());
             phone.sent().iter().map(head).collect::<Vec<_>>()
         };
-        (pair.story(), pair.phones[0].call_id().map(str::to_owned), packets(&pair.phones[0]))
+        (
+            pair.story(),
+            pair.phones[0].call_id().map(str::to_owned),
+            packets(&pair.phones[0]),
+        )
     };
     assert_eq!(run(), run());
 }
@@ -394,10 +361,30 @@ fn rubbish_is_counted_and_nothing_else() {
     pair.until(1_000);
     let before = pair.told.len();
     for length in 0..64_u8 {
-        let bytes = Bytes::from((0..length).map(|at| at.wrapping_mul(37) ^ length).collect::<Vec<_>>());
-        let flow = Flow { transport: Transport::Udp, local: sip(0), peer: sip(1) };
-        pair.give(0, Input::Sip { flow, bytes: bytes.clone() });
-        pair.give(0, Input::Rtp { arrived: pair.now, bytes: bytes.clone() });
+        let bytes = Bytes::from(
+            (0..length)
+                .map(|at| at.wrapping_mul(37) ^ length)
+                .collect::<Vec<_>>(),
+        );
+        let flow = Flow {
+            transport: Transport::Udp,
+            local: sip(0),
+            peer: sip(1),
+        };
+        pair.give(
+            0,
+            Input::Sip {
+                flow,
+                bytes: bytes.clone(),
+            },
+        );
+        pair.give(
+            0,
+            Input::Rtp {
+                arrived: pair.now,
+                bytes: bytes.clone(),
+            },
+        );
         pair.give(0, Input::Rtcp { bytes });
     }
     assert!(pair.phones[0].ear().refused() >= 64);
@@ -419,13 +406,22 @@ fn a_group_spreads_calls_over_idle_phones() {
     let mut group = Group::new(phones);
     let now = Instant::now();
     let mut taken = Vec::new();
-    for (at, user) in ["line2", "line2", "nobody", "nobody"].into_iter().enumerate() {
+    for (at, user) in ["line2", "line2", "nobody", "nobody"]
+        .into_iter()
+        .enumerate()
+    {
         let mut caller = settings(0);
         caller.seed = 200 + at as u64;
         let uri: Uri = format!("sip:{user}@example.org").parse().expect("a URI");
         let out = Phone::new(caller).handle(now, Input::Do(Action::Call { uri }));
-        let Some(Output::Send { flow, bytes }) = out.first() else { panic!("an INVITE") };
-        let flow = Flow { local: flow.peer, peer: flow.local, ..*flow };
+        let Some(Output::Send { flow, bytes }) = out.first() else {
+            panic!("an INVITE")
+        };
+        let flow = Flow {
+            local: flow.peer,
+            peer: flow.local,
+            ..*flow
+        };
         let (no, out) = group.receive(now, flow, bytes.clone());
         let again = group.receive(now, flow, bytes.clone()).0;
         assert_eq!(again, no, "a repetition goes to the same phone");

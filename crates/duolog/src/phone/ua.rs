@@ -1,22 +1,20 @@
-//! The SIP side of a phone: transactions, and which call it is in. What happens inside a dialog is
-//! [`super::talk`].
+//! The SIP side of a phone: transactions, and which call it is in. Calls out are
+//! [`super::calling`], calls in [`super::ringing`]; what happens inside a dialog is [`super::talk`].
 
 use std::collections::BTreeMap;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use duolog_sip::endpoint::{self, EndpointSettings, Timers};
 use duolog_sip::{
-    ClientKey, Dialog, Endpoint, Flow, Method, NameAddr, Request, Response, ServerKey, StatusCode,
-    Tokens, Transport, Uri,
+    ClientKey, Dialog, Endpoint, Flow, NameAddr, Request, Response, ServerKey, StatusCode, Tokens,
+    Transport, Uri,
 };
 
 use super::media::MediaSide;
 use super::offer::Session;
-use super::{
-    Action, EarlyMedia, End, Failure, Input, Output, PhoneEvent, PhoneSettings, next_random,
-};
+use super::{Action, Failure, Input, Output, PhoneEvent, PhoneSettings, next_random};
 
-const ALLOW: &str = "INVITE, ACK, BYE, CANCEL, OPTIONS, INFO, UPDATE";
+pub(super) const ALLOW: &str = "INVITE, ACK, BYE, CANCEL, OPTIONS, INFO, UPDATE";
 
 /// What a step of the agent acts on.
 pub(super) struct Steps<'a> {
@@ -47,39 +45,46 @@ pub(super) enum Purpose {
 
 /// Whether a call out is still wanted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Wanted {
+pub(super) enum Wanted {
     Yes,
     No,
 }
 
 /// A call that rings here.
 #[derive(Debug)]
-struct Ringing {
-    key: ServerKey,
-    invite: Request,
-    flow: Flow,
-    answer_at: Instant,
+pub(super) struct Ringing {
+    pub(super) key: ServerKey,
+    pub(super) invite: Request,
+    pub(super) flow: Flow,
+    pub(super) answer_at: Instant,
 }
 
 /// The call a phone is in.
 #[derive(Debug)]
-enum Call {
+pub(super) enum Call {
     Idle,
-    Calling { key: ClientKey, invite: Request, wanted: Wanted },
+    Calling {
+        key: ClientKey,
+        invite: Request,
+        wanted: Wanted,
+    },
     Ringing(Ringing),
-    Talking { dialog: Box<Dialog>, answered: Option<ServerKey> },
+    Talking {
+        dialog: Box<Dialog>,
+        answered: Option<ServerKey>,
+    },
 }
 
 #[derive(Debug)]
 pub(super) struct UserAgent {
     pub(super) settings: PhoneSettings,
     endpoint: Endpoint,
-    tokens: Tokens,
+    pub(super) tokens: Tokens,
     next_key: u64,
     pub(super) purposes: BTreeMap<ClientKey, Purpose>,
-    call: Call,
+    pub(super) call: Call,
     call_id: Option<String>,
-    tag: String,
+    pub(super) tag: String,
     pub(super) session: Session,
 }
 
@@ -127,7 +132,10 @@ impl UserAgent {
             Call::Ringing(ringing) => Some(ringing.answer_at),
             _ => None,
         };
-        [self.endpoint.deadline(), ringing].into_iter().flatten().min()
+        [self.endpoint.deadline(), ringing]
+            .into_iter()
+            .flatten()
+            .min()
     }
 
     pub(super) fn handle(&mut self, input: Input, steps: &mut Steps<'_>) {
@@ -191,217 +199,6 @@ impl UserAgent {
         }
     }
 
-    // Calls out.
-
-    fn place_call(&mut self, uri: Uri, steps: &mut Steps<'_>) {
-        self.tag = self.tokens.tag();
-        let call_id = self.tokens.call_id();
-        let mut me = NameAddr::new(Uri::sip(
-            Some(&self.settings.user),
-            &self.settings.domain,
-            None,
-        ));
-        me.display = Some(self.settings.user.clone());
-        let mut request = Request::new(Method::Invite, uri.clone());
-        request.headers.push("Max-Forwards", "70");
-        request.headers.push("From", me.with_tag(&self.tag).to_string());
-        request.headers.push("To", NameAddr::new(uri).to_string());
-        request.headers.push("Call-ID", call_id.as_str());
-        request.headers.push("CSeq", "1 INVITE");
-        request.headers.push("Contact", self.contact());
-        request.headers.push("Allow", ALLOW);
-        self.begin(call_id);
-        let offer = self.session.offer(&self.settings);
-        request.set_body("application/sdp", offer);
-        let (invite, wanted) = (request.clone(), Wanted::Yes);
-        let key = self.key(Purpose::Invite);
-        self.call = Call::Calling { key, invite, wanted };
-        let flow = self.settings.flow;
-        self.run(endpoint::Input::Request { key, flow, request }, steps);
-    }
-
-    fn responded(&mut self, key: ClientKey, response: Response, steps: &mut Steps<'_>) {
-        let purpose = self.purposes.get(&key).copied();
-        if response.status.is_final() && purpose != Some(Purpose::Invite) {
-            self.purposes.remove(&key);
-        }
-        match purpose {
-            Some(Purpose::Invite) => self.invite_responded(key, response, steps),
-            Some(purpose) => self.dialog_responded(key, purpose, &response, steps),
-            None => {}
-        }
-    }
-
-    fn invite_responded(&mut self, key: ClientKey, response: Response, steps: &mut Steps<'_>) {
-        let current = match &self.call {
-            Call::Calling { key: ours, invite, wanted } if *ours == key => Some((invite, *wanted)),
-            _ => None,
-        };
-        let Some((invite, wanted)) = current else {
-            // A 2xx after the call was given up, or from a second fork: taken and ended.
-            if response.status.is_success() {
-                self.refuse_fork(key, &response, steps);
-            }
-            return;
-        };
-        if response.status.is_provisional() {
-            if response.status == StatusCode::RINGING {
-                steps.tell(PhoneEvent::Ringing);
-            }
-            if let Some(agreed) = self.session.accept(&self.settings, &response.body) {
-                steps.media.connect(steps.now, agreed);
-                steps.tell(PhoneEvent::EarlyMedia);
-            }
-            return;
-        }
-        if !response.status.is_success() {
-            self.call = Call::Idle;
-            steps.media.close(steps.now, steps.out);
-            steps.tell(PhoneEvent::Refused(response.status));
-            return;
-        }
-        let Ok(dialog) = Dialog::uac(invite, &response, self.settings.flow) else {
-            self.call = Call::Idle;
-            steps.fail(Failure::BadMessage);
-            return;
-        };
-        let request = dialog.ack_for(dialog.local_cseq());
-        self.call = Call::Talking { dialog: Box::new(dialog), answered: None };
-        self.run(endpoint::Input::Ack { key, request }, steps);
-        match self.session.accept(&self.settings, &response.body) {
-            Some(_) if wanted == Wanted::No => self.bye(steps),
-            Some(agreed) => {
-                steps.media.connect(steps.now, agreed);
-                steps.tell(PhoneEvent::Answered);
-            }
-            None => {
-                steps.fail(Failure::NoAudio);
-                self.bye(steps);
-            }
-        }
-    }
-
-    fn refuse_fork(&mut self, key: ClientKey, response: &Response, steps: &mut Steps<'_>) {
-        // A dialog takes only the CSeq from its request, and every INVITE of a new call has 1.
-        let mut invite = Request::new(Method::Invite, Uri::sip(None, "invalid", None));
-        invite.headers.push("CSeq", "1 INVITE");
-        if let Ok(mut dialog) = Dialog::uac(&invite, response, self.settings.flow) {
-            let request = dialog.ack_for(1);
-            self.run(endpoint::Input::Ack { key, request }, steps);
-            let (request, flow) = (dialog.request(Method::Bye), self.settings.flow);
-            let key = self.key(Purpose::Bye);
-            self.run(endpoint::Input::Request { key, flow, request }, steps);
-        }
-    }
-
-    fn client_failed(&mut self, key: ClientKey, steps: &mut Steps<'_>) {
-        match (self.purposes.remove(&key), &self.call) {
-            (Some(Purpose::Invite), Call::Calling { key: ours, .. }) if *ours == key => {
-                self.call = Call::Idle;
-                steps.media.close(steps.now, steps.out);
-                steps.fail(Failure::NoResponse);
-            }
-            (Some(Purpose::Invite) | None, _) => {}
-            (Some(_), _) => steps.fail(Failure::NoResponse),
-        }
-    }
-
-    // Calls in.
-
-    /// A new INVITE outside any dialog.
-    pub(super) fn invited(
-        &mut self,
-        key: ServerKey,
-        flow: Flow,
-        invite: Request,
-        steps: &mut Steps<'_>,
-    ) {
-        if !self.is_idle() {
-            self.respond(key, &invite, StatusCode::BUSY_HERE, steps);
-            return;
-        }
-        self.begin(invite.call_id().unwrap_or_default().to_owned());
-        self.tag = self.tokens.tag();
-        let answering = self.settings.answering;
-        let answer_at = steps.now + Duration::from_millis(u64::from(answering.ring_ms));
-        if answering.ring_ms > 0 {
-            let mut response = self.response(&invite, StatusCode::RINGING);
-            if answering.early_media == EarlyMedia::Yes
-                && let Some((answer, agreed)) = self.session.answer(&self.settings, &invite.body)
-            {
-                response = self.response(&invite, StatusCode::SESSION_PROGRESS);
-                response.set_body("application/sdp", answer);
-                steps.media.connect(steps.now, agreed);
-            }
-            self.run(endpoint::Input::Respond { key, response }, steps);
-            steps.tell(PhoneEvent::Ringing);
-        }
-        self.call = Call::Ringing(Ringing { key, invite, flow, answer_at });
-        if answering.ring_ms == 0 {
-            self.final_answer(answering.code, steps);
-        }
-    }
-
-    fn final_answer(&mut self, code: StatusCode, steps: &mut Steps<'_>) {
-        let Call::Ringing(ringing) = std::mem::replace(&mut self.call, Call::Idle) else { return };
-        let Ringing { key, invite, flow, .. } = ringing;
-        let mut response = self.response(&invite, code);
-        let dialog = code.is_success().then(|| Dialog::uas(&invite, &response, flow));
-        match dialog {
-            None => {
-                self.run(endpoint::Input::Respond { key, response }, steps);
-                steps.media.close(steps.now, steps.out);
-                steps.tell(PhoneEvent::Refused(code));
-            }
-            Some(Err(_)) => {
-                self.respond(key, &invite, StatusCode::BAD_REQUEST, steps);
-                steps.media.close(steps.now, steps.out);
-                steps.fail(Failure::BadMessage);
-            }
-            Some(Ok(dialog)) => {
-                let agreed = if invite.body.is_empty() {
-                    response.set_body("application/sdp", self.session.offer(&self.settings));
-                    None
-                } else if let Some((sdp, agreed)) =
-                    self.session.answer(&self.settings, &invite.body)
-                {
-                    response.set_body("application/sdp", sdp);
-                    Some(agreed)
-                } else {
-                    self.respond(key, &invite, StatusCode::NOT_ACCEPTABLE_HERE, steps);
-                    steps.fail(Failure::NoAudio);
-                    return;
-                };
-                self.call = Call::Talking { dialog: Box::new(dialog), answered: Some(key) };
-                self.run(endpoint::Input::Respond { key, response }, steps);
-                if let Some(agreed) = agreed {
-                    steps.media.connect(steps.now, agreed);
-                }
-                steps.tell(PhoneEvent::Answered);
-            }
-        }
-    }
-
-    fn cancelled(&mut self, key: ServerKey, steps: &mut Steps<'_>) {
-        match std::mem::replace(&mut self.call, Call::Idle) {
-            Call::Ringing(ringing) if ringing.key == key => {
-                self.respond(key, &ringing.invite, StatusCode::REQUEST_TERMINATED, steps);
-                steps.media.close(steps.now, steps.out);
-                steps.tell(PhoneEvent::Ended { by: End::Peer });
-            }
-            other => self.call = other,
-        }
-    }
-
-    fn server_failed(&mut self, key: ServerKey, steps: &mut Steps<'_>) {
-        if matches!(&self.call, Call::Talking { answered: Some(ours), .. } if *ours == key) {
-            steps.fail(Failure::NoAck);
-            self.bye(steps);
-        }
-    }
-
-    // Shared with `talk`.
-
     pub(super) fn dialog(&mut self) -> Option<&mut Dialog> {
         match &mut self.call {
             Call::Talking { dialog, .. } => Some(dialog),
@@ -451,9 +248,11 @@ impl UserAgent {
         NameAddr::new(uri).to_string()
     }
 
-    fn begin(&mut self, call_id: String) {
+    /// A new call begins.
+    pub(super) fn begin(&mut self, call_id: String) {
         self.call_id = Some(call_id);
-        self.purposes.retain(|_, purpose| *purpose != Purpose::Invite);
+        self.purposes
+            .retain(|_, purpose| *purpose != Purpose::Invite);
         self.session = Session::new(self.session.next_id());
     }
 }

@@ -28,8 +28,16 @@ impl Speech {
     /// Encodes 16-bit samples in both laws.
     #[must_use]
     pub fn new(samples: &[i16]) -> Self {
-        let code = |law| samples.iter().map(|&sample| g711::encode(law, sample)).collect();
-        Self { mulaw: code(Law::Mulaw), alaw: code(Law::Alaw) }
+        let code = |law| {
+            samples
+                .iter()
+                .map(|&sample| g711::encode(law, sample))
+                .collect()
+        };
+        Self {
+            mulaw: code(Law::Mulaw),
+            alaw: code(Law::Alaw),
+        }
     }
 
     fn in_law(&self, law: Law) -> &[u8] {
@@ -74,7 +82,11 @@ impl Voice {
         match self {
             Voice::None => return Spoken::Nothing,
             Voice::Coded(voice) => voice.codes(law, at, codes),
-            Voice::Samples { speech, repeat, from } => {
+            Voice::Samples {
+                speech,
+                repeat,
+                from,
+            } => {
                 let all = speech.in_law(law);
                 let begin = *from as u64 + at;
                 if all.is_empty() || (*repeat == Repeat::Once && begin >= all.len() as u64) {
@@ -83,9 +95,10 @@ impl Voice {
                 for (place, code) in (begin..).zip(codes) {
                     *code = match repeat {
                         Repeat::Looped => all[(place % all.len() as u64) as usize],
-                        Repeat::Once => {
-                            all.get(place as usize).copied().unwrap_or(g711::silence(law))
-                        }
+                        Repeat::Once => all
+                            .get(place as usize)
+                            .copied()
+                            .unwrap_or(g711::silence(law)),
                     };
                 }
             }
@@ -100,16 +113,35 @@ mod tests {
 
     #[test]
     fn a_voice_ends_or_begins_again() {
-        let speech = Speech { mulaw: [1, 2, 3].into(), alaw: [4, 5, 6].into() };
+        let speech = Speech {
+            mulaw: [1, 2, 3].into(),
+            alaw: [4, 5, 6].into(),
+        };
         let say = |repeat, from, law, at| {
             let mut codes = [0; 4];
-            let voice = Voice::Samples { speech: speech.clone(), repeat, from };
+            let voice = Voice::Samples {
+                speech: speech.clone(),
+                repeat,
+                from,
+            };
             (voice.speak(law, at, &mut codes), codes)
         };
-        assert_eq!(say(Repeat::Looped, 0, Law::Mulaw, 0), (Spoken::Whole, [1, 2, 3, 1]));
-        assert_eq!(say(Repeat::Looped, 2, Law::Alaw, 3), (Spoken::Whole, [6, 4, 5, 6]));
-        assert_eq!(say(Repeat::Once, 1, Law::Mulaw, 0), (Spoken::Whole, [2, 3, 0xff, 0xff]));
+        assert_eq!(
+            say(Repeat::Looped, 0, Law::Mulaw, 0),
+            (Spoken::Whole, [1, 2, 3, 1])
+        );
+        assert_eq!(
+            say(Repeat::Looped, 2, Law::Alaw, 3),
+            (Spoken::Whole, [6, 4, 5, 6])
+        );
+        assert_eq!(
+            say(Repeat::Once, 1, Law::Mulaw, 0),
+            (Spoken::Whole, [2, 3, 0xff, 0xff])
+        );
         assert_eq!(say(Repeat::Once, 1, Law::Mulaw, 2).0, Spoken::Nothing);
-        assert_eq!(Voice::None.speak(Law::Mulaw, 0, &mut [0; 4]), Spoken::Nothing);
+        assert_eq!(
+            Voice::None.speak(Law::Mulaw, 0, &mut [0; 4]),
+            Spoken::Nothing
+        );
     }
 }

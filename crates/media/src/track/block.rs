@@ -44,6 +44,8 @@ pub struct Block {
 
 /// Blocks whose bytes have been written, to be filled again.
 #[derive(Debug, Default)]
+// The boxes are what goes round: a block that is taken out of its box needs a new one.
+#[allow(clippy::vec_box)]
 pub(crate) struct FreeBlocks {
     list: Vec<Box<Block>>,
     wanted: usize,

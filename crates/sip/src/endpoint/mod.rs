@@ -25,7 +25,8 @@ use identity::{ClientMatch, InviteIdentity, ServerMatch};
 use schedule::{Owner, Schedule};
 use server::Server;
 
-/// The user's name for a client transaction; the user picks the numbers, each once.
+/// The user's name for a client transaction; the user picks the numbers, each once. A number used
+/// again while its transaction (or that one's CANCEL) still runs is a broken assumption: a panic.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ClientKey(pub u64);
 
@@ -90,7 +91,8 @@ pub enum Output {
         /// One message.
         bytes: Bytes,
     },
-    /// A new request, never an ACK or CANCEL; to be answered with `Input::Respond`.
+    /// A new request, never an ACK or CANCEL; to be answered with `Input::Respond`. An INVITE waits
+    /// for its final response without limit, everything else for 64*T1.
     Request {
         /// Its transaction.
         key: ServerKey,
@@ -208,7 +210,7 @@ pub(crate) enum ClientId {
 }
 
 /// The transactions of one user agent. Its time is the caller's; every call's outputs take effect
-/// at the `now` of that call.
+/// at the `now` of that call. How many transactions may run at once is the user's to limit.
 #[derive(Debug)]
 pub struct Endpoint {
     settings: EndpointSettings,

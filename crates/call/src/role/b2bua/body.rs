@@ -25,12 +25,17 @@ impl Body {
             }
             None => None,
         };
-        Ok(Self { bytes: bytes.clone(), description })
+        Ok(Self {
+            bytes: bytes.clone(),
+            description,
+        })
     }
 
     /// The session description, if there is one.
     pub(crate) fn description(&self) -> Option<&Description> {
-        self.description.as_ref().map(|(_, description)| description)
+        self.description
+            .as_ref()
+            .map(|(_, description)| description)
     }
 
     /// The bytes as received.
@@ -64,7 +69,9 @@ fn description_in(content_type: &str, bytes: &[u8]) -> Option<Range<usize>> {
     }
     let boundary = parts.find_map(|part| {
         let (name, value) = part.split_once('=')?;
-        name.trim().eq_ignore_ascii_case("boundary").then(|| value.trim().trim_matches('"'))
+        name.trim()
+            .eq_ignore_ascii_case("boundary")
+            .then(|| value.trim().trim_matches('"'))
     })?;
     let delimiter = format!("--{boundary}");
     let mut from = find(bytes, delimiter.as_bytes(), 0)? + delimiter.len();
@@ -84,14 +91,19 @@ fn is_sdp_part(head: &[u8]) -> bool {
     String::from_utf8_lossy(head).lines().any(|line| {
         line.split_once(':').is_some_and(|(name, value)| {
             ["content-type", "c"].contains(&name.trim().to_ascii_lowercase().as_str())
-                && value.trim().to_ascii_lowercase().starts_with("application/sdp")
+                && value
+                    .trim()
+                    .to_ascii_lowercase()
+                    .starts_with("application/sdp")
         })
     })
 }
 
 fn find(bytes: &[u8], wanted: &[u8], from: usize) -> Option<usize> {
     let tail = bytes.get(from..)?;
-    tail.windows(wanted.len()).position(|window| window == wanted).map(|at| from + at)
+    tail.windows(wanted.len())
+        .position(|window| window == wanted)
+        .map(|at| from + at)
 }
 
 #[cfg(test)]
@@ -115,13 +127,25 @@ mod tests {
         for (kind, before, after) in [
             ("application/sdp", "", ""),
             ("Application/SDP; charset=utf-8", "", ""),
-            ("multipart/mixed;boundary=x", format!("{isup}{head}").as_str(), "\r\n--x--\r\n"),
-            ("multipart/mixed; boundary=\"x\"", head, &format!("\r\n{isup}--x--")),
+            (
+                "multipart/mixed;boundary=x",
+                format!("{isup}{head}").as_str(),
+                "\r\n--x--\r\n",
+            ),
+            (
+                "multipart/mixed; boundary=\"x\"",
+                head,
+                &format!("\r\n{isup}--x--"),
+            ),
         ] {
             let body = read(kind, &format!("{before}{sdp}{after}")).unwrap();
             assert!(body.description().is_some(), "{kind}");
             let replaced = body.with(&other);
-            assert_eq!(replaced, format!("{before}{written}{after}").as_bytes(), "{kind}");
+            assert_eq!(
+                replaced,
+                format!("{before}{written}{after}").as_bytes(),
+                "{kind}"
+            );
         }
     }
 
@@ -132,7 +156,10 @@ mod tests {
             ("application/sdp", ""),
             ("text/plain", "v=0"),
             ("multipart/mixed", "--x"),
-            ("multipart/mixed;boundary=x", "--x\r\nContent-Type: application/sdp\r\n"),
+            (
+                "multipart/mixed;boundary=x",
+                "--x\r\nContent-Type: application/sdp\r\n",
+            ),
             ("multipart/mixed;boundary=x", "nothing"),
         ] {
             let body = read(kind, text).unwrap();

@@ -67,17 +67,29 @@ pub(crate) fn carry(from: &Headers, to: &mut Headers) {
 /// The option tags a request insists on; none is supported (RFC 3261 §8.2.2.3: 420).
 pub(crate) fn required(request: &Request) -> Vec<String> {
     let required = tags(&request.headers, "Require");
-    required.chain(tags(&request.headers, "Proxy-Require")).map(str::to_owned).collect()
+    required
+        .chain(tags(&request.headers, "Proxy-Require"))
+        .map(str::to_owned)
+        .collect()
 }
 
 fn tags<'a>(headers: &'a Headers, name: &'a str) -> impl Iterator<Item = &'a str> {
-    headers.values(name).flat_map(|value| value.split(',')).map(str::trim).filter(|t| !t.is_empty())
+    headers
+        .values(name)
+        .flat_map(|value| value.split(','))
+        .map(str::trim)
+        .filter(|t| !t.is_empty())
 }
 
 /// Max-Forwards for a request made because of this one (RFC 3261 §16.6 step 3). The endpoint has
 /// answered 483 where it was 0.
 pub(crate) fn max_forwards(request: &Request) -> u8 {
-    request.max_forwards().ok().flatten().unwrap_or(70).saturating_sub(1)
+    request
+        .max_forwards()
+        .ok()
+        .flatten()
+        .unwrap_or(70)
+        .saturating_sub(1)
 }
 
 #[cfg(test)]

@@ -40,7 +40,12 @@ pub(crate) struct Context<'a> {
 
 impl<'a> Context<'a> {
     pub(crate) fn new(now: Instant, settings: &'a Settings, tokens: &'a mut Tokens) -> Self {
-        Self { now, settings, tokens, actions: Vec::new() }
+        Self {
+            now,
+            settings,
+            tokens,
+            actions: Vec::new(),
+        }
     }
 
     pub(crate) fn media(&mut self, command: MediaCommand) {

@@ -8,6 +8,7 @@ use crate::answer::refusal;
 use crate::fact::{Fact, HungUpBy, Side};
 use crate::log::LogEvent;
 use crate::media::{End, MediaCommand};
+use crate::role::b2bua::carry::carry;
 use crate::role::b2bua::context::{Action, Context};
 use crate::role::b2bua::leg::Stage;
 use crate::role::b2bua::recorded::Closing;
@@ -23,14 +24,21 @@ impl Call {
         request: &Request,
     ) {
         let mut response = Response::to(request, StatusCode::OK);
-        response.headers.push("Server", cx.settings.server_name.as_str());
+        response
+            .headers
+            .push("Server", cx.settings.server_name.as_str());
         cx.act(Action::Respond(key, response));
-        self.fail(cx, 487, HungUpBy::Party(side));
+        self.refuse_caller(cx, 487);
+        self.end_saying(cx, HungUpBy::Party(side), Some(request));
     }
 
     /// A CANCEL came for an INVITE; the endpoint has answered the CANCEL itself.
     pub(crate) fn cancelled(&mut self, cx: &mut Context<'_>, key: ServerKey) {
-        let Some(exchange) = self.exchange.as_ref().filter(|exchange| exchange.server == key) else {
+        let Some(exchange) = self
+            .exchange
+            .as_ref()
+            .filter(|exchange| exchange.server == key)
+        else {
             return;
         };
         match (self.phase, exchange.client) {
@@ -43,7 +51,11 @@ impl Call {
 
     /// A server transaction ended without what it waited for.
     pub(crate) fn server_failed(&mut self, cx: &mut Context<'_>, key: ServerKey) {
-        let Some(exchange) = self.exchange.as_ref().filter(|exchange| exchange.server == key) else {
+        let Some(exchange) = self
+            .exchange
+            .as_ref()
+            .filter(|exchange| exchange.server == key)
+        else {
             return;
         };
         if exchange.client.is_some() || matches!(self.phase, Phase::Opening | Phase::Inviting) {
@@ -84,7 +96,7 @@ impl Call {
             Stage::Answered => self.caller.stage = Stage::Established,
             Stage::AnsweredAndOver => {
                 self.caller.stage = Stage::Established;
-                self.hang_up(cx, Side::Caller);
+                self.hang_up(cx, Side::Caller, None);
             }
             Stage::Early | Stage::Established | Stage::Over => {}
         }
@@ -92,6 +104,11 @@ impl Call {
 
     /// Ends the call: closes the recording and the legs, and lets each side know that does not.
     pub(super) fn end(&mut self, cx: &mut Context<'_>, by: HungUpBy) {
+        self.end_saying(cx, by, None);
+    }
+
+    /// The same; the other side's BYE carries what `bye` said beside it (Reason, RFC 3326).
+    fn end_saying(&mut self, cx: &mut Context<'_>, by: HungUpBy, bye: Option<&Request>) {
         if self.phase == Phase::Over {
             return;
         }
@@ -120,7 +137,7 @@ impl Call {
                 HungUpBy::Party(gone) | HungUpBy::DialogLost(gone) if gone == side => {
                     self.leg_mut(side).stage = Stage::Over;
                 }
-                _ => self.hang_up(cx, side),
+                _ => self.hang_up(cx, side, bye),
             }
             self.leg_mut(side).unbind(cx);
         }
@@ -156,7 +173,7 @@ impl Call {
     }
 
     /// Sends BYE where a dialog stands, or as soon as it may be sent.
-    fn hang_up(&mut self, cx: &mut Context<'_>, side: Side) {
+    fn hang_up(&mut self, cx: &mut Context<'_>, side: Side, said: Option<&Request>) {
         // A request can be made only while the dialog stands.
         let bye = self.leg_mut(side).request(Method::Bye);
         let leg = self.leg_mut(side);
@@ -164,7 +181,11 @@ impl Call {
             Stage::Answered | Stage::AnsweredAndOver => Stage::AnsweredAndOver,
             Stage::Early | Stage::Established | Stage::Over => Stage::Over,
         };
-        if let Some(bye) = bye {
+        if let Some(mut bye) = bye {
+            if let Some(said) = said {
+                carry(&said.headers, &mut bye.headers);
+                bye.body = said.body.clone();
+            }
             self.send_bye(cx, side, bye);
         }
     }
@@ -220,7 +241,10 @@ pub(crate) fn closing(by: HungUpBy, reached: Reached) -> Closing {
         (_, Reached::Answered) => End::NotStarted,
         (_, Reached::Offered) => End::NotAnswered,
     };
-    Closing { unstarted, reason: reason(by) }
+    Closing {
+        unstarted,
+        reason: reason(by),
+    }
 }
 
 fn reason(by: HungUpBy) -> String {

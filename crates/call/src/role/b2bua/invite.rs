@@ -40,7 +40,10 @@ pub(crate) fn opening(
         call_id: invite.call_id().unwrap_or_default().to_owned(),
         owner: settings.users[plan.owner.0].name.clone(),
         owner_side: plan.side,
-        from: invite.from().map(|from| number(&from.uri)).unwrap_or_default(),
+        from: invite
+            .from()
+            .map(|from| number(&from.uri))
+            .unwrap_or_default(),
         to: route.number.clone(),
         direction: plan.direction,
         mode: plan.settings.mode,
@@ -62,7 +65,12 @@ impl Call {
             let recording = begin.recording;
             let opening = Box::new(opening(cx.settings, &begin.invite, &begin.route, plan));
             let (owner, other) = (legs.of(plan.side), legs.of(plan.side.other()));
-            cx.media(MediaCommand::OpenRecording { recording, owner, other, opening });
+            cx.media(MediaCommand::OpenRecording {
+                recording,
+                owner,
+                other,
+                opening,
+            });
             let kept = Recorded::new(recording, plan, legs, cx);
             if let Some(other) = plan.other_owner {
                 let user = cx.settings.users[other.0].name.clone();
@@ -70,9 +78,13 @@ impl Call {
             }
             recorded = Some(kept);
         }
-        cx.log(LogEvent::Began { recorded: direction });
+        cx.log(LogEvent::Began {
+            recorded: direction,
+        });
         if recorded.is_some() {
-            cx.log(LogEvent::RecordingOpened { recording: begin.recording });
+            cx.log(LogEvent::RecordingOpened {
+                recording: begin.recording,
+            });
         }
         let callee_uri = callee_uri(cx.settings, &begin.route);
         let mut call = Self {
@@ -172,7 +184,9 @@ impl Call {
             self.note(cx, Fact::Ringing { status });
         }
         let body = Body::read(&response.headers, &response.body).ok();
-        let carried = body.as_ref().and_then(|body| self.carry_body(Side::Caller, body).ok());
+        let carried = body
+            .as_ref()
+            .and_then(|body| self.carry_body(Side::Caller, body).ok());
         let answer = body.as_ref().and_then(Body::description).cloned();
         match (&exchange.offer, answer, carried) {
             (_, None, Some(bytes)) => reply.body = bytes,
@@ -203,7 +217,14 @@ impl Call {
         self.forget_exchange_client();
         self.callee.bind(cx, dialog);
         self.callee.stage = Stage::Established;
-        let answer = self.take_answer(cx, Unacked { client: key, cseq: 1 }, response);
+        let answer = self.take_answer(
+            cx,
+            Unacked {
+                client: key,
+                cseq: 1,
+            },
+            response,
+        );
         let Some(answer) = answer else {
             return self.fail(cx, 502, HungUpBy::BadSession);
         };
@@ -248,8 +269,14 @@ impl Call {
         self.fail(cx, code, HungUpBy::NoAnswer);
     }
 
-    /// Refuses the caller's INVITE, if it has no final answer yet, and ends the call.
+    /// Refuses the caller's INVITE and ends the call.
     pub(super) fn fail(&mut self, cx: &mut Context<'_>, code: u16, by: HungUpBy) {
+        self.refuse_caller(cx, code);
+        self.end(cx, by);
+    }
+
+    /// Refuses the caller's INVITE, if it has no final answer yet.
+    pub(super) fn refuse_caller(&self, cx: &mut Context<'_>, code: u16) {
         if matches!(self.phase, Phase::Opening | Phase::Inviting)
             && let Some(exchange) = &self.exchange
         {
@@ -258,7 +285,6 @@ impl Call {
             cx.log(LogEvent::Refused { status: code });
             self.respond_to_asker(cx, response);
         }
-        self.end(cx, by);
     }
 
     /// An answer to `request` of `side`, with what may pass of the other side's answer.
@@ -295,8 +321,7 @@ impl Call {
         };
         if let Some(dialog) = &mut self.caller.dialog {
             dialog.confirm(reply);
-        } else if let Ok(dialog) = Dialog::uas(&exchange.request, reply, self.caller.flow)
-        {
+        } else if let Ok(dialog) = Dialog::uas(&exchange.request, reply, self.caller.flow) {
             self.caller.bind(cx, dialog);
         }
     }

@@ -151,7 +151,10 @@ pub(crate) fn media(own: &Description, other: &Description, flow: &Flow) -> Opti
         rtcp_mux: Multiplexing::Separate,
         signalled_from: flow.peer.ip(),
         formats: formats
-            .map(|f| PayloadFormat { payload_type: f.payload_type, encoding: f.encoding })
+            .map(|f| PayloadFormat {
+                payload_type: f.payload_type,
+                encoding: f.encoding,
+            })
             .collect(),
         ptime_ms: own.ptime_ms.unwrap_or(20),
         direction: own.direction,
@@ -195,7 +198,11 @@ mod tests {
             (Yes, SendRecv, Yes, No),
             (No, RecvOnly, Yes, No),
         ] {
-            assert_eq!(offerer_holds(before, own, other), after, "{before:?} {own:?} {other:?}");
+            assert_eq!(
+                offerer_holds(before, own, other),
+                after,
+                "{before:?} {own:?} {other:?}"
+            );
         }
         for (before, own, offered, after) in [
             (No, RecvOnly, SendOnly, No),
@@ -205,24 +212,40 @@ mod tests {
             (Yes, SendOnly, RecvOnly, Yes),
             (No, Inactive, Inactive, No),
         ] {
-            assert_eq!(answerer_holds(before, own, offered), after, "{before:?} {own:?} {offered:?}");
+            assert_eq!(
+                answerer_holds(before, own, offered),
+                after,
+                "{before:?} {own:?} {offered:?}"
+            );
         }
     }
 
     #[test]
     fn only_shared_formats_are_connected() {
         let text = String::from_utf8(offer("192.0.2.1:4000").write().to_vec()).unwrap();
-        let fewer = text.replace("RTP/AVP 0 8 101", "RTP/AVP 8 101").replace("101", "96");
-        let (own, other) = (offer("192.0.2.1:4000"), Description::parse(fewer.as_bytes()).unwrap());
+        let fewer = text
+            .replace("RTP/AVP 0 8 101", "RTP/AVP 8 101")
+            .replace("101", "96");
+        let (own, other) = (
+            offer("192.0.2.1:4000"),
+            Description::parse(fewer.as_bytes()).unwrap(),
+        );
         let flow = Flow {
             transport: Transport::Udp,
             local: "192.0.2.99:5060".parse().unwrap(),
             peer: "192.0.2.50:5060".parse().unwrap(),
         };
         let media = media(&own, &other, &flow).unwrap();
-        let types: Vec<u8> = media.formats.iter().map(|format| format.payload_type).collect();
+        let types: Vec<u8> = media
+            .formats
+            .iter()
+            .map(|format| format.payload_type)
+            .collect();
         assert_eq!(types, [8, 101]);
         assert_eq!(media.signalled_from, flow.peer.ip());
-        assert_eq!(contact(&crate::testing::settings(), &flow), "<sip:192.0.2.99:5060>");
+        assert_eq!(
+            contact(&crate::testing::settings(), &flow),
+            "<sip:192.0.2.99:5060>"
+        );
     }
 }

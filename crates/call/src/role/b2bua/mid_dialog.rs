@@ -39,8 +39,13 @@ impl Call {
         let Some(mut invite) = self.leg_mut(side.other()).request(Method::Invite) else {
             return self.refuse(cx, key, &request, 491, None);
         };
-        invite.headers.set("Max-Forwards", max_forwards(&request).to_string());
-        introduce(&mut invite.headers, &self.leg(side.other()).contact(cx.settings));
+        invite
+            .headers
+            .set("Max-Forwards", max_forwards(&request).to_string());
+        introduce(
+            &mut invite.headers,
+            &self.leg(side.other()).contact(cx.settings),
+        );
         carry(&request.headers, &mut invite.headers);
         invite.body = carried;
         let client = self.next_key();
@@ -63,7 +68,11 @@ impl Call {
         key: ClientKey,
         response: &Response,
     ) {
-        let Some(exchange) = self.exchange.as_mut().filter(|_| response.status.is_final()) else {
+        let Some(exchange) = self
+            .exchange
+            .as_mut()
+            .filter(|_| response.status.is_final())
+        else {
             return;
         };
         exchange.client = None;
@@ -117,7 +126,10 @@ impl Call {
         if matches!(self.phase, Phase::Opening | Phase::Inviting) {
             return self.callee_unreachable(cx, why);
         }
-        let far = self.exchange.as_ref().map(|exchange| exchange.asker.other());
+        let far = self
+            .exchange
+            .as_ref()
+            .map(|exchange| exchange.asker.other());
         self.limit = None;
         self.refuse_exchange(cx, 408);
         if let Some(far) = far {
@@ -162,7 +174,9 @@ impl Call {
         match done {
             Ok(()) => {
                 let mut response = Response::to(&request, StatusCode::OK);
-                response.headers.push("Server", cx.settings.server_name.as_str());
+                response
+                    .headers
+                    .push("Server", cx.settings.server_name.as_str());
                 cx.act(Action::Respond(key, response));
             }
             Err(why) => self.refuse(cx, key, &request, 403, Some(&why.to_string())),
@@ -175,13 +189,26 @@ impl Call {
         }
         let far = side.other();
         let Some(mut carried) = self.leg_mut(far).request(request.method.clone()) else {
-            return self.refuse(cx, key, &request, 480, Some("the other party is not connected"));
+            return self.refuse(
+                cx,
+                key,
+                &request,
+                480,
+                Some("the other party is not connected"),
+            );
         };
-        carried.headers.set("Max-Forwards", max_forwards(&request).to_string());
+        carried
+            .headers
+            .set("Max-Forwards", max_forwards(&request).to_string());
         carry(&request.headers, &mut carried.headers);
         carried.body = request.body.clone();
         let client = self.next_key();
-        self.relays.push(Relay { asker: key, request, client, side });
+        self.relays.push(Relay {
+            asker: key,
+            request,
+            client,
+            side,
+        });
         cx.act(Action::Request(client, self.leg(far).flow, carried));
     }
 
@@ -207,7 +234,9 @@ impl Call {
         request: &Request,
     ) {
         let mut response = capabilities(cx.settings, request);
-        response.headers.push("Contact", self.leg(side).contact(cx.settings));
+        response
+            .headers
+            .push("Contact", self.leg(side).contact(cx.settings));
         cx.act(Action::Respond(key, response));
     }
 }

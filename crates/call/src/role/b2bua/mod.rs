@@ -1,7 +1,8 @@
 //! A call that passes through this node: two dialogs, two legs, one decision about each input.
 //!
 //! `invite` sets the call up, `session` carries descriptions across, `mid_dialog` does what happens
-//! while the call stands, `ending` ends it in every way it can end, `recorded` records it.
+//! while the call stands, `reports` takes what the media plane says, `ending` ends the call in every
+//! way it can end, `recorded` records it.
 
 mod body;
 pub(crate) mod carry;
@@ -11,7 +12,9 @@ mod invite;
 pub(crate) mod leg;
 mod mid_dialog;
 mod recorded;
+mod reports;
 mod session;
+mod sounds;
 
 use std::time::Instant;
 
@@ -133,7 +136,10 @@ pub(crate) fn call_of(key: ClientKey) -> CallId {
 
 /// The legs of a call.
 pub(crate) fn legs_of(call: CallId) -> Legs {
-    Legs { caller: LegId(call.0 << 1), callee: LegId((call.0 << 1) | 1) }
+    Legs {
+        caller: LegId(call.0 << 1),
+        callee: LegId((call.0 << 1) | 1),
+    }
 }
 
 /// The call a leg belongs to.
@@ -154,7 +160,9 @@ impl Call {
 
     /// Whether nothing is left to wait for.
     pub(crate) fn is_gone(&self) -> bool {
-        let answered = [&self.caller, &self.callee].into_iter().all(|l| l.stage == Stage::Over);
+        let answered = [&self.caller, &self.callee]
+            .into_iter()
+            .all(|l| l.stage == Stage::Over);
         self.phase == Phase::Over
             && answered
             && self.exchange.is_none()
@@ -196,7 +204,11 @@ impl Call {
         key: ServerKey,
         request: Request,
     ) {
-        let received = self.leg_mut(side).dialog.as_mut().map(|dialog| dialog.receive(&request));
+        let received = self
+            .leg_mut(side)
+            .dialog
+            .as_mut()
+            .map(|dialog| dialog.receive(&request));
         match received {
             Some(Ok(())) => {}
             Some(Err(DialogError::OutOfOrder)) => return self.refuse(cx, key, &request, 500, None),
@@ -217,7 +229,11 @@ impl Call {
 
     /// An answer to a request of ours.
     pub(crate) fn response(&mut self, cx: &mut Context<'_>, key: ClientKey, response: Response) {
-        if self.exchange.as_ref().is_some_and(|exchange| exchange.client == Some(key)) {
+        if self
+            .exchange
+            .as_ref()
+            .is_some_and(|exchange| exchange.client == Some(key))
+        {
             return match self.phase {
                 Phase::Opening | Phase::Inviting => self.first_answer(cx, key, &response),
                 Phase::Answered | Phase::Connected | Phase::Over => {
@@ -237,8 +253,17 @@ impl Call {
     }
 
     /// A request of ours failed without an answer.
-    pub(crate) fn client_failed(&mut self, cx: &mut Context<'_>, key: ClientKey, why: ClientFailure) {
-        if self.exchange.as_ref().is_some_and(|exchange| exchange.client == Some(key)) {
+    pub(crate) fn client_failed(
+        &mut self,
+        cx: &mut Context<'_>,
+        key: ClientKey,
+        why: ClientFailure,
+    ) {
+        if self
+            .exchange
+            .as_ref()
+            .is_some_and(|exchange| exchange.client == Some(key))
+        {
             return self.exchange_failed(cx, why);
         }
         if let Some(at) = self.relays.iter().position(|relay| relay.client == key) {
@@ -248,67 +273,6 @@ impl Call {
         self.forget(key);
     }
 
-    /// What the media plane reports about a leg or the recording of this call.
-    pub(crate) fn media(&mut self, cx: &mut Context<'_>, event: MediaEvent) {
-        match event {
-            MediaEvent::LegOpened { leg, rtp, rtcp } => {
-                let side = self.side_of(leg);
-                self.leg_mut(side).ports = Some(Ports { rtp, rtcp });
-                if self.phase == Phase::Opening && self.caller.ports.and(self.callee.ports).is_some()
-                {
-                    self.invite_callee(cx);
-                }
-            }
-            MediaEvent::LegRefused { reason, .. } => {
-                cx.log(LogEvent::NoPorts { reason });
-                self.fail(cx, 503, HungUpBy::NoPorts);
-            }
-            MediaEvent::Played { leg, play, whole } => {
-                if let Some(recorded) = &mut self.recorded {
-                    recorded.played(cx, leg, play, whole);
-                }
-            }
-            MediaEvent::Digit { leg, digit } => {
-                if let Some(recorded) = &mut self.recorded
-                    && recorded.digits_of() == Some(leg)
-                    && self.phase != Phase::Over
-                {
-                    recorded.digit(cx, digit);
-                }
-            }
-            MediaEvent::FirstPacket { leg } => {
-                let side = self.side_of(leg);
-                self.leg_mut(side).audio = Audible::Yes;
-                self.note(cx, Fact::FirstPacket { side });
-            }
-            MediaEvent::MediaTimeout { leg } => self.went_silent(cx, leg),
-            MediaEvent::RecordingTrouble { reason, .. } => {
-                if let Some(recorded) = &mut self.recorded {
-                    recorded.trouble(cx, reason);
-                }
-            }
-            MediaEvent::RecordingLost { reason, .. } => {
-                if let Some(recorded) = &mut self.recorded {
-                    recorded.lost(cx, reason);
-                }
-            }
-        }
-    }
-
-    /// A leg has sent nothing for a while. Held parties may be silent; two silent parties that do
-    /// not hold each other are gone.
-    fn went_silent(&mut self, cx: &mut Context<'_>, leg: LegId) {
-        let side = self.side_of(leg);
-        self.leg_mut(side).audio = Audible::TimedOut;
-        self.note(cx, Fact::MediaTimeout { side });
-        let legs = [&self.caller, &self.callee];
-        let gone =
-            legs.iter().all(|l| l.audio == Audible::TimedOut && l.holding == Holding::No);
-        if gone && self.phase == Phase::Connected {
-            self.end(cx, HungUpBy::MediaTimeout);
-        }
-    }
-
     fn note(&self, cx: &mut Context<'_>, fact: Fact) {
         if let Some(recorded) = &self.recorded {
             recorded.note(cx, fact);
@@ -316,7 +280,11 @@ impl Call {
     }
 
     fn side_of(&self, leg: LegId) -> Side {
-        if leg == self.callee.id { Side::Callee } else { Side::Caller }
+        if leg == self.callee.id {
+            Side::Callee
+        } else {
+            Side::Caller
+        }
     }
 
     fn leg(&self, side: Side) -> &Leg {
@@ -346,7 +314,10 @@ impl Call {
     fn bridge(&mut self, cx: &mut Context<'_>) {
         if self.early.bridging == Bridging::NotYet {
             self.early.bridging = Bridging::Done;
-            cx.media(MediaCommand::Bridge { a: self.caller.id, b: self.callee.id });
+            cx.media(MediaCommand::Bridge {
+                a: self.caller.id,
+                b: self.callee.id,
+            });
             if let Some(leg) = self.recorded.as_ref().and_then(Recorded::digits_of) {
                 cx.media(MediaCommand::TakeDigits { leg });
             }

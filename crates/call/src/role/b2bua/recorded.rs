@@ -26,40 +26,10 @@ pub(crate) struct Recorded {
     announcement: Option<Announcement>,
     tone: Option<RepeatTone>,
     collector: Option<Collector>,
-    playing: Vec<Playing>,
-    plays: u64,
+    sounds: Sounds,
     row: Row,
     /// How the last accepted control was asked for: a pause may take effect later.
     asked_by: Means,
-}
-
-/// The two legs of a call.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Legs {
-    pub(crate) caller: LegId,
-    pub(crate) callee: LegId,
-}
-
-impl Legs {
-    pub(crate) fn of(self, side: Side) -> LegId {
-        match side {
-            Side::Caller => self.caller,
-            Side::Callee => self.callee,
-        }
-    }
-}
-
-/// A sound that some leg hears, as far as is known.
-struct Playing {
-    play: PlayId,
-    side: Side,
-    sound: Played,
-}
-
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Played {
-    Prompt(PromptName),
-    Mixed,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -89,8 +59,7 @@ impl Recorded {
             announcement: None,
             tone: plan.settings.repeat_tone.map(RepeatTone::new),
             collector: plan.may_pause().then(codes),
-            playing: Vec::new(),
-            plays: 0,
+            sounds: Sounds::new(legs),
             row: Row::Open,
             asked_by: Means::FeatureCode,
         }
@@ -120,12 +89,21 @@ impl Recorded {
         {
             self.announced(cx);
         }
-        if self.tone.as_mut().is_some_and(|tone| tone.due(cx.now) == Due::Now) {
-            self.playing.retain(|playing| playing.sound != Played::Mixed);
+        if self
+            .tone
+            .as_mut()
+            .is_some_and(|tone| tone.due(cx.now) == Due::Now)
+        {
+            self.playing
+                .retain(|playing| playing.sound != Played::Mixed);
             self.play_to_both(cx, &Sound::RepeatTone, Played::Mixed);
             self.note(cx, Fact::TonePlayed);
         }
-        if let Some(verdict) = self.collector.as_mut().map(|collector| collector.expire(cx.now)) {
+        if let Some(verdict) = self
+            .collector
+            .as_mut()
+            .map(|collector| collector.expire(cx.now))
+        {
             self.sorted(cx, verdict);
         }
     }
@@ -149,7 +127,14 @@ impl Recorded {
         };
         let ended = self.playing.swap_remove(at);
         if let Played::Prompt(prompt) = ended.sound {
-            self.note(cx, Fact::AnnouncementEnded { side: ended.side, prompt, completion });
+            self.note(
+                cx,
+                Fact::AnnouncementEnded {
+                    side: ended.side,
+                    prompt,
+                    completion,
+                },
+            );
         }
         if let Some(announcement) = &mut self.announcement
             && announcement.played(leg, play) == Progress::Done
@@ -182,22 +167,50 @@ impl Recorded {
         let Some(why) = refusal else {
             return Ok(());
         };
-        self.note(cx, Fact::ControlRefused { side, by, control, why });
-        cx.log(LogEvent::ControlRefused { side, by, control, why });
+        self.note(
+            cx,
+            Fact::ControlRefused {
+                side,
+                by,
+                control,
+                why,
+            },
+        );
+        cx.log(LogEvent::ControlRefused {
+            side,
+            by,
+            control,
+            why,
+        });
         Err(why)
     }
 
     /// The recorder reported a loss that the recording survives.
     pub(crate) fn trouble(&mut self, cx: &mut Context<'_>, reason: String) {
-        self.note(cx, Fact::Trouble { reason: reason.clone() });
-        cx.log(LogEvent::RecordingTrouble { recording: self.id, reason });
+        self.note(
+            cx,
+            Fact::Trouble {
+                reason: reason.clone(),
+            },
+        );
+        cx.log(LogEvent::RecordingTrouble {
+            recording: self.id,
+            reason,
+        });
     }
 
     /// The recorder lost the recording; the call goes on.
     pub(crate) fn lost(&mut self, cx: &mut Context<'_>, reason: String) {
         self.trouble(cx, reason.clone());
         let steps = self.machine.handle(Input::Lost);
-        self.close(cx, &steps, Closing { unstarted: End::Failed, reason });
+        self.close(
+            cx,
+            &steps,
+            Closing {
+                unstarted: End::Failed,
+                reason,
+            },
+        );
     }
 
     /// The call is over.
@@ -210,7 +223,10 @@ impl Recorded {
     /// Keeps a fact, as long as the row is open.
     pub(crate) fn note(&self, cx: &mut Context<'_>, fact: Fact) {
         if self.row == Row::Open {
-            cx.media(MediaCommand::Note { recording: self.id, fact });
+            cx.media(MediaCommand::Note {
+                recording: self.id,
+                fact,
+            });
         }
     }
 
@@ -222,7 +238,10 @@ impl Recorded {
     fn sorted(&mut self, cx: &mut Context<'_>, verdict: Verdict) {
         if !verdict.release.is_empty() {
             let leg = self.legs.of(self.owner.other());
-            cx.media(MediaCommand::SendDigits { leg, digits: verdict.release });
+            cx.media(MediaCommand::SendDigits {
+                leg,
+                digits: verdict.release,
+            });
         }
         let control = match verdict.code {
             Some(Function::Pause) => Control::Pause,
@@ -267,7 +286,10 @@ impl Recorded {
         let by = self.asked_by;
         cx.media(MediaCommand::PauseRecording { recording: self.id });
         self.note(cx, Fact::Paused { by });
-        cx.log(LogEvent::RecordingPaused { recording: self.id, by });
+        cx.log(LogEvent::RecordingPaused {
+            recording: self.id,
+            by,
+        });
         if let Some(tone) = &mut self.tone {
             tone.silence();
         }
@@ -278,7 +300,10 @@ impl Recorded {
         let by = self.asked_by;
         cx.media(MediaCommand::ResumeRecording { recording: self.id });
         self.note(cx, Fact::Resumed { by });
-        cx.log(LogEvent::RecordingResumed { recording: self.id, by });
+        cx.log(LogEvent::RecordingResumed {
+            recording: self.id,
+            by,
+        });
         if let Some(tone) = &mut self.tone {
             tone.start(cx.now);
         }
@@ -289,7 +314,9 @@ impl Recorded {
     fn notice(&mut self, cx: &mut Context<'_>, prompt: PromptName) {
         for side in [Side::Caller, Side::Callee] {
             if self.playing.iter().any(|playing| playing.side == side) {
-                cx.media(MediaCommand::StopPlaying { leg: self.legs.of(side) });
+                cx.media(MediaCommand::StopPlaying {
+                    leg: self.legs.of(side),
+                });
             }
         }
         match self.settings.notice {
@@ -305,7 +332,10 @@ impl Recorded {
     }
 
     fn speak(&mut self, cx: &mut Context<'_>, prompt: PromptName) -> [(LegId, PlayId); 2] {
-        let sound = Sound::Prompt { prompt, language: cx.settings.language.clone() };
+        let sound = Sound::Prompt {
+            prompt,
+            language: cx.settings.language.clone(),
+        };
         let plays = self.play_to_both(cx, &sound, Played::Prompt(prompt));
         for side in [Side::Caller, Side::Callee] {
             self.note(cx, Fact::AnnouncementStarted { side, prompt });
@@ -322,8 +352,16 @@ impl Recorded {
         [Side::Caller, Side::Callee].map(|side| {
             self.plays += 1;
             let (leg, play) = (self.legs.of(side), PlayId(self.plays));
-            self.playing.push(Playing { play, side, sound: played });
-            cx.media(MediaCommand::Play { leg, play, sound: sound.clone() });
+            self.playing.push(Playing {
+                play,
+                side,
+                sound: played,
+            });
+            cx.media(MediaCommand::Play {
+                leg,
+                play,
+                sound: sound.clone(),
+            });
             (leg, play)
         })
     }
@@ -345,8 +383,17 @@ impl Recorded {
             tone.silence();
         }
         self.row = Row::Closed;
-        let ending = Ending { end, reason: closing.reason };
-        cx.media(MediaCommand::CloseRecording { recording: self.id, ending });
-        cx.log(LogEvent::RecordingClosed { recording: self.id, end });
+        let ending = Ending {
+            end,
+            reason: closing.reason,
+        };
+        cx.media(MediaCommand::CloseRecording {
+            recording: self.id,
+            ending,
+        });
+        cx.log(LogEvent::RecordingClosed {
+            recording: self.id,
+            end,
+        });
     }
 }

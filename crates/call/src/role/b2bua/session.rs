@@ -45,7 +45,9 @@ pub(crate) enum Offer {
 
 impl Offer {
     pub(crate) fn of(body: &Body) -> Self {
-        body.description().cloned().map_or(Self::Awaited, Self::Given)
+        body.description()
+            .cloned()
+            .map_or(Self::Awaited, Self::Given)
     }
 }
 
@@ -90,17 +92,26 @@ impl Call {
                 let offer = offer.clone();
                 let bytes = self.carry_body(asker, &body).ok()?;
                 self.settle(cx, asker, &offer, &answer);
-                Some(Answer { bytes, content_type: None })
+                Some(Answer {
+                    bytes,
+                    content_type: None,
+                })
             }
             (Offer::Late(_), _, Some(body)) => {
                 let bytes = self.carry_body(asker, &body).ok()?;
-                Some(Answer { bytes, content_type: None })
+                Some(Answer {
+                    bytes,
+                    content_type: None,
+                })
             }
             // The answer came early, and only then.
             (Offer::Given(_), None, _) if self.phase == Phase::Inviting => {
                 let early = self.leg(asker.other()).described.as_ref()?;
                 let bytes = self.leg(asker).offer(early).ok()?.write();
-                Some(Answer { bytes, content_type: Some("application/sdp") })
+                Some(Answer {
+                    bytes,
+                    content_type: Some("application/sdp"),
+                })
             }
             _ => None,
         }
@@ -151,7 +162,10 @@ impl Call {
         let body = Body::read(&ack.headers, &ack.body).ok();
         let carried = body.as_ref().filter(|body| body.description().is_some());
         let carried = carried.and_then(|body| self.carry_body(far, body).ok());
-        let content_type = ack.headers.value("Content-Type").unwrap_or("application/sdp");
+        let content_type = ack
+            .headers
+            .value("Content-Type")
+            .unwrap_or("application/sdp");
         let answered = carried.is_some();
         self.acknowledge(cx, far, unacked, carried.map(|bytes| (content_type, bytes)));
         let (Offer::Late(offer), Some(answer)) =
@@ -204,7 +218,12 @@ impl Call {
     }
 
     fn follow_holds(&mut self, cx: &mut Context<'_>, offerer: Side) {
-        let direction = |side| self.leg(side).connected.as_ref().map(|media| media.direction);
+        let direction = |side| {
+            self.leg(side)
+                .connected
+                .as_ref()
+                .map(|media| media.direction)
+        };
         let answerer = offerer.other();
         let (Some(offered), Some(answered)) = (direction(offerer), direction(answerer)) else {
             return;
@@ -221,19 +240,26 @@ impl Call {
             // A held call may be silent; what was silent then says nothing about afterwards.
             self.caller.audio = Audible::Yes;
             self.callee.audio = Audible::Yes;
-            self.note(cx, match now {
-                Holding::Yes => Fact::Held { by: side },
-                Holding::No => Fact::Retrieved { by: side },
-            });
+            self.note(
+                cx,
+                match now {
+                    Holding::Yes => Fact::Held { by: side },
+                    Holding::No => Fact::Retrieved { by: side },
+                },
+            );
         }
     }
 }
 
 /// Takes out what speaks of a body that is not carried.
 pub(super) fn drop_body(headers: &mut Headers) {
-    for name in
-        ["Content-Type", "Content-Disposition", "Content-Encoding", "Content-Language", "Content-ID"]
-    {
+    for name in [
+        "Content-Type",
+        "Content-Disposition",
+        "Content-Encoding",
+        "Content-Language",
+        "Content-ID",
+    ] {
         headers.remove(name);
     }
 }
