@@ -9,7 +9,7 @@ use duolog_archive::{Archive, RequestedFormat, Shown, SpoolDirectory, WallTime, 
 use duolog_spool::RecordingId;
 use tokio::sync::{Semaphore, mpsc};
 use tokio::task::JoinSet;
-use tokio::time::sleep;
+use tokio::time::{sleep, timeout};
 
 use crate::clock::WallClock;
 use crate::config::{Config, Format};
@@ -25,6 +25,9 @@ const AT_ONCE: usize = 2;
 /// Waits between two attempts at one recording.
 const FIRST_RETRY: Duration = Duration::from_secs(1);
 const LAST_RETRY: Duration = Duration::from_secs(300);
+
+/// How long finishing may go on when the node has stopped.
+const LAST_WORK: Duration = Duration::from_secs(60);
 
 /// Rows written in one transaction.
 const ROWS: usize = 256;
@@ -78,7 +81,10 @@ pub async fn run(
         }
         while finishing.try_join_next().is_some() {}
     }
-    while finishing.join_next().await.is_some() {}
+    let rest = async { while finishing.join_next().await.is_some() {} };
+    if timeout(LAST_WORK, rest).await.is_err() {
+        tracing::warn!("recordings stay in the spool; the next start finishes them");
+    }
 }
 
 fn row(recording: RecordingId, payload: &[u8], wall: &WallClock) -> Option<Row> {

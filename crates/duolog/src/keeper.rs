@@ -20,6 +20,9 @@ use crate::translate::entries;
 /// The space is measured this often when nothing is written.
 const IDLE: Duration = Duration::from_secs(1);
 
+/// How long a disk that does not answer may delay the end of the node.
+const LAST_COMMITS: Duration = Duration::from_secs(30);
+
 /// Entries taken from the queue before a commit that is due may run.
 const BURST: usize = 256;
 
@@ -142,6 +145,7 @@ impl Keeper {
         // The keeper's own sender would keep the queue open for ever.
         let (closed, _) = std::sync::mpsc::sync_channel(0);
         self.queue.queue = closed;
+        let mut stopping = None;
         loop {
             let now = Instant::now();
             let wait = self.writer.deadline().map_or(IDLE, |d| d.saturating_duration_since(now));
@@ -166,8 +170,11 @@ impl Keeper {
                 self.commit(now, &gate);
             }
             self.vitals.turns.fetch_add(1, Ordering::Relaxed);
-            if ended && (self.writer.deadline().is_none() || self.writer.recordings() == 0) {
-                return;
+            if ended {
+                let since = *stopping.get_or_insert(now);
+                if self.writer.deadline().is_none() || now.duration_since(since) > LAST_COMMITS {
+                    return;
+                }
             }
         }
     }

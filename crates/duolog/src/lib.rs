@@ -18,6 +18,7 @@ pub mod archivist;
 pub mod cli;
 pub mod clock;
 pub mod config;
+pub mod contain;
 pub mod demo;
 pub mod gate;
 pub mod keeper;

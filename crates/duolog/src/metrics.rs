@@ -216,6 +216,10 @@ impl Published {
         counter(encoder, "rtcp_packets_sent", "RTCP packets sent", sum(|c| c.rtcp_sent))?;
         let help = "Audio blocks of 320 ms that found no room on their way to the spool";
         counter(encoder, "recording_blocks_refused", help, sum(|c| c.blocks_refused))?;
+        let broken = self.0.relays.iter().map(|r| r.breaks.count()).sum::<u64>();
+        let broken = broken + self.0.signalling.breaks.count();
+        let help = "Broken assumptions of duolog itself; any is worth a report";
+        counter(encoder, "assumptions_broken", help, broken)?;
         let unsent = self.0.relays.iter().map(|r| r.unsent.load(Ordering::Relaxed)).sum();
         counter(encoder, "media_datagrams_unsent", "Datagrams the kernel would not take", unsent)?;
         let help = "Media packets and commands that were not used, by reason";

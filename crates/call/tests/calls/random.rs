@@ -1,8 +1,9 @@
 //! Five hundred calls that do anything at any time: whatever happens, nothing is left.
 
-use duolog_call::{Digit, Input, LegId, MediaEvent};
+use bytes::Bytes;
+use duolog_call::{Digit, Input, LegId, MediaCommand, MediaEvent};
 use duolog_sip::sdp::Direction;
-use duolog_sip::{Message, Method};
+use duolog_sip::{Flow, Message, Method, Transport};
 
 use crate::world::{ALICE, Acks, BOB, CAROL, TRUNK, World, description, settings};
 
@@ -70,10 +71,34 @@ fn act(w: &mut World, dice: &mut Dice, caller: usize, callee: usize) {
     }
 }
 
+/// Ten calls, one after the other and over each other, on one engine.
+fn ten_calls(w: &mut World, dice: &mut Dice) {
+    let parties = [TRUNK, ALICE, BOB, CAROL];
+    for _ in 0..10 {
+        let caller = parties[dice.roll(4) as usize];
+        let others = parties.into_iter().filter(|party| *party != caller);
+        let callee = others.collect::<Vec<_>>()[dice.roll(3) as usize];
+        let number = ["020123", "1001", "1002", "1003"][callee];
+        w.parties[caller].acks = if dice.roll(10) == 0 {
+            Acks::Never
+        } else {
+            Acks::AtOnce
+        };
+        w.refuse_legs = dice.roll(25) == 0;
+        w.invite(caller, number);
+        for _ in 0..dice.roll(25) {
+            let pause = [1, 4, 7, 30, 500, 3000][dice.roll(6) as usize];
+            w.run(pause);
+            act(w, dice, caller, callee);
+        }
+    }
+}
+
 #[test]
 fn nothing_is_left_of_five_hundred_calls() {
     let mut ends = std::collections::BTreeMap::new();
-    for seed in 0..500 {
+    let mut calls = 0;
+    for seed in 0..50 {
         let mut dice = Dice(seed * 7919 + 1);
         let mut w = World::with(settings(), seed as u8);
         let loss = dice.roll(4);
@@ -81,39 +106,77 @@ fn nothing_is_left_of_five_hundred_calls() {
         w.lose = Some(Box::new(move |_: &Message| {
             loss > 0 && network.roll(20) < loss
         }));
-        let parties = [TRUNK, ALICE, BOB, CAROL];
-        let caller = parties[dice.roll(4) as usize];
-        let callee = parties
-            .into_iter()
-            .filter(|p| *p != caller)
-            .nth(dice.roll(3) as usize);
-        let callee = callee.unwrap();
-        if dice.roll(10) == 0 {
-            w.parties[caller].acks = Acks::Never;
-        }
-        w.refuse_legs = dice.roll(25) == 0;
-        let number = ["020123", "1001", "1002", "1003"][callee];
-        w.invite(caller, number);
-        for _ in 0..dice.roll(25) {
-            let pause = [1, 4, 7, 30, 500, 3000][dice.roll(6) as usize];
-            w.run(pause);
-            act(&mut w, &mut dice, caller, callee);
-        }
+        ten_calls(&mut w, &mut dice);
         if dice.roll(2) == 0 {
-            w.node(Input::HangUpAll);
+            // What still rings stops ringing by itself.
+            w.run_s(400);
         }
-        // What still rings stops ringing by itself, what still stands is ended.
-        w.run_s(400);
         w.node(Input::HangUpAll);
         w.settle();
+        let opened = |c: &MediaCommand| matches!(c, MediaCommand::OpenLeg { .. });
+        calls += w
+            .media
+            .iter()
+            .filter(|(_, command)| opened(command))
+            .count()
+            / 2;
         for (end, _) in w.endings() {
             *ends.entry(format!("{end:?}")).or_insert(0) += 1;
         }
     }
+    assert!(calls > 450, "{calls}");
     let kinds: Vec<&str> = ends.keys().map(String::as_str).collect();
     assert_eq!(
         kinds,
         ["Failed", "Finished", "NotAnswered", "NotStarted", "Refused"],
         "{ends:?}"
     );
+    assert!(ends.values().all(|count| *count >= 5), "{ends:?}");
+}
+
+/// Real messages with bytes changed, cut and doubled: no panic, and the node still answers.
+#[test]
+fn five_thousand_bent_messages_do_no_harm() {
+    let mut w = World::new();
+    w.call(TRUNK, ALICE);
+    let mut samples: Vec<Bytes> = Vec::new();
+    for message in w.parties[TRUNK].heard.iter().chain(&w.parties[ALICE].heard) {
+        samples.push(message.write());
+    }
+    let invite = w.new_invite(TRUNK, "1003");
+    samples.push(Message::Request(invite).write());
+    let mut dice = Dice(99);
+    for _ in 0..5000 {
+        let mut bytes = samples[dice.roll(samples.len() as u64) as usize].to_vec();
+        for _ in 0..=dice.roll(6) {
+            let at = dice.roll(bytes.len() as u64) as usize;
+            match dice.roll(4) {
+                0 => bytes[at] = dice.roll(256) as u8,
+                1 => drop(bytes.remove(at)),
+                2 => bytes.truncate(at.max(20)),
+                _ => bytes.insert(at, b"\r\n;:<>\"0"[dice.roll(8) as usize]),
+            }
+        }
+        let (local, peer) = (
+            "192.0.2.99:5060".parse().unwrap(),
+            "192.0.2.1:5060".parse().unwrap(),
+        );
+        let flow = Flow {
+            transport: Transport::Udp,
+            local,
+            peer,
+        };
+        w.node(Input::Sip {
+            flow,
+            bytes: bytes.into(),
+        });
+        w.run(20);
+    }
+    w.lose = None;
+    let options = w.new_request(BOB, Method::Options, "x");
+    w.send_new(BOB, options);
+    w.run(100);
+    assert_eq!(w.heard(BOB).rsplit(' ').next(), Some("200"));
+    w.node(Input::HangUpAll);
+    w.settle();
 }

@@ -647,7 +647,7 @@ impl World {
 }
 
 fn word(command: &MediaCommand) -> Option<String> {
-    let side = |leg: &LegId| if leg.0 % 2 == 0 { "a" } else { "b" };
+    let side = |leg: &LegId| if leg.0.is_multiple_of(2) { "a" } else { "b" };
     Some(match command {
         MediaCommand::OpenLeg { leg } => format!("open-{}", side(leg)),
         MediaCommand::ConnectLeg { leg, media } => {

@@ -67,6 +67,10 @@ fn sip(mut section: Section<'_>) -> Sip {
     if sip.listen.is_empty() {
         section.refuse("listen", "needs at least one address".into());
     }
+    let anywhere = sip.listen.iter().any(|(_, address)| address.ip().is_unspecified());
+    if anywhere && sip.advertise.is_none() {
+        section.refuse("listen", "peers can not be told to reach any address; add advertise".into());
+    }
     section.finish();
     sip
 }
@@ -85,6 +89,9 @@ fn media(mut section: Section<'_>) -> Media {
         threads: section.number("threads", 1, 1..=64) as usize,
         timeout: within(&mut section, "timeout", 60 * SECONDS, (5, 3600)),
     };
+    if media.address.is_unspecified() && media.advertise.is_none() {
+        section.refuse("address", "peers can not be told to send to any address; add advertise".into());
+    }
     section.finish();
     media
 }
@@ -320,6 +327,8 @@ mod tests {
         check("[codes]\npause = \"*48\"\nresume = \"*48\"\n", "*48 already pauses");
         let user = "[[user]]\nname = \"x\"\ncontact = \"udp:127.0.0.1:1\"\nnumbers = [\"100\"]\n";
         check(&format!("{user}{user}"), "100 already rings x");
+        check("[sip]\nlisten = [\"udp:0.0.0.0:5060\"]\n", "add advertise");
+        check("[media]\naddress = \"::\"\n", "add advertise");
         check("[sip\n", "line 1: TOML");
         check("user = 3\n", "[[user]]");
     }

@@ -415,9 +415,17 @@ mod tests {
     }
 
     #[test]
-    fn every_slot_of_every_party_is_read() {
+    fn every_slot_is_read_over_the_round() {
+        // Each party a quarter of the round and a bit, the last one over its end.
         for party in 0..4 {
-            check_whole("round", &voice(party, 0, 4_100 * 800), party, 0, 0);
+            let from = u64::from(party) * 1_024 * 800;
+            check_whole(
+                "round",
+                &voice(party, from, 1_030 * 800),
+                party,
+                from as i64,
+                0,
+            );
         }
     }
 

@@ -28,6 +28,7 @@ use rand_chacha::ChaCha12Rng;
 use rand_chacha::rand_core::Rng;
 use tokio::sync::mpsc;
 
+use crate::contain::Breaks;
 use crate::keeper::SpoolQueue;
 use ports::Ports;
 use socket::{Batch, ClockPair};
@@ -107,6 +108,8 @@ pub struct Vitals {
     pub turns: AtomicU64,
     /// Datagrams that the kernel would not take.
     pub unsent: AtomicU64,
+    /// Work that broke.
+    pub breaks: Breaks,
 }
 
 /// Everything a relay thread needs to begin.
@@ -198,7 +201,8 @@ impl Relay {
             }
             let now = Instant::now();
             if self.shard.deadline().is_some_and(|deadline| deadline <= now) {
-                self.shard.tick(now, &mut self.out);
+                let (shard, out) = (&mut self.shard, &mut self.out);
+                let _ = self.vitals.breaks.contain(|| shard.tick(now, out));
             }
             self.flush(now);
             if now.duration_since(published) >= LONGEST_WAIT {
@@ -222,7 +226,10 @@ impl Relay {
             let count = self.batch.receive(socket).unwrap_or(0);
             for n in 0..count {
                 let Some((from, arrived, bytes)) = self.batch.datagram(n, clocks) else { continue };
-                self.shard.receive(now, arrived, port, from, bytes, &mut self.out);
+                let (shard, out) = (&mut self.shard, &mut self.out);
+                let receive = || shard.receive(now, arrived, port, from, bytes, out);
+                // What broke has been counted.
+                let _ = self.vitals.breaks.contain(receive);
             }
             self.send();
         }
@@ -267,12 +274,14 @@ impl Relay {
         loop {
             match self.orders.try_recv() {
                 Ok((now, Order::Media(command))) => {
-                    if let Command::Close { leg } = command {
-                        self.shard.command(now, command, &mut self.out);
+                    let closing = match command {
+                        Command::Close { leg } => Some(leg),
+                        _ => None,
+                    };
+                    self.command(now, command);
+                    if let Some(leg) = closing {
                         self.send();
                         self.sockets.close(leg);
-                    } else {
-                        self.shard.command(now, command, &mut self.out);
                     }
                 }
                 Ok((now, Order::Open(leg))) => self.open(now, leg),
@@ -286,6 +295,11 @@ impl Relay {
         }
     }
 
+    fn command(&mut self, now: Instant, command: Command) {
+        let (shard, out) = (&mut self.shard, &mut self.out);
+        let _ = self.vitals.breaks.contain(|| shard.command(now, command, out));
+    }
+
     fn open(&mut self, now: Instant, leg: LegKey) {
         let report = match self.sockets.open(leg) {
             Ok(opened) => {
@@ -296,7 +310,7 @@ impl Relay {
                     cname: self.cname.clone(),
                 };
                 let (rtp, rtcp) = (opened.rtp, opened.rtcp);
-                self.shard.command(now, Command::Open { leg, rtp, rtcp, identity }, &mut self.out);
+                self.command(now, Command::Open { leg, rtp, rtcp, identity });
                 Report::Opened { leg, port: opened.port }
             }
             Err(error) => {

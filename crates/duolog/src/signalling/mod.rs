@@ -16,6 +16,7 @@ use tokio::net::{TcpListener, TcpStream, UdpSocket};
 use tokio::sync::{mpsc, watch};
 use tokio::time::sleep_until;
 
+use crate::contain::Breaks;
 use crate::gate::Obstacles;
 use crate::metrics::CallMetrics;
 use crate::relay::{Order, Orders, Report};
@@ -28,6 +29,9 @@ const HEARD: usize = 4096;
 
 /// Longest datagram SIP allows for (RFC 3261 §18.1.1).
 const DATAGRAM_BYTES: usize = 65_535;
+
+/// Receive buffer of a SIP socket: a second of a thousand calls being set up.
+const RECEIVE_BYTES: usize = 4 << 20;
 
 /// `Retry-After` of a 503 while the node can not record.
 const RETRY_AFTER_S: u32 = 30;
@@ -93,6 +97,8 @@ impl Listeners {
             let bound = match transport {
                 Transport::Udp => std::net::UdpSocket::bind(address).and_then(|socket| {
                     socket.set_nonblocking(true)?;
+                    // The kernel may grant less (net.core.rmem_max); a burst is then retransmitted.
+                    let _ = socket2::SockRef::from(&socket).set_recv_buffer_size(RECEIVE_BYTES);
                     listeners.udp.push(socket);
                     Ok(())
                 }),
@@ -150,6 +156,8 @@ pub struct Vitals {
     pub connections: AtomicUsize,
     /// Turns of the loop.
     pub turns: AtomicU64,
+    /// Work that broke.
+    pub breaks: Breaks,
 }
 
 /// Runs signalling until the intent is carried out.
@@ -288,7 +296,9 @@ impl Signalling {
         let mut inputs = vec![input];
         while let Some(input) = inputs.pop() {
             let now = Instant::now();
-            for output in self.engine.handle(now, input) {
+            let engine = &mut self.engine;
+            let outputs = self.vitals.breaks.contain(|| engine.handle(now, input));
+            for output in outputs.unwrap_or_default() {
                 match output {
                     Output::Send { flow, bytes } => {
                         if !self.send(flow, bytes) {

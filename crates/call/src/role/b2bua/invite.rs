@@ -13,6 +13,7 @@ use crate::role::b2bua::context::{Action, Context};
 use crate::role::b2bua::leg::{Leg, Stage, introduce, uri_at};
 use crate::role::b2bua::recorded::Recorded;
 use crate::role::b2bua::session::{Exchange, Offer, Unacked, drop_body};
+use crate::role::b2bua::sounds::Legs;
 use crate::role::b2bua::{Body, Call, Early, Onward, Phase, legs_of};
 use crate::route::{Party, Route, number};
 use crate::settings::Settings;
@@ -58,34 +59,7 @@ impl Call {
         let callee = Leg::new(legs.callee, Side::Callee, begin.route.flow, cx.tokens.tag());
         cx.media(MediaCommand::OpenLeg { leg: legs.caller });
         cx.media(MediaCommand::OpenLeg { leg: legs.callee });
-        let mut recorded = None;
-        let mut direction = None;
-        if let Plan::Recorded(plan) = &begin.plan {
-            direction = Some(plan.direction);
-            let recording = begin.recording;
-            let opening = Box::new(opening(cx.settings, &begin.invite, &begin.route, plan));
-            let (owner, other) = (legs.of(plan.side), legs.of(plan.side.other()));
-            cx.media(MediaCommand::OpenRecording {
-                recording,
-                owner,
-                other,
-                opening,
-            });
-            let kept = Recorded::new(recording, plan, legs, cx);
-            if let Some(other) = plan.other_owner {
-                let user = cx.settings.users[other.0].name.clone();
-                kept.note(cx, Fact::OtherOwner { user });
-            }
-            recorded = Some(kept);
-        }
-        cx.log(LogEvent::Began {
-            recorded: direction,
-        });
-        if recorded.is_some() {
-            cx.log(LogEvent::RecordingOpened {
-                recording: begin.recording,
-            });
-        }
+        let recorded = open_recording(cx, &begin, legs);
         let callee_uri = callee_uri(cx.settings, &begin.route);
         let mut call = Self {
             id: begin.id,
@@ -325,6 +299,33 @@ impl Call {
             self.caller.bind(cx, dialog);
         }
     }
+}
+
+/// Opens the row of a call that is to be recorded.
+fn open_recording(cx: &mut Context<'_>, begin: &Begin, legs: Legs) -> Option<Recorded> {
+    let Plan::Recorded(plan) = &begin.plan else {
+        cx.log(LogEvent::Began { recorded: None });
+        return None;
+    };
+    let recording = begin.recording;
+    let opening = Box::new(opening(cx.settings, &begin.invite, &begin.route, plan));
+    let (owner, other) = (legs.of(plan.side), legs.of(plan.side.other()));
+    cx.media(MediaCommand::OpenRecording {
+        recording,
+        owner,
+        other,
+        opening,
+    });
+    cx.log(LogEvent::Began {
+        recorded: Some(plan.direction),
+    });
+    cx.log(LogEvent::RecordingOpened { recording });
+    let recorded = Recorded::new(recording, plan, legs, cx);
+    if let Some(other) = plan.other_owner {
+        let user = cx.settings.users[other.0].name.clone();
+        recorded.note(cx, Fact::OtherOwner { user });
+    }
+    Some(recorded)
 }
 
 /// The callee's number at the callee's address.

@@ -21,13 +21,14 @@ use std::time::Instant;
 use duolog_sip::endpoint::{ClientFailure, ClientKey, ServerKey};
 use duolog_sip::{DialogError, Flow, Method, Request, Response, Transport};
 
-use crate::fact::{Fact, HungUpBy, Side};
+use crate::fact::{Fact, Side};
 use crate::log::LogEvent;
-use crate::media::{CallId, LegId, MediaCommand, MediaEvent, RecordingId};
+use crate::media::{CallId, LegId, MediaCommand, RecordingId};
 use crate::role::b2bua::context::{Action, Context};
-use crate::role::b2bua::leg::{Audible, Holding, Leg, Ports, Stage};
-use crate::role::b2bua::recorded::{Legs, Recorded};
+use crate::role::b2bua::leg::{Leg, Stage};
+use crate::role::b2bua::recorded::Recorded;
 use crate::role::b2bua::session::Exchange;
+use crate::role::b2bua::sounds::Legs;
 
 pub(crate) use body::Body;
 pub(crate) use ending::{Reached, closing};

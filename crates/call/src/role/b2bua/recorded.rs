@@ -13,6 +13,7 @@ use crate::media::{
 use crate::plan::RecordingPlan;
 use crate::recording::{Control, Input, Outcome, Recording, Refusal, Step};
 use crate::role::b2bua::context::Context;
+use crate::role::b2bua::sounds::{Legs, Sounds};
 use crate::settings::{Notice, RecordingSettings};
 use crate::tone::{Due, RepeatTone};
 
@@ -94,9 +95,7 @@ impl Recorded {
             .as_mut()
             .is_some_and(|tone| tone.due(cx.now) == Due::Now)
         {
-            self.playing
-                .retain(|playing| playing.sound != Played::Mixed);
-            self.play_to_both(cx, &Sound::RepeatTone, Played::Mixed);
+            self.sounds.play(cx, &Sound::RepeatTone);
             self.note(cx, Fact::TonePlayed);
         }
         if let Some(verdict) = self
@@ -121,16 +120,15 @@ impl Recorded {
         play: PlayId,
         completion: Completion,
     ) {
-        let ours = |playing: &Playing| playing.play == play && self.legs.of(playing.side) == leg;
-        let Some(at) = self.playing.iter().position(ours) else {
+        let Some(ended) = self.sounds.ended(leg, play) else {
             return;
         };
-        let ended = self.playing.swap_remove(at);
-        if let Played::Prompt(prompt) = ended.sound {
+        let side = ended.side;
+        if let Sound::Prompt { prompt, .. } = ended.sound {
             self.note(
                 cx,
                 Fact::AnnouncementEnded {
-                    side: ended.side,
+                    side,
                     prompt,
                     completion,
                 },
@@ -312,17 +310,11 @@ impl Recorded {
 
     /// Tells both that the recording was paused or resumed; what still sounds is cut first.
     fn notice(&mut self, cx: &mut Context<'_>, prompt: PromptName) {
-        for side in [Side::Caller, Side::Callee] {
-            if self.playing.iter().any(|playing| playing.side == side) {
-                cx.media(MediaCommand::StopPlaying {
-                    leg: self.legs.of(side),
-                });
-            }
-        }
+        self.sounds.stop(cx);
         match self.settings.notice {
             Notice::None => {}
             Notice::Beep => {
-                self.play_to_both(cx, &Sound::Beep, Played::Mixed);
+                self.sounds.play(cx, &Sound::Beep);
                 self.note(cx, Fact::BeepPlayed);
             }
             Notice::Announcement => {
@@ -332,38 +324,11 @@ impl Recorded {
     }
 
     fn speak(&mut self, cx: &mut Context<'_>, prompt: PromptName) -> [(LegId, PlayId); 2] {
-        let sound = Sound::Prompt {
-            prompt,
-            language: cx.settings.language.clone(),
-        };
-        let plays = self.play_to_both(cx, &sound, Played::Prompt(prompt));
+        let plays = self.sounds.speak(cx, prompt);
         for side in [Side::Caller, Side::Callee] {
             self.note(cx, Fact::AnnouncementStarted { side, prompt });
         }
         plays
-    }
-
-    fn play_to_both(
-        &mut self,
-        cx: &mut Context<'_>,
-        sound: &Sound,
-        played: Played,
-    ) -> [(LegId, PlayId); 2] {
-        [Side::Caller, Side::Callee].map(|side| {
-            self.plays += 1;
-            let (leg, play) = (self.legs.of(side), PlayId(self.plays));
-            self.playing.push(Playing {
-                play,
-                side,
-                sound: played,
-            });
-            cx.media(MediaCommand::Play {
-                leg,
-                play,
-                sound: sound.clone(),
-            });
-            (leg, play)
-        })
     }
 
     fn close(&mut self, cx: &mut Context<'_>, steps: &[Step], closing: Closing) {

@@ -36,7 +36,11 @@ pub(super) struct Playing {
 
 impl Sounds {
     pub(super) fn new(legs: Legs) -> Self {
-        Self { legs, playing: Vec::new(), plays: 0 }
+        Self {
+            legs,
+            playing: Vec::new(),
+            plays: 0,
+        }
     }
 
     /// Plays a sound to both.
@@ -46,8 +50,16 @@ impl Sounds {
         [Side::Caller, Side::Callee].map(|side| {
             self.plays += 1;
             let (leg, play) = (self.legs.of(side), PlayId(self.plays));
-            self.playing.push(Playing { play, side, sound: sound.clone() });
-            cx.media(MediaCommand::Play { leg, play, sound: sound.clone() });
+            self.playing.push(Playing {
+                play,
+                side,
+                sound: sound.clone(),
+            });
+            cx.media(MediaCommand::Play {
+                leg,
+                play,
+                sound: sound.clone(),
+            });
             (leg, play)
         })
     }
@@ -66,7 +78,9 @@ impl Sounds {
     pub(super) fn stop(&self, cx: &mut Context<'_>) {
         for side in [Side::Caller, Side::Callee] {
             if self.playing.iter().any(|playing| playing.side == side) {
-                cx.media(MediaCommand::StopPlaying { leg: self.legs.of(side) });
+                cx.media(MediaCommand::StopPlaying {
+                    leg: self.legs.of(side),
+                });
             }
         }
     }
