@@ -175,10 +175,11 @@ impl Sender {
                 if index >= self.warm_up {
                     sent.lateness.add(late);
                 }
+                let leg = speaker.leg;
                 let datagram = speaker.next(index);
                 let socket = &self.sockets.pair(n).rtp;
                 // Counted as sent even where the kernel refuses: then it is a loss.
-                let _ = socket.send_to(datagram, speaker.leg);
+                let _ = socket.send_to(datagram, leg);
                 sent.packets[n] += 1;
                 self.sent.fetch_add(1, Ordering::Relaxed);
             }

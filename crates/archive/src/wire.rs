@@ -300,6 +300,8 @@ pub enum End {
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Figures {
+    /// Packets that should have come, by their sequence numbers.
+    pub expected: u64,
     /// Accepted.
     pub received: u64,
     /// Expected and never arrived.

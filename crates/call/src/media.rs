@@ -242,12 +242,13 @@ pub enum MediaEvent {
         /// The key.
         digit: Digit,
     },
-    /// The first RTP packet of a leg, and the first one after each `MediaTimeout`.
+    /// The first RTP packet of a leg, and again the first one after each `MediaTimeout`: without the
+    /// latter a party that was silent once would count as gone for the rest of the call.
     FirstPacket {
         /// The leg.
         leg: LegId,
     },
-    /// A leg has sent no RTP for the media time-out; again after each further time-out.
+    /// A leg that ought to send has sent no RTP for the media time-out; once per silence.
     MediaTimeout {
         /// The leg.
         leg: LegId,

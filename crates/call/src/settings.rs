@@ -73,11 +73,11 @@ impl LocalAddresses {
     }
 }
 
-/// Index into [`Settings::trunks`].
+/// Index into [`Settings::trunks`]; always within it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct TrunkIndex(pub usize);
 
-/// Index into [`Settings::users`].
+/// Index into [`Settings::users`]; always within it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct UserIndex(pub usize);
 

@@ -76,7 +76,12 @@ pub async fn run(
         }
         open_rows(&archive, &rows).await;
         for recording in sealed {
-            let finish = finish(archive.clone(), recording, Arc::clone(&room), metrics.clone());
+            let finish = finish(
+                archive.clone(),
+                recording,
+                Arc::clone(&room),
+                metrics.clone(),
+            );
             finishing.spawn(finish);
         }
         while finishing.try_join_next().is_some() {}
@@ -89,9 +94,11 @@ pub async fn run(
 
 fn row(recording: RecordingId, payload: &[u8], wall: &WallClock) -> Option<Row> {
     match wire::Opening::parse(payload) {
-        Ok(opening) => {
-            Some(Row::opened(recording, WallTime(wall.unix_us(Instant::now())), &opening))
-        }
+        Ok(opening) => Some(Row::opened(
+            recording,
+            WallTime(wall.unix_us(Instant::now())),
+            &opening,
+        )),
         Err(error) => {
             // The row is made when the recording is finished.
             tracing::error!(%recording, %error, "a row could not be opened");
@@ -136,7 +143,9 @@ async fn finish(
 }
 
 fn stored(shown: &Shown, metrics: &ArchiveMetrics) {
-    let Some(ending) = &shown.row.ending else { return };
+    let Some(ending) = &shown.row.ending else {
+        return;
+    };
     let state = ending.state.word();
     metrics.stored.get_or_create(&vec![("state", state)]).inc();
     tracing::info!(

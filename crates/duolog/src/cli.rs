@@ -123,7 +123,11 @@ fn execute(command: Command) -> Result<ExitCode> {
             serve::until_stopped(config)?;
         }
         Command::Demo { once } => {
-            let after = if once { demo::Afterwards::Exit } else { demo::Afterwards::Serve };
+            let after = if once {
+                demo::Afterwards::Exit
+            } else {
+                demo::Afterwards::Serve
+            };
             let config = load(&ConfigFile { path: None })?;
             demo::run(config, after)?;
         }
@@ -133,11 +137,20 @@ fn execute(command: Command) -> Result<ExitCode> {
         }
         Command::Recordings { command } => match command {
             RecordingsCommand::List { file, limit, json } => {
-                let form = if json { recordings::Form::Json } else { recordings::Form::Text };
+                let form = if json {
+                    recordings::Form::Json
+                } else {
+                    recordings::Form::Text
+                };
                 recordings::list(&load(&file)?, limit, form)?;
             }
             RecordingsCommand::Show { file, id } => recordings::show(&load(&file)?, &id)?,
-            RecordingsCommand::Export { file, id, to, format } => {
+            RecordingsCommand::Export {
+                file,
+                id,
+                to,
+                format,
+            } => {
                 recordings::export(&load(&file)?, &id, &to, &format)?;
             }
         },
@@ -184,9 +197,18 @@ mod tests {
     fn a_refused_configuration_names_file_line_and_key() {
         let path = std::env::temp_dir().join(format!("duolog-cli-{}.toml", std::process::id()));
         std::fs::write(&path, "[media]\nthreads = 99\n").expect("a scratch file");
-        let error = load(&ConfigFile { path: Some(path.clone()) }).expect_err("99 threads");
+        let error = load(&ConfigFile {
+            path: Some(path.clone()),
+        })
+        .expect_err("99 threads");
         std::fs::remove_file(&path).expect("the scratch file");
         let text = error.downcast::<Refused>().expect("refused").to_string();
-        assert_eq!(text, format!("{}:2: media.threads: 99 is outside 1..64; write a whole number\n", path.display()));
+        assert_eq!(
+            text,
+            format!(
+                "{}:2: media.threads: 99 is outside 1..64; write a whole number\n",
+                path.display()
+            )
+        );
     }
 }

@@ -13,8 +13,13 @@ pub struct WallClock {
 impl WallClock {
     /// Reads both clocks.
     pub fn read() -> Self {
-        let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO);
-        Self { at: Instant::now(), since_epoch }
+        let since_epoch = SystemTime::now()
+            .duration_since(UNIX_EPOCH)
+            .unwrap_or(Duration::ZERO);
+        Self {
+            at: Instant::now(),
+            since_epoch,
+        }
     }
 
     /// A pair given by a test or a simulated world.
@@ -50,7 +55,10 @@ mod tests {
     fn runs_with_the_monotonic_clock_both_ways() {
         let base = Instant::now();
         let clock = WallClock::at(base, Duration::from_secs(1_000));
-        assert_eq!(clock.unix_us(base + Duration::from_micros(1)), 1_000_000_001);
+        assert_eq!(
+            clock.unix_us(base + Duration::from_micros(1)),
+            1_000_000_001
+        );
         assert_eq!(clock.unix_us(base - Duration::from_secs(1)), 999_000_000);
         assert_eq!(clock.unix_ms(base + Duration::from_micros(1999)), 1_000_001);
     }

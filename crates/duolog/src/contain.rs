@@ -24,7 +24,10 @@ impl Breaks {
             Ok(done) => Some(done),
             Err(_) => {
                 let count = self.0.fetch_add(1, Ordering::Relaxed) + 1;
-                tracing::error!(count, "an assumption of duolog broke; please report the lines above");
+                tracing::error!(
+                    count,
+                    "an assumption of duolog broke; please report the lines above"
+                );
                 if count >= LIMIT {
                     std::process::abort();
                 }

@@ -8,8 +8,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
-use duolog_archive::catalogue::{Filter, State};
 use duolog_archive::Shown;
+use duolog_archive::catalogue::{Filter, State};
 use duolog_audio::container::wav;
 use duolog_audio::g711::Law;
 use duolog_sip::{StatusCode, Transport};
@@ -67,21 +67,38 @@ pub fn run(mut config: Config, afterwards: Afterwards) -> Result<()> {
 
 fn demonstrate(node: &Node) -> Result<()> {
     let config = node.config();
-    let trunk = config.trunks.first().context("the demonstration needs a trunk")?;
-    let user = config.users.first().context("the demonstration needs a user")?;
-    let number = user.numbers.first().context("the demonstration's user needs a number")?;
+    let trunk = config
+        .trunks
+        .first()
+        .context("the demonstration needs a trunk")?;
+    let user = config
+        .users
+        .first()
+        .context("the demonstration needs a user")?;
+    let number = user
+        .numbers
+        .first()
+        .context("the demonstration's user needs a number")?;
     let began = Instant::now();
     let proxy = proxy(node)?;
     let caller = phones(trunk.address, proxy, "+31612345678", OTHER)?;
     let callee = phones(user.contact, proxy, &user.name, OWNER)?;
-    let call = script::Call { caller: &caller, callee: &callee, codes: &config.codes, began };
+    let call = script::Call {
+        caller: &caller,
+        callee: &callee,
+        codes: &config.codes,
+        began,
+    };
     let heard = script::play(&call, number, proxy)?;
     let shown = stored(node, &heard.call_id)?;
     report::print(&shown, &heard)
 }
 
 fn proxy(node: &Node) -> Result<SocketAddr> {
-    let udp = node.listening().iter().find(|(transport, _)| *transport == Transport::Udp);
+    let udp = node
+        .listening()
+        .iter()
+        .find(|(transport, _)| *transport == Transport::Udp);
     Ok(udp.context("the demonstration needs a UDP listener")?.1)
 }
 
@@ -93,7 +110,11 @@ fn phones(
 ) -> Result<RealPhones> {
     let mut reader = wav::Reader::open(voice).context("the demonstration's speech")?;
     let samples = reader.read_to_end().context("the demonstration's speech")?;
-    let voice = Voice::Samples { speech: Speech::new(&samples), repeat: Repeat::Looped, from: 0 };
+    let voice = Voice::Samples {
+        speech: Speech::new(&samples),
+        repeat: Repeat::Looped,
+        from: 0,
+    };
     let settings = RealSettings {
         sip,
         proxy,
@@ -117,17 +138,27 @@ fn phones(
 
 /// Waits for the row of a call to be ended.
 fn stored(node: &Node, call_id: &str) -> Result<Arc<Shown>> {
-    let filter = Filter { call_id: Some(call_id.to_string()), ..Filter::default() };
+    let filter = Filter {
+        call_id: Some(call_id.to_string()),
+        ..Filter::default()
+    };
     let archive = node.archive();
     let until = Instant::now() + STORED_WITHIN;
     node.runtime().block_on(async {
         while Instant::now() < until {
             let rows = archive.catalogue().list(&filter, 1).await?;
-            if let Some(row) = rows.into_iter().next().filter(|r| r.state() != State::Recording) {
+            if let Some(row) = rows
+                .into_iter()
+                .next()
+                .filter(|r| r.state() != State::Recording)
+            {
                 return Ok(Arc::new(archive.shown(row).await?));
             }
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
-        bail!("the call was not stored within {} s", STORED_WITHIN.as_secs())
+        bail!(
+            "the call was not stored within {} s",
+            STORED_WITHIN.as_secs()
+        )
     })
 }

@@ -53,7 +53,9 @@ impl Obstacles {
     pub fn reasons(&self) -> Vec<String> {
         let disk = match self.disk {
             Disk::Ample => None,
-            Disk::Low => Some("the spool's disk is below its floor: make room or lower spool.floor"),
+            Disk::Low => {
+                Some("the spool's disk is below its floor: make room or lower spool.floor")
+            }
             Disk::Full => Some("the spool's disk is full: audio is being lost, make room now"),
         };
         let backlog = match self.backlog {
@@ -64,7 +66,11 @@ impl Obstacles {
             Intake::Open => None,
             Intake::Draining => Some("the node is draining"),
         };
-        disk.into_iter().chain(backlog).chain(intake).map(String::from).collect()
+        disk.into_iter()
+            .chain(backlog)
+            .chain(intake)
+            .map(String::from)
+            .collect()
     }
 }
 
@@ -76,24 +82,29 @@ pub struct Gate {
 
 impl Default for Gate {
     fn default() -> Self {
-        Self { obstacles: Arc::new(watch::Sender::new(Obstacles::default())) }
+        Self {
+            obstacles: Arc::new(watch::Sender::new(Obstacles::default())),
+        }
     }
 }
 
 impl Gate {
     /// Reports the disk.
     pub fn disk(&self, disk: Disk) {
-        self.obstacles.send_if_modified(|o| std::mem::replace(&mut o.disk, disk) != disk);
+        self.obstacles
+            .send_if_modified(|o| std::mem::replace(&mut o.disk, disk) != disk);
     }
 
     /// Reports the backlog.
     pub fn backlog(&self, backlog: Backlog) {
-        self.obstacles.send_if_modified(|o| std::mem::replace(&mut o.backlog, backlog) != backlog);
+        self.obstacles
+            .send_if_modified(|o| std::mem::replace(&mut o.backlog, backlog) != backlog);
     }
 
     /// Reports the intake.
     pub fn intake(&self, intake: Intake) {
-        self.obstacles.send_if_modified(|o| std::mem::replace(&mut o.intake, intake) != intake);
+        self.obstacles
+            .send_if_modified(|o| std::mem::replace(&mut o.intake, intake) != intake);
     }
 
     /// What stands in the way now.

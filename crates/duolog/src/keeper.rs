@@ -116,12 +116,29 @@ impl Keeper {
         work: mpsc::Sender<Work>,
         wall: WallClock,
     ) -> Self {
-        let capacity = usize::try_from(buffer_bytes / BLOCK_BYTES).unwrap_or(usize::MAX).max(64);
+        let capacity = usize::try_from(buffer_bytes / BLOCK_BYTES)
+            .unwrap_or(usize::MAX)
+            .max(64);
         let (queue, entries) = std::sync::mpsc::sync_channel(capacity);
         let vitals = Arc::new(Vitals::default());
         let depth = Arc::clone(&vitals.depth);
-        let queue = SpoolQueue { shard: 0, queue, depth, capacity, gate };
-        Self { writer, entries, queue, recycled: Vec::new(), work, waiting: Vec::new(), wall, vitals }
+        let queue = SpoolQueue {
+            shard: 0,
+            queue,
+            depth,
+            capacity,
+            gate,
+        };
+        Self {
+            writer,
+            entries,
+            queue,
+            recycled: Vec::new(),
+            work,
+            waiting: Vec::new(),
+            wall,
+            vitals,
+        }
     }
 
     /// The queue for one more shard, and where its written blocks come back.
@@ -130,7 +147,13 @@ impl Keeper {
         let (sender, receiver) = std::sync::mpsc::sync_channel(2048);
         let shard = self.recycled.len();
         self.recycled.push(sender);
-        (SpoolQueue { shard, ..self.queue.clone() }, receiver)
+        (
+            SpoolQueue {
+                shard,
+                ..self.queue.clone()
+            },
+            receiver,
+        )
     }
 
     /// What others may look at.
@@ -148,12 +171,17 @@ impl Keeper {
         let mut stopping = None;
         loop {
             let now = Instant::now();
-            let wait = self.writer.deadline().map_or(IDLE, |d| d.saturating_duration_since(now));
+            let wait = self
+                .writer
+                .deadline()
+                .map_or(IDLE, |d| d.saturating_duration_since(now));
             let ended = match self.entries.recv_timeout(wait.min(IDLE)) {
                 Ok(first) => {
                     self.take(first);
                     for _ in 1..BURST {
-                        let Ok(next) = self.entries.try_recv() else { break };
+                        let Ok(next) = self.entries.try_recv() else {
+                            break;
+                        };
                         self.take(next);
                     }
                     false
@@ -165,7 +193,10 @@ impl Keeper {
                 gate.backlog(Backlog::Short);
             }
             let now = Instant::now();
-            let due = self.writer.deadline().is_none_or(|deadline| deadline <= now);
+            let due = self
+                .writer
+                .deadline()
+                .is_none_or(|deadline| deadline <= now);
             if due || ended {
                 self.commit(now, &gate);
             }
@@ -200,10 +231,16 @@ impl Keeper {
             match outcome {
                 Outcome::Durable { .. } => {}
                 Outcome::Sealed { recording } => self.tell(Work::Sealed { recording }),
-                Outcome::Dropped { recording, samples, .. } => {
+                Outcome::Dropped {
+                    recording, samples, ..
+                } => {
                     tracing::warn!(%recording, samples, "audio was lost: the spool has no room");
                 }
-                Outcome::PartFailed { recording, part, error } => {
+                Outcome::PartFailed {
+                    recording,
+                    part,
+                    error,
+                } => {
                     tracing::error!(%recording, part, %error, "a spool file failed; going on in a new one");
                 }
                 Outcome::Delayed { recording, error } => {
@@ -222,7 +259,11 @@ impl Keeper {
             self.tell(work);
         }
         let counts = self.writer.counts();
-        *self.vitals.counts.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = counts;
+        *self
+            .vitals
+            .counts
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner) = counts;
     }
 
     fn tell(&mut self, work: Work) {

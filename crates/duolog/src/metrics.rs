@@ -36,10 +36,22 @@ pub struct CallMetrics {
 impl CallMetrics {
     fn register(&self, registry: &mut Registry) {
         registry.register("calls", "Calls taken on", self.calls.clone());
-        registry.register("calls_refused", "INVITEs refused, by class", self.refused.clone());
+        registry.register(
+            "calls_refused",
+            "INVITEs refused, by class",
+            self.refused.clone(),
+        );
         registry.register("calls_ended", "Calls that are over", self.ended.clone());
-        registry.register("recordings_closed", "Recordings closed", self.recordings.clone());
-        registry.register("pauses", "Pauses, by how they were asked for", self.pauses.clone());
+        registry.register(
+            "recordings_closed",
+            "Recordings closed",
+            self.recordings.clone(),
+        );
+        registry.register(
+            "pauses",
+            "Pauses, by how they were asked for",
+            self.pauses.clone(),
+        );
         let help = "Recording controls refused";
         registry.register("controls_refused", help, self.controls_refused.clone());
         let help = "Times a recording lost audio or could not go on";
@@ -131,13 +143,21 @@ impl Operations {
     pub fn new(calls: &CallMetrics, archive: &ArchiveMetrics, sources: Sources) -> Self {
         let mut registry = Registry::with_prefix("duolog");
         calls.register(&mut registry);
-        registry.register("recordings_stored", "Recordings stored", archive.stored.clone());
+        registry.register(
+            "recordings_stored",
+            "Recordings stored",
+            archive.stored.clone(),
+        );
         let help = "Attempts to store a recording that failed";
         registry.register("recordings_store_failures", help, archive.failures.clone());
         let help = "Recordings that a crash had left open and that were finished at the start";
         registry.register("recordings_recovered", help, archive.recovered.clone());
         registry.register_collector(Box::new(Published(sources.clone())));
-        Self { registry, sources, turns: Mutex::new(Vec::new()) }
+        Self {
+            registry,
+            sources,
+            turns: Mutex::new(Vec::new()),
+        }
     }
 }
 
@@ -153,11 +173,19 @@ impl Node for Operations {
     /// stuck. The spool's thread is not among them: a disk that does not answer must not have the
     /// whole node restarted; `/readyz` tells it.
     fn liveness(&self) -> Liveness {
-        let relays = self.sources.relays.iter().map(|r| r.turns.load(Ordering::Relaxed));
-        let now: Vec<u64> =
-            std::iter::once(self.sources.signalling.turns.load(Ordering::Relaxed)).chain(relays).collect();
+        let relays = self
+            .sources
+            .relays
+            .iter()
+            .map(|r| r.turns.load(Ordering::Relaxed));
+        let now: Vec<u64> = std::iter::once(self.sources.signalling.turns.load(Ordering::Relaxed))
+            .chain(relays)
+            .collect();
         let mut last = self.turns.lock().unwrap_or_else(PoisonError::into_inner);
-        let stuck = now.iter().zip(last.iter()).position(|(now, last)| now == last);
+        let stuck = now
+            .iter()
+            .zip(last.iter())
+            .position(|(now, last)| now == last);
         *last = now;
         match stuck {
             None => Liveness::Alive,
@@ -168,7 +196,11 @@ impl Node for Operations {
 
     fn readiness(&self) -> Readiness {
         let reasons = self.sources.gate.now().reasons();
-        if reasons.is_empty() { Readiness::Ready } else { Readiness::NotReady(reasons) }
+        if reasons.is_empty() {
+            Readiness::Ready
+        } else {
+            Readiness::NotReady(reasons)
+        }
     }
 }
 
@@ -192,8 +224,16 @@ impl Published {
         let vitals = &self.0.signalling;
         let gauges = [
             ("calls_active", "Calls now", &vitals.calls),
-            ("sip_transactions", "SIP transactions now", &vitals.transactions),
-            ("sip_connections", "SIP connections now", &vitals.connections),
+            (
+                "sip_transactions",
+                "SIP transactions now",
+                &vitals.transactions,
+            ),
+            (
+                "sip_connections",
+                "SIP connections now",
+                &vitals.connections,
+            ),
         ];
         for (name, help, value) in gauges {
             gauge(encoder, name, help, value.load(Ordering::Relaxed) as i64)?;
@@ -207,60 +247,158 @@ impl Published {
         };
         let all: Vec<(Counters, (usize, usize))> = self.0.relays.iter().map(read).collect();
         let sum = |f: fn(&Counters) -> u64| all.iter().map(|(c, _)| f(c)).sum::<u64>();
-        counter(encoder, "media_datagrams_received", "Datagrams on media ports", sum(|c| c.received))?;
-        counter(encoder, "rtp_packets_relayed", "RTP packets passed on", sum(|c| c.relayed))?;
+        counter(
+            encoder,
+            "media_datagrams_received",
+            "Datagrams on media ports",
+            sum(|c| c.received),
+        )?;
+        counter(
+            encoder,
+            "rtp_packets_relayed",
+            "RTP packets passed on",
+            sum(|c| c.relayed),
+        )?;
         let help = "RTP packets made here: prompts, tones, digits";
         counter(encoder, "rtp_packets_injected", help, sum(|c| c.injected))?;
-        counter(encoder, "rtp_packets_recorded", "RTP packets kept", sum(|c| c.tapped))?;
-        counter(encoder, "rtcp_packets_received", "RTCP packets accepted", sum(|c| c.rtcp_received))?;
-        counter(encoder, "rtcp_packets_sent", "RTCP packets sent", sum(|c| c.rtcp_sent))?;
+        counter(
+            encoder,
+            "rtp_packets_recorded",
+            "RTP packets kept",
+            sum(|c| c.tapped),
+        )?;
+        counter(
+            encoder,
+            "rtcp_packets_received",
+            "RTCP packets accepted",
+            sum(|c| c.rtcp_received),
+        )?;
+        counter(
+            encoder,
+            "rtcp_packets_sent",
+            "RTCP packets sent",
+            sum(|c| c.rtcp_sent),
+        )?;
         let help = "Audio blocks of 320 ms that found no room on their way to the spool";
-        counter(encoder, "recording_blocks_refused", help, sum(|c| c.blocks_refused))?;
+        counter(
+            encoder,
+            "recording_blocks_refused",
+            help,
+            sum(|c| c.blocks_refused),
+        )?;
         let broken = self.0.relays.iter().map(|r| r.breaks.count()).sum::<u64>();
         let broken = broken + self.0.signalling.breaks.count();
         let help = "Broken assumptions of duolog itself; any is worth a report";
         counter(encoder, "assumptions_broken", help, broken)?;
-        let unsent = self.0.relays.iter().map(|r| r.unsent.load(Ordering::Relaxed)).sum();
-        counter(encoder, "media_datagrams_unsent", "Datagrams the kernel would not take", unsent)?;
+        let unsent = self
+            .0
+            .relays
+            .iter()
+            .map(|r| r.unsent.load(Ordering::Relaxed))
+            .sum();
+        counter(
+            encoder,
+            "media_datagrams_unsent",
+            "Datagrams the kernel would not take",
+            unsent,
+        )?;
         let help = "Media packets and commands that were not used, by reason";
-        let mut family = encoder.encode_descriptor("media_dropped", help, None, MetricType::Counter)?;
+        let mut family =
+            encoder.encode_descriptor("media_dropped", help, None, MetricType::Counter)?;
         for reason in DropReason::ALL {
             let count: u64 = all.iter().map(|(c, _)| c.dropped(reason)).sum();
             let labels = [("reason", reason.label())];
-            family.encode_family(&labels)?.encode_counter::<NoLabelSet, _, u64>(&count, None)?;
+            family
+                .encode_family(&labels)?
+                .encode_counter::<NoLabelSet, _, u64>(&count, None)?;
         }
         let used: usize = all.iter().map(|(_, (used, _))| used).sum();
         let free: usize = all.iter().map(|(_, (_, free))| free).sum();
-        gauge(encoder, "rtp_port_pairs_used", "RTP/RTCP port pairs in use", used as i64)?;
-        gauge(encoder, "rtp_port_pairs_free", "RTP/RTCP port pairs free", free as i64)
+        gauge(
+            encoder,
+            "rtp_port_pairs_used",
+            "RTP/RTCP port pairs in use",
+            used as i64,
+        )?;
+        gauge(
+            encoder,
+            "rtp_port_pairs_free",
+            "RTP/RTCP port pairs free",
+            free as i64,
+        )
     }
 
     fn spool(&self, encoder: &mut DescriptorEncoder<'_>) -> Encoding {
         let vitals = &self.0.keeper;
         let counts = *vitals.counts.lock().unwrap_or_else(PoisonError::into_inner);
-        counter(encoder, "spool_frames", "Frames written to the spool", counts.frames)?;
-        counter(encoder, "spool_bytes_written", "Bytes written to the spool", counts.bytes)?;
+        counter(
+            encoder,
+            "spool_frames",
+            "Frames written to the spool",
+            counts.frames,
+        )?;
+        counter(
+            encoder,
+            "spool_bytes_written",
+            "Bytes written to the spool",
+            counts.bytes,
+        )?;
         counter(encoder, "spool_commits", "Group commits", counts.commits)?;
         let help = "Audio blocks dropped because the spool's disk was full or failed";
         counter(encoder, "spool_blocks_dropped", help, counts.dropped_blocks)?;
-        counter(encoder, "spool_parts_failed", "Spool files given up", counts.failed_parts)?;
+        counter(
+            encoder,
+            "spool_parts_failed",
+            "Spool files given up",
+            counts.failed_parts,
+        )?;
         let depth = vitals.depth.load(Ordering::Relaxed) as i64;
-        gauge(encoder, "spool_queue_entries", "Entries that wait for the spool's disk", depth)
+        gauge(
+            encoder,
+            "spool_queue_entries",
+            "Entries that wait for the spool's disk",
+            depth,
+        )
     }
 
     fn obstacles(&self, encoder: &mut DescriptorEncoder<'_>) -> Encoding {
         let obstacles = self.0.gate.now();
         let flag = |on: bool| i64::from(on);
         let can = obstacles.reasons().is_empty();
-        gauge(encoder, "available", "1 when a new call can be recorded", flag(can))?;
+        gauge(
+            encoder,
+            "available",
+            "1 when a new call can be recorded",
+            flag(can),
+        )?;
         let help = "1 when the spool's disk is below its floor";
-        gauge(encoder, "spool_low", help, flag(obstacles.disk == Disk::Low))?;
+        gauge(
+            encoder,
+            "spool_low",
+            help,
+            flag(obstacles.disk == Disk::Low),
+        )?;
         let help = "1 when the spool's disk is full and audio is being lost";
-        gauge(encoder, "spool_full", help, flag(obstacles.disk == Disk::Full))?;
+        gauge(
+            encoder,
+            "spool_full",
+            help,
+            flag(obstacles.disk == Disk::Full),
+        )?;
         let help = "1 when the spool's disk does not keep up";
-        gauge(encoder, "spool_stalled", help, flag(obstacles.backlog == Backlog::Long))?;
+        gauge(
+            encoder,
+            "spool_stalled",
+            help,
+            flag(obstacles.backlog == Backlog::Long),
+        )?;
         let help = "1 while the node lets its calls end";
-        gauge(encoder, "draining", help, flag(obstacles.intake == Intake::Draining))
+        gauge(
+            encoder,
+            "draining",
+            help,
+            flag(obstacles.intake == Intake::Draining),
+        )
     }
 }
 

@@ -88,7 +88,13 @@ impl Node {
             keeper: spooling.keeper.vitals(),
             gate: gate.clone(),
         };
-        let relays = start_relays(&config, &mut spooling.keeper, reports_in, wall, &mut sources)?;
+        let relays = start_relays(
+            &config,
+            &mut spooling.keeper,
+            reports_in,
+            wall,
+            &mut sources,
+        )?;
         let calls = CallMetrics::default();
         let (intent, wanted) = watch::channel(Intent::Run);
         let shards = config.media.threads;
@@ -106,13 +112,15 @@ impl Node {
         };
         let signalling = start_signalling(setting)?;
         let keeper = spooling.keeper;
-        let keeper = std::thread::Builder::new().name("spool".into()).spawn(move || keeper.run())?;
+        let keeper = std::thread::Builder::new()
+            .name("spool".into())
+            .spawn(move || keeper.run())?;
         let stored = ArchiveMetrics::default();
         stored.recovered.inc_by(spooling.recovered as u64);
-        let node: Arc<dyn duolog_portal::Node> = Arc::new(Operations::new(&calls, &stored, sources));
+        let node: Arc<dyn duolog_portal::Node> =
+            Arc::new(Operations::new(&calls, &stored, sources));
         let operations = serve_operations(&config, &runtime, node)?;
-        let archivist =
-            runtime.spawn(archivist::run(archive.clone(), spooling.work, stored, wall));
+        let archivist = runtime.spawn(archivist::run(archive.clone(), spooling.work, stored, wall));
         Ok(Self {
             config,
             listening,
@@ -155,7 +163,10 @@ impl Node {
 
     /// A way to end the node from elsewhere.
     pub fn stopper(&self) -> Stopper {
-        Stopper { gate: self.gate.clone(), intent: self.intent.clone() }
+        Stopper {
+            gate: self.gate.clone(),
+            intent: self.intent.clone(),
+        }
     }
 
     /// Waits until signalling has ended (see [`Stopper`]), then seals, stores and returns.
@@ -164,7 +175,8 @@ impl Node {
     ///
     /// When a thread of the node broke.
     pub fn wait(self) -> Result<()> {
-        let broke = |what: &str| anyhow!("the {what} thread broke; what was recorded is in the spool");
+        let broke =
+            |what: &str| anyhow!("the {what} thread broke; what was recorded is in the spool");
         self.signalling.join().map_err(|_| broke("signalling"))?;
         for (orders, thread) in self.relays {
             // A stuck thread never ends; the process does without it.
@@ -174,7 +186,9 @@ impl Node {
             }
         }
         self.keeper.join().map_err(|_| broke("spool"))?;
-        self.runtime.block_on(self.archivist).map_err(|_| broke("archive"))?;
+        self.runtime
+            .block_on(self.archivist)
+            .map_err(|_| broke("archive"))?;
         self.runtime.shutdown_background();
         Ok(())
     }
@@ -238,20 +252,39 @@ fn open_spool(config: &Config, gate: &Gate, wall: WallClock) -> Result<Spooling>
         tracing::warn!(count, "recordings of an earlier run are being finished");
     }
     let keeper = Keeper::new(writer, config.spool.buffer, gate.clone(), work_in, wall);
-    Ok(Spooling { keeper, work, recovered: count })
+    Ok(Spooling {
+        keeper,
+        work,
+        recovered: count,
+    })
 }
 
 fn open_archive(config: &Config, runtime: &Runtime, wall: WallClock) -> Result<LocalArchive> {
-    if let Some(parent) = config.store.catalogue.parent().filter(|p| *p != Path::new("")) {
+    if let Some(parent) = config
+        .store
+        .catalogue
+        .parent()
+        .filter(|p| *p != Path::new(""))
+    {
         std::fs::create_dir_all(parent)
             .with_context(|| format!("the directory {} can not be made", parent.display()))?;
     }
     runtime.block_on(async {
-        let archive = archivist::open(config).await.context("the archive can not be opened")?;
+        let archive = archivist::open(config)
+            .await
+            .context("the archive can not be opened")?;
         let now = WallTime(wall.unix_us(Instant::now()));
-        for row in archive.fail_lost(now).await.context("the catalogue can not be looked after")? {
+        for row in archive
+            .fail_lost(now)
+            .await
+            .context("the catalogue can not be looked after")?
+        {
             let recording = duolog_archive::recording_text(row.id);
-            tracing::warn!(call_id = row.call.call_id, recording, "nothing was kept of a call");
+            tracing::warn!(
+                call_id = row.call.call_id,
+                recording,
+                "nothing was kept of a call"
+            );
         }
         Ok(archive)
     })
@@ -272,7 +305,9 @@ fn start_relays(
         sources.relays.push(Arc::clone(&vitals));
         let mut random = ChaCha12Rng::from_seed(random_seed()?);
         let cname = cname(config.media.address, &mut random);
-        let rtp_wall = duolog_rtp::WallTime { unix_us: wall.unix_us(wall.instant()).max(0) as u64 };
+        let rtp_wall = duolog_rtp::WallTime {
+            unix_us: wall.unix_us(wall.instant()).max(0) as u64,
+        };
         let shard = ShardSettings {
             media_timeout: config.media.timeout,
             ..ShardSettings::new((wall.instant(), rtp_wall))
@@ -293,13 +328,17 @@ fn start_relays(
 }
 
 fn start_signalling(setting: signalling::Setting) -> Result<JoinHandle<()>> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
     let run = move || {
         if let Err(error) = runtime.block_on(signalling::run(setting)) {
             tracing::error!(%error, "signalling could not begin");
         }
     };
-    Ok(std::thread::Builder::new().name("signalling".into()).spawn(run)?)
+    Ok(std::thread::Builder::new()
+        .name("signalling".into())
+        .spawn(run)?)
 }
 
 fn serve_operations(
@@ -309,9 +348,9 @@ fn serve_operations(
 ) -> Result<SocketAddr> {
     let address = config.operations;
     let bind = tokio::net::TcpListener::bind(address);
-    let listener = runtime.block_on(bind).with_context(|| {
-        format!("{address} can not be listened on; change operations.listen")
-    })?;
+    let listener = runtime
+        .block_on(bind)
+        .with_context(|| format!("{address} can not be listened on; change operations.listen"))?;
     let bound = listener.local_addr()?;
     runtime.spawn(async move {
         if let Err(error) = duolog_portal::serve(listener, node, std::future::pending()).await {
@@ -338,14 +377,19 @@ fn archive_runtime() -> Result<Runtime> {
 /// A canonical name that says nothing about the machine (RFC 7022 §4.2).
 fn cname(address: IpAddr, random: &mut ChaCha12Rng) -> Bytes {
     use rand_chacha::rand_core::Rng;
-    let host = if address.is_loopback() { "loopback" } else { "duolog" };
+    let host = if address.is_loopback() {
+        "loopback"
+    } else {
+        "duolog"
+    };
     Bytes::from(format!("{:016x}@{host}", random.next_u64()))
 }
 
 /// A seed from the operating system.
 fn random_seed() -> Result<[u8; 32]> {
     let mut seed = [0; 32];
-    getrandom::fill(&mut seed).map_err(|error| anyhow!("the system gives no random numbers: {error}"))?;
+    getrandom::fill(&mut seed)
+        .map_err(|error| anyhow!("the system gives no random numbers: {error}"))?;
     Ok(seed)
 }
 

@@ -11,8 +11,11 @@ use duolog_call::PromptName;
 
 use crate::translate::facts::prompt_name;
 
-const PROMPTS: [PromptName; 3] =
-    [PromptName::RecordingStarts, PromptName::RecordingPaused, PromptName::RecordingResumed];
+const PROMPTS: [PromptName; 3] = [
+    PromptName::RecordingStarts,
+    PromptName::RecordingPaused,
+    PromptName::RecordingResumed,
+];
 
 /// The language of a prompt that the asked language does not have.
 const FALLBACK: &str = "en";
@@ -88,17 +91,33 @@ impl PromptBook {
 
 fn add(prompts: &mut HashMap<(String, &'static str), Arc<Prompt>>, directory: &Path) -> Result<()> {
     let list = |path: &Path| {
-        let entries = std::fs::read_dir(path)
-            .with_context(|| format!("announcements.directory: {} can not be read", path.display()));
+        let entries = std::fs::read_dir(path).with_context(|| {
+            format!(
+                "announcements.directory: {} can not be read",
+                path.display()
+            )
+        });
         entries.map(|e| e.flatten().map(|e| e.path()).collect::<Vec<_>>())
     };
     for folder in list(directory)?.into_iter().filter(|path| path.is_dir()) {
-        let language = folder.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        let language = folder
+            .file_name()
+            .unwrap_or_default()
+            .to_string_lossy()
+            .into_owned();
         for file in list(&folder)? {
-            let stem = file.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+            let stem = file
+                .file_stem()
+                .unwrap_or_default()
+                .to_string_lossy()
+                .into_owned();
             let names = PROMPTS.map(prompt_name);
             let name = *names.iter().find(|name| **name == stem).with_context(|| {
-                format!("{}: not the name of a prompt; those are {}", file.display(), names.join(", "))
+                format!(
+                    "{}: not the name of a prompt; those are {}",
+                    file.display(),
+                    names.join(", ")
+                )
             })?;
             let bytes = std::fs::read(&file)
                 .with_context(|| format!("the prompt {} can not be read", file.display()))?;
@@ -120,7 +139,10 @@ mod tests {
         for prompt in PROMPTS {
             let [english, dutch] = ["en", "nl"].map(|l| book.prompt(prompt, l));
             assert!(english.linear != dutch.linear, "{prompt:?}");
-            assert!((2_000..24_000).contains(&english.linear.len()), "{prompt:?}");
+            assert!(
+                (2_000..24_000).contains(&english.linear.len()),
+                "{prompt:?}"
+            );
             assert_eq!(book.prompt(prompt, "xx").linear, english.linear);
         }
     }
@@ -135,12 +157,25 @@ mod tests {
         let book = PromptBook::load(Some(root.path())).expect("a readable prompt");
         let shipped = PromptBook::load(None).expect("shipped");
         let own = book.prompt(PromptName::RecordingStarts, "nl");
-        assert_eq!(own.linear, shipped.prompt(PromptName::RecordingPaused, "en").linear);
+        assert_eq!(
+            own.linear,
+            shipped.prompt(PromptName::RecordingPaused, "en").linear
+        );
         std::fs::write(folder.join("recording-started.wav"), b"noise").expect("scratch");
-        let error = format!("{:#}", PromptBook::load(Some(root.path())).expect_err("not audio"));
+        let error = format!(
+            "{:#}",
+            PromptBook::load(Some(root.path())).expect_err("not audio")
+        );
         assert!(error.contains("recording-started.wav"), "{error}");
-        std::fs::rename(folder.join("recording-started.wav"), folder.join("hello.wav")).expect("scratch");
-        let error = format!("{:#}", PromptBook::load(Some(root.path())).expect_err("no prompt"));
+        std::fs::rename(
+            folder.join("recording-started.wav"),
+            folder.join("hello.wav"),
+        )
+        .expect("scratch");
+        let error = format!(
+            "{:#}",
+            PromptBook::load(Some(root.path())).expect_err("no prompt")
+        );
         assert!(error.contains("not the name of a prompt"), "{error}");
     }
 }

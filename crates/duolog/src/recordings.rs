@@ -73,7 +73,11 @@ pub fn show(config: &Config, id: &str) -> Result<()> {
 ///
 /// When it is not found, has no audio, was changed, or the file exists.
 pub fn export(config: &Config, id: &str, to: &Path, format: &str) -> Result<()> {
-    let format = if format == "wav" { ExportFormat::WavPcm16 } else { ExportFormat::Stored };
+    let format = if format == "wav" {
+        ExportFormat::WavPcm16
+    } else {
+        ExportFormat::Stored
+    };
     with_archive(config, async |archive| {
         let row = archive.catalogue().find(id).await?;
         let exported = archive.export(&row, format, to).await?;
@@ -115,12 +119,21 @@ pub fn verify(config: &Config, ids: &[String]) -> Result<Verdict> {
             check(archive.catalogue().find(id).await?).await?;
         }
         println!("{checked} recordings checked, {faults} faults found");
-        Ok(if faults == 0 { Verdict::Whole } else { Verdict::FaultFound })
+        Ok(if faults == 0 {
+            Verdict::Whole
+        } else {
+            Verdict::FaultFound
+        })
     })
 }
 
-fn with_archive<T>(config: &Config, work: impl AsyncFnOnce(LocalArchive) -> Result<T>) -> Result<T> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+fn with_archive<T>(
+    config: &Config,
+    work: impl AsyncFnOnce(LocalArchive) -> Result<T>,
+) -> Result<T> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
     runtime.block_on(async {
         let path = config.store.catalogue.display();
         let open = archivist::open(config).await;
@@ -150,9 +163,10 @@ fn line_json(row: &Row) -> serde_json::Value {
 }
 
 fn line_text(row: &Row) -> String {
-    let seconds = row.ending.as_ref().map_or(0.0, |e| {
-        e.length_samples as f64 / f64::from(SAMPLE_RATE_HZ)
-    });
+    let seconds = row
+        .ending
+        .as_ref()
+        .map_or(0.0, |e| e.length_samples as f64 / f64::from(SAMPLE_RATE_HZ));
     format!(
         "{}  {}  {:<12} {:>8.1} s  {}  {} -> {}",
         recording_text(row.id),

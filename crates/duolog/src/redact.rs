@@ -13,7 +13,10 @@ impl fmt::Display for Redacted<'_> {
             return f.write_str("****");
         }
         f.write_str("****")?;
-        self.0.chars().skip(count - 2).try_for_each(|c| write!(f, "{c}"))
+        self.0
+            .chars()
+            .skip(count - 2)
+            .try_for_each(|c| write!(f, "{c}"))
     }
 }
 

@@ -48,7 +48,9 @@ pub fn stop_on_signal(signals: SigSet, stopper: Stopper) -> Result<()> {
             stopper.hang_up();
         }
     };
-    std::thread::Builder::new().name("signals".into()).spawn(wait)?;
+    std::thread::Builder::new()
+        .name("signals".into())
+        .spawn(wait)?;
     Ok(())
 }
 

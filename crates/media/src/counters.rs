@@ -95,8 +95,6 @@ pub struct Counters {
     pub rtcp_sent: u64,
     /// RTCP BYEs received.
     pub byes: u64,
-    /// Sources that began: new SSRC, restart, or a jump of the time stamp.
-    pub sources: u64,
     /// Blocks handed out.
     pub blocks: u64,
     /// Blocks the spool refused.

@@ -33,12 +33,18 @@ pub(super) struct Source<'a> {
 
 impl<'a> Source<'a> {
     pub(super) fn new(text: &'a str) -> Self {
-        Self { text, mistakes: RefCell::default() }
+        Self {
+            text,
+            mistakes: RefCell::default(),
+        }
     }
 
     pub(super) fn line_of(&self, span: Option<Range<usize>>) -> usize {
         let end = span.map_or(0, |s| s.start.min(self.text.len()));
-        1 + self.text.as_bytes()[..end].iter().filter(|b| **b == b'\n').count()
+        1 + self.text.as_bytes()[..end]
+            .iter()
+            .filter(|b| **b == b'\n')
+            .count()
     }
 
     pub(super) fn mistake(&self, span: Option<Range<usize>>, key: String, what: String) {
@@ -65,7 +71,13 @@ pub(super) struct Section<'a> {
 
 impl<'a> Section<'a> {
     pub(super) fn root(source: &'a Source<'a>, table: &'a dyn TableLike) -> Self {
-        Self { source, path: String::new(), table: Some(table), span: None, known: Vec::new() }
+        Self {
+            source,
+            path: String::new(),
+            table: Some(table),
+            span: None,
+            known: Vec::new(),
+        }
     }
 
     /// The table `key`, or an empty one where it is absent.
@@ -73,21 +85,28 @@ impl<'a> Section<'a> {
         let item = self.item(key);
         let table = item.and_then(Item::as_table_like);
         if let (Some(item), None) = (item, table) {
-            self.source.mistake(item.span(), self.name(key), "must be a table".into());
+            self.source
+                .mistake(item.span(), self.name(key), "must be a table".into());
         }
         self.child(self.name(key), table, item.and_then(Item::span))
     }
 
     /// The tables of the array `[[key]]`; none where it is absent.
     pub(super) fn sections(&mut self, key: &'static str) -> Vec<Section<'a>> {
-        let Some(item) = self.item(key) else { return Vec::new() };
+        let Some(item) = self.item(key) else {
+            return Vec::new();
+        };
         let Some(array) = item.as_array_of_tables() else {
             let what = format!("must be written as [[{key}]] tables");
             self.source.mistake(item.span(), self.name(key), what);
             return Vec::new();
         };
         let child = |(n, table): (usize, &'a toml_edit::Table)| {
-            self.child(format!("{}[{n}]", self.name(key)), Some(table), table.span())
+            self.child(
+                format!("{}[{n}]", self.name(key)),
+                Some(table),
+                table.span(),
+            )
         };
         array.iter().enumerate().map(child).collect()
     }
@@ -143,7 +162,9 @@ impl<'a> Section<'a> {
         allowed: &str,
         read: impl Fn(&str) -> Option<T>,
     ) -> Vec<T> {
-        let Some(item) = self.item(key) else { return default };
+        let Some(item) = self.item(key) else {
+            return default;
+        };
         let Some(array) = item.as_array() else {
             let what = format!("must be a list of texts; {allowed}");
             self.source.mistake(item.span(), self.name(key), what);
@@ -169,7 +190,9 @@ impl<'a> Section<'a> {
         default: i64,
         range: std::ops::RangeInclusive<i64>,
     ) -> i64 {
-        let Some(item) = self.item(key) else { return default };
+        let Some(item) = self.item(key) else {
+            return default;
+        };
         match item.as_integer() {
             Some(value) if range.contains(&value) => value,
             _ => {
@@ -193,14 +216,20 @@ impl<'a> Section<'a> {
     ) -> T {
         let list: Vec<&str> = words.iter().map(|(word, _)| *word).collect();
         let allowed = format!("one of {}", list.join(", "));
-        let find = |text: &str| words.iter().find(|(w, _)| *w == text).map(|(_, v)| v.clone());
+        let find = |text: &str| {
+            words
+                .iter()
+                .find(|(w, _)| *w == text)
+                .map(|(_, v)| v.clone())
+        };
         self.parsed(key, default, &allowed, find)
     }
 
     /// Says that what was read does not fit together.
     pub(super) fn refuse(&self, key: &str, what: String) {
         let span = self.table.and_then(|t| t.get(key)).and_then(Item::span);
-        self.source.mistake(span.or_else(|| self.span.clone()), self.name(key), what);
+        self.source
+            .mistake(span.or_else(|| self.span.clone()), self.name(key), what);
     }
 
     /// Reports every key that nobody read, with the nearest name that exists.
@@ -210,14 +239,21 @@ impl<'a> Section<'a> {
             if self.known.contains(&key) {
                 continue;
             }
-            let nearest =
-                self.known.iter().map(|k| (strsim::damerau_levenshtein(k, key), *k)).min();
+            let nearest = self
+                .known
+                .iter()
+                .map(|k| (strsim::damerau_levenshtein(k, key), *k))
+                .min();
             let hint = match nearest {
                 Some((distance, name)) if distance <= 3 => format!("; did you mean {name}?"),
                 _ => format!("; known here: {}", self.known.join(", ")),
             };
-            let span = table.key(key).and_then(|k| k.span()).or_else(|| item.span());
-            self.source.mistake(span, self.name(key), format!("unknown key{hint}"));
+            let span = table
+                .key(key)
+                .and_then(|k| k.span())
+                .or_else(|| item.span());
+            self.source
+                .mistake(span, self.name(key), format!("unknown key{hint}"));
         }
     }
 
@@ -229,7 +265,11 @@ impl<'a> Section<'a> {
     }
 
     fn name(&self, key: &str) -> String {
-        if self.path.is_empty() { key.into() } else { format!("{}.{key}", self.path) }
+        if self.path.is_empty() {
+            key.into()
+        } else {
+            format!("{}.{key}", self.path)
+        }
     }
 
     fn child(
@@ -238,6 +278,12 @@ impl<'a> Section<'a> {
         table: Option<&'a dyn TableLike>,
         span: Option<Range<usize>>,
     ) -> Section<'a> {
-        Section { source: self.source, path, table, span, known: Vec::new() }
+        Section {
+            source: self.source,
+            path,
+            table,
+            span,
+            known: Vec::new(),
+        }
     }
 }

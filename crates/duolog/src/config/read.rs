@@ -34,11 +34,19 @@ pub fn read(text: &str) -> Result<Config, Vec<Mistake>> {
     };
     let config = root(Section::root(&source, document.as_table()));
     let mistakes = source.into_mistakes();
-    if mistakes.is_empty() { Ok(config) } else { Err(mistakes) }
+    if mistakes.is_empty() {
+        Ok(config)
+    } else {
+        Err(mistakes)
+    }
 }
 
 fn root(mut root: Section<'_>) -> Config {
-    let trunks: Vec<Trunk> = root.sections("trunk").into_iter().filter_map(trunk).collect();
+    let trunks: Vec<Trunk> = root
+        .sections("trunk")
+        .into_iter()
+        .filter_map(trunk)
+        .collect();
     let users = users(root.sections("user"));
     let config = Config {
         sip: sip(root.section("sip")),
@@ -67,9 +75,15 @@ fn sip(mut section: Section<'_>) -> Sip {
     if sip.listen.is_empty() {
         section.refuse("listen", "needs at least one address".into());
     }
-    let anywhere = sip.listen.iter().any(|(_, address)| address.ip().is_unspecified());
+    let anywhere = sip
+        .listen
+        .iter()
+        .any(|(_, address)| address.ip().is_unspecified());
     if anywhere && sip.advertise.is_none() {
-        section.refuse("listen", "peers can not be told to reach any address; add advertise".into());
+        section.refuse(
+            "listen",
+            "peers can not be told to reach any address; add advertise".into(),
+        );
     }
     section.finish();
     sip
@@ -90,7 +104,10 @@ fn media(mut section: Section<'_>) -> Media {
         timeout: within(&mut section, "timeout", 60 * SECONDS, (5, 3600)),
     };
     if media.address.is_unspecified() && media.advertise.is_none() {
-        section.refuse("address", "peers can not be told to send to any address; add advertise".into());
+        section.refuse(
+            "address",
+            "peers can not be told to send to any address; add advertise".into(),
+        );
     }
     section.finish();
     media
@@ -107,8 +124,11 @@ fn spool(mut section: Section<'_>) -> Spool {
 }
 
 fn store(mut section: Section<'_>) -> Store {
-    let formats =
-        [("opus", Format::Opus), ("wav-pcm16", Format::WavPcm16), ("wav-g711", Format::WavG711)];
+    let formats = [
+        ("opus", Format::Opus),
+        ("wav-pcm16", Format::WavPcm16),
+        ("wav-g711", Format::WavG711),
+    ];
     let store = Store {
         directory: path(&mut section, "directory", "var/recordings"),
         catalogue: path(&mut section, "catalogue", "var/catalogue.sqlite"),
@@ -144,7 +164,10 @@ fn trunk(mut section: Section<'_>) -> Option<Trunk> {
     let name = section.required("name", "write a name", some_text);
     let address = section.required("address", ADDRESS, transport_address);
     section.finish();
-    Some(Trunk { name: name?, address: address? })
+    Some(Trunk {
+        name: name?,
+        address: address?,
+    })
 }
 
 fn users(sections: Vec<Section<'_>>) -> Vec<User> {
@@ -171,10 +194,18 @@ fn user(section: &mut Section<'_>) -> Option<User> {
         ("always-pause-resume", Mode::AlwaysPauseResume),
     ];
     let switch = [("on", Announce::On), ("off", Announce::Off)];
-    let notices =
-        [("none", Notice::None), ("beep", Notice::Beep), ("announcement", Notice::Announcement)];
+    let notices = [
+        ("none", Notice::None),
+        ("beep", Notice::Beep),
+        ("announcement", Notice::Announcement),
+    ];
     let name = section.required("name", "write a name", some_text);
-    let numbers = section.list("numbers", Vec::new(), "write digits, * # and a leading +", number);
+    let numbers = section.list(
+        "numbers",
+        Vec::new(),
+        "write digits, * # and a leading +",
+        number,
+    );
     let contact = section.required("contact", ADDRESS, transport_address);
     let mode = section.choice("mode", Mode::Never, &modes);
     let announce = section.choice("announce", Announce::Off, &switch);
@@ -182,7 +213,16 @@ fn user(section: &mut Section<'_>) -> Option<User> {
     let repeat_tone = section.parsed("repeat_tone", None, REPEAT_TONE, repeat_tone);
     let language = section.optional("language", LANGUAGE, language);
     let (name, contact) = (name?, contact?);
-    Some(User { name, numbers, contact, mode, announce, notice, repeat_tone, language })
+    Some(User {
+        name,
+        numbers,
+        contact,
+        mode,
+        announce,
+        notice,
+        repeat_tone,
+        language,
+    })
 }
 
 fn log(mut section: Section<'_>) -> Log {
@@ -193,7 +233,12 @@ fn log(mut section: Section<'_>) -> Log {
     };
     let log = Log {
         format: section.choice("format", LogFormat::Text, &formats),
-        filter: section.parsed("filter", "info".into(), "write for example info,duolog=debug", filter),
+        filter: section.parsed(
+            "filter",
+            "info".into(),
+            "write for example info,duolog=debug",
+            filter,
+        ),
     };
     section.finish();
     log
@@ -201,9 +246,12 @@ fn log(mut section: Section<'_>) -> Log {
 
 fn operations(mut section: Section<'_>) -> SocketAddr {
     let default = SocketAddr::from(([127, 0, 0, 1], 9060));
-    let listen = section.parsed("listen", default, "write HOST:PORT with a numeric host", |t| {
-        t.parse().ok()
-    });
+    let listen = section.parsed(
+        "listen",
+        default,
+        "write HOST:PORT with a numeric host",
+        |t| t.parse().ok(),
+    );
     section.finish();
     listen
 }
@@ -215,7 +263,9 @@ const REPEAT_TONE: &str = "write 10s to 90s, or off";
 fn repeat_tone(text: &str) -> Option<Option<Duration>> {
     match text {
         "off" => Some(None),
-        _ => duration(text).filter(|d| (10 * SECONDS..=90 * SECONDS).contains(d)).map(Some),
+        _ => duration(text)
+            .filter(|d| (10 * SECONDS..=90 * SECONDS).contains(d))
+            .map(Some),
     }
 }
 
@@ -259,13 +309,22 @@ fn within(
 ) -> Duration {
     let allowed = format!("write {low}s to {high}s");
     let range = low * SECONDS..=high * SECONDS;
-    section.parsed(key, default, &allowed, |t| duration(t).filter(|d| range.contains(d)))
+    section.parsed(key, default, &allowed, |t| {
+        duration(t).filter(|d| range.contains(d))
+    })
 }
 
 /// A size within `low..=high` bytes.
-fn bytes(section: &mut Section<'_>, key: &'static str, default: u64, (low, high): (u64, u64)) -> u64 {
+fn bytes(
+    section: &mut Section<'_>,
+    key: &'static str,
+    default: u64,
+    (low, high): (u64, u64),
+) -> u64 {
     let allowed = format!("write {}MiB to {}MiB", low >> 20, high >> 20);
-    section.parsed(key, default, &allowed, |t| size(t).filter(|s| (low..=high).contains(s)))
+    section.parsed(key, default, &allowed, |t| {
+        size(t).filter(|s| (low..=high).contains(s))
+    })
 }
 
 #[cfg(test)]
@@ -300,14 +359,21 @@ mod tests {
         ];
         assert_eq!(told.len(), expected.len(), "{told:#?}");
         for (told, expected) in told.iter().zip(expected) {
-            assert!(told.starts_with(expected), "{told}\nshould start with\n{expected}");
+            assert!(
+                told.starts_with(expected),
+                "{told}\nshould start with\n{expected}"
+            );
         }
     }
 
     #[test]
     fn repeat_tone_is_ten_to_ninety_seconds() {
         let check = |text: &str, expected: Option<Option<u64>>| {
-            assert_eq!(repeat_tone(text), expected.map(|o| o.map(Duration::from_secs)), "{text}");
+            assert_eq!(
+                repeat_tone(text),
+                expected.map(|o| o.map(Duration::from_secs)),
+                "{text}"
+            );
         };
         check("10s", Some(Some(10)));
         check("20s", Some(Some(20)));
@@ -322,9 +388,15 @@ mod tests {
     fn what_does_not_fit_together_is_refused() {
         let check = |text: &str, expected: &str| {
             let mistakes = read(text).expect_err(text);
-            assert!(mistakes.iter().any(|m| m.to_string().contains(expected)), "{mistakes:#?}");
+            assert!(
+                mistakes.iter().any(|m| m.to_string().contains(expected)),
+                "{mistakes:#?}"
+            );
         };
-        check("[codes]\npause = \"*48\"\nresume = \"*48\"\n", "*48 already pauses");
+        check(
+            "[codes]\npause = \"*48\"\nresume = \"*48\"\n",
+            "*48 already pauses",
+        );
         let user = "[[user]]\nname = \"x\"\ncontact = \"udp:127.0.0.1:1\"\nnumbers = [\"100\"]\n";
         check(&format!("{user}{user}"), "100 already rings x");
         check("[sip]\nlisten = [\"udp:0.0.0.0:5060\"]\n", "add advertise");

@@ -21,7 +21,10 @@ const STRETCH: usize = SAMPLE_RATE_HZ as usize / 10;
 ///
 /// When the call left no audio, or no manifest.
 pub fn print(shown: &Shown, heard: &Heard) -> Result<()> {
-    let manifest = shown.manifest.as_ref().context("the call left no manifest")?;
+    let manifest = shown
+        .manifest
+        .as_ref()
+        .context("the call left no manifest")?;
     let Some(path) = &shown.audio_path else {
         bail!("the call left no audio: {}", manifest.reason);
     };
@@ -29,7 +32,11 @@ pub fn print(shown: &Shown, heard: &Heard) -> Result<()> {
     println!("  state     {}: {}", manifest.state.word(), manifest.reason);
     println!("  length    {:.2} s", seconds(manifest.length.samples));
     for (name, channel) in ["left ", "right"].iter().zip(&manifest.channels) {
-        let who = if *name == "right" { "the other party" } else { &manifest.call.owner };
+        let who = if *name == "right" {
+            "the other party"
+        } else {
+            &manifest.call.owner
+        };
         match channel.level {
             Some(level) => println!(
                 "  {name}     {who}: {:.1} dBFS rms, peak {:.1} dBFS, {:.2} s of audio",
@@ -47,7 +54,10 @@ pub fn print(shown: &Shown, heard: &Heard) -> Result<()> {
         println!("  manifest  {}", path.display());
     }
     println!("\nPlay it with:  ffplay -autoexit {}", path.display());
-    println!("Check it with: target/debug/duolog verify {}\n", recording_text(shown.row.id));
+    println!(
+        "Check it with: target/debug/duolog verify {}\n",
+        recording_text(shown.row.id)
+    );
     Ok(())
 }
 
@@ -56,7 +66,10 @@ fn print_pauses(manifest: &Manifest) {
         println!("  pauses    none");
     }
     for pause in &manifest.pauses {
-        let (from, to) = (seconds(pause.position), seconds(pause.position + pause.samples));
+        let (from, to) = (
+            seconds(pause.position),
+            seconds(pause.position + pause.samples),
+        );
         println!("  paused    {from:.2} s to {to:.2} s: written nowhere, silent in the recording");
     }
 }
@@ -64,14 +77,27 @@ fn print_pauses(manifest: &Manifest) {
 /// When each end heard the repeat tone, in seconds since it heard anything.
 fn tones(heard: &Heard) -> String {
     let list = |ear: &Ear| {
-        let times: Vec<String> = tone_starts(ear).iter().map(|s| format!("{s:.1} s")).collect();
-        if times.is_empty() { "no time".to_string() } else { times.join(", ") }
+        let times: Vec<String> = tone_starts(ear)
+            .iter()
+            .map(|s| format!("{s:.1} s"))
+            .collect();
+        if times.is_empty() {
+            "no time".to_string()
+        } else {
+            times.join(", ")
+        }
     };
-    format!("{} (caller), {} (owner)", list(&heard.caller), list(&heard.callee))
+    format!(
+        "{} (caller), {} (owner)",
+        list(&heard.caller),
+        list(&heard.callee)
+    )
 }
 
 fn tone_starts(ear: &Ear) -> Vec<f64> {
-    let Some(heard) = ear.heard() else { return Vec::new() };
+    let Some(heard) = ear.heard() else {
+        return Vec::new();
+    };
     let loud = |stretch: &[i16]| goertzel_dbfs(stretch, TONE_HZ) > HEARD_DBFS;
     let flags: Vec<bool> = heard.samples.chunks(STRETCH).map(loud).collect();
     // A tone lasts half a second; a single loud stretch is somebody's voice.
@@ -79,7 +105,10 @@ fn tone_starts(ear: &Ear) -> Vec<f64> {
         let lasts = flags[*n..].iter().take(3).filter(|f| **f).count() == 3;
         lasts && !n.checked_sub(1).is_some_and(|before| flags[before])
     };
-    (0..flags.len()).filter(begins).map(|n| n as f64 / 10.0).collect()
+    (0..flags.len())
+        .filter(begins)
+        .map(|n| n as f64 / 10.0)
+        .collect()
 }
 
 fn seconds(samples: u64) -> f64 {

@@ -47,17 +47,20 @@ pub struct Heard {
 ///
 /// When the call is not answered or breaks.
 pub fn play(call: &Call<'_>, number: &str, proxy: SocketAddr) -> Result<Heard> {
-    let uri: Uri = format!("sip:{number}@{proxy}").parse().context("the number to call")?;
+    let uri: Uri = format!("sip:{number}@{proxy}")
+        .parse()
+        .context("the number to call")?;
     call.say(&format!("the trunk calls {number} through duolog"));
     call.caller.act(ONLY, Action::Call { uri })?;
     call.callee
         .wait_for(ONLY, ANSWER_WITHIN, |event| event == PhoneEvent::Ringing)
         .context("the phone does not ring")?;
     call.say("the phone rings");
-    let answered = call.caller.wait_for(ONLY, ANSWER_WITHIN, |event| match event {
-        PhoneEvent::Answered => true,
-        PhoneEvent::Refused(_) | PhoneEvent::Failed(_) => true,
-        _ => false,
+    let answered = call.caller.wait_for(ONLY, ANSWER_WITHIN, |event| {
+        matches!(
+            event,
+            PhoneEvent::Answered | PhoneEvent::Refused(_) | PhoneEvent::Failed(_)
+        )
     });
     let answered = answered.context("the call is not answered")?;
     if answered.event != PhoneEvent::Answered {
@@ -67,20 +70,38 @@ pub fn play(call: &Call<'_>, number: &str, proxy: SocketAddr) -> Result<Heard> {
     call.say("answered; both hear that the call is recorded, then both speak");
     call.until(at + PAUSE_AT)?;
     call.say(&format!("the owner presses {}: pause", call.codes.pause));
-    call.callee.act(ONLY, Action::Press { digits: call.codes.pause.clone() })?;
+    call.callee.act(
+        ONLY,
+        Action::Press {
+            digits: call.codes.pause.clone(),
+        },
+    )?;
     call.until(at + RESUME_AT)?;
     call.say(&format!("the owner presses {}: resume", call.codes.resume));
-    call.callee.act(ONLY, Action::Press { digits: call.codes.resume.clone() })?;
+    call.callee.act(
+        ONLY,
+        Action::Press {
+            digits: call.codes.resume.clone(),
+        },
+    )?;
     call.until(at + HANG_UP_AT)?;
     call.say("the caller hangs up");
     call.caller.act(ONLY, Action::HangUp)?;
     call.callee
-        .wait_for(ONLY, ANSWER_WITHIN, |event| matches!(event, PhoneEvent::Ended { .. }))
+        .wait_for(ONLY, ANSWER_WITHIN, |event| {
+            matches!(event, PhoneEvent::Ended { .. })
+        })
         .context("the hang-up does not reach the phone")?;
     let caller = call.caller.look(ONLY)?;
     let callee = call.callee.look(ONLY)?;
-    let call_id = caller.call_id.context("the caller's phone knows its call")?;
-    Ok(Heard { call_id, caller: caller.ear, callee: callee.ear })
+    let call_id = caller
+        .call_id
+        .context("the caller's phone knows its call")?;
+    Ok(Heard {
+        call_id,
+        caller: caller.ear,
+        callee: callee.ear,
+    })
 }
 
 impl Call<'_> {

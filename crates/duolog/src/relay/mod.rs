@@ -16,7 +16,7 @@ use std::io;
 use std::net::IpAddr;
 use std::os::fd::AsFd;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::mpsc::{Receiver, SyncSender, TryRecvError, TrySendError};
+use std::sync::mpsc::{Receiver, SyncSender, TryRecvError};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -88,16 +88,23 @@ pub struct Orders {
 }
 
 impl Orders {
-    /// Hands an order over; it takes effect as of `now`. Gives it back when the thread is stuck.
-    pub fn send(&self, now: Instant, order: Order) -> Result<(), Order> {
+    /// Hands an order over; it takes effect as of `now`.
+    ///
+    /// # Errors
+    ///
+    /// [`Stuck`] when the thread does not take orders; this one is lost.
+    pub fn send(&self, now: Instant, order: Order) -> Result<(), Stuck> {
         let result = self.queue.try_send((now, order));
         // A full counter means that the thread has been woken already.
         let _ = self.wake.write(1);
-        result.map_err(|error| match error {
-            TrySendError::Full((_, order)) | TrySendError::Disconnected((_, order)) => order,
-        })
+        result.map_err(|_| Stuck)
     }
 }
+
+/// A relay thread takes no orders: its queue is full, or it has ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the relay thread is busy")]
+pub struct Stuck;
 
 /// What other threads may look at while a relay thread runs.
 #[derive(Debug, Default)]
@@ -139,7 +146,9 @@ pub struct Setting {
 /// When the kernel gives no epoll set, event descriptor or thread.
 pub fn start(name: String, setting: Setting) -> io::Result<(Orders, std::thread::JoinHandle<()>)> {
     let (queue, orders) = std::sync::mpsc::sync_channel(ORDERS);
-    let wake = Arc::new(EventFd::from_flags(nix::sys::eventfd::EfdFlags::EFD_NONBLOCK)?);
+    let wake = Arc::new(EventFd::from_flags(
+        nix::sys::eventfd::EfdFlags::EFD_NONBLOCK,
+    )?);
     let sockets = Sockets::new(setting.ports, wake.as_fd())?;
     let relay = Relay {
         shard: setting.shard,
@@ -156,7 +165,9 @@ pub fn start(name: String, setting: Setting) -> io::Result<(Orders, std::thread:
         recycled: setting.recycled,
         vitals: setting.vitals,
     };
-    let thread = std::thread::Builder::new().name(name).spawn(move || relay.run())?;
+    let thread = std::thread::Builder::new()
+        .name(name)
+        .spawn(move || relay.run())?;
     Ok((Orders { queue, wake }, thread))
 }
 
@@ -189,7 +200,10 @@ impl Relay {
         let mut published = Instant::now();
         loop {
             let now = Instant::now();
-            let wait = self.shard.deadline().map_or(LONGEST_WAIT, |d| d.saturating_duration_since(now));
+            let wait = self
+                .shard
+                .deadline()
+                .map_or(LONGEST_WAIT, |d| d.saturating_duration_since(now));
             // Rounded up: a deadline must have passed when the wait ends.
             let wait_ms = wait.min(LONGEST_WAIT).as_micros().div_ceil(1000) as u16;
             let ready = self.sockets.wait(wait_ms).unwrap_or_else(|error| {
@@ -200,7 +214,11 @@ impl Relay {
                 return;
             }
             let now = Instant::now();
-            if self.shard.deadline().is_some_and(|deadline| deadline <= now) {
+            if self
+                .shard
+                .deadline()
+                .is_some_and(|deadline| deadline <= now)
+            {
                 let (shard, out) = (&mut self.shard, &mut self.out);
                 let _ = self.vitals.breaks.contain(|| shard.tick(now, out));
             }
@@ -220,12 +238,16 @@ impl Relay {
         let clocks = ClockPair::read();
         let now = clocks.instant();
         for i in 0..ready {
-            let Some((port, socket)) = self.sockets.ready(i) else { continue };
+            let Some((port, socket)) = self.sockets.ready(i) else {
+                continue;
+            };
             // An error is an ICMP refusal of something sent before: the peer's port is closed. Its
             // media time-out will tell.
             let count = self.batch.receive(socket).unwrap_or(0);
             for n in 0..count {
-                let Some((from, arrived, bytes)) = self.batch.datagram(n, clocks) else { continue };
+                let Some((from, arrived, bytes)) = self.batch.datagram(n, clocks) else {
+                    continue;
+                };
                 let (shard, out) = (&mut self.shard, &mut self.out);
                 let receive = || shard.receive(now, arrived, port, from, bytes, out);
                 // What broke has been counted.
@@ -243,7 +265,11 @@ impl Relay {
             }
         }
         for datagram in self.out.datagrams() {
-            if self.sockets.send(datagram.port, datagram.to, datagram.bytes).is_err() {
+            if self
+                .sockets
+                .send(datagram.port, datagram.to, datagram.bytes)
+                .is_err()
+            {
                 self.vitals.unsent.fetch_add(1, Ordering::Relaxed);
             }
         }
@@ -297,7 +323,10 @@ impl Relay {
 
     fn command(&mut self, now: Instant, command: Command) {
         let (shard, out) = (&mut self.shard, &mut self.out);
-        let _ = self.vitals.breaks.contain(|| shard.command(now, command, out));
+        let _ = self
+            .vitals
+            .breaks
+            .contain(|| shard.command(now, command, out));
     }
 
     fn open(&mut self, now: Instant, leg: LegKey) {
@@ -310,11 +339,24 @@ impl Relay {
                     cname: self.cname.clone(),
                 };
                 let (rtp, rtcp) = (opened.rtp, opened.rtcp);
-                self.command(now, Command::Open { leg, rtp, rtcp, identity });
-                Report::Opened { leg, port: opened.port }
+                self.command(
+                    now,
+                    Command::Open {
+                        leg,
+                        rtp,
+                        rtcp,
+                        identity,
+                    },
+                );
+                Report::Opened {
+                    leg,
+                    port: opened.port,
+                }
             }
             Err(error) => {
-                let reason = format!("no media ports: {error}; widen media.ports or raise the open file limit");
+                let reason = format!(
+                    "no media ports: {error}; widen media.ports or raise the open file limit"
+                );
                 Report::Refused { leg, reason }
             }
         };
@@ -323,7 +365,11 @@ impl Relay {
 
     fn publish(&mut self) {
         let figures = (*self.shard.counters(), self.sockets.pairs());
-        *self.vitals.figures.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = figures;
+        *self
+            .vitals
+            .figures
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner) = figures;
     }
 }
 

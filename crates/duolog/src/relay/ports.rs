@@ -29,7 +29,11 @@ impl Ports {
     /// The `part`-th of `parts` equal parts of `low..=high` on `address`; `low` is even.
     pub fn new(address: IpAddr, (low, high): (u16, u16), part: usize, parts: usize) -> Self {
         let pairs = (low..high).step_by(2);
-        let free = pairs.enumerate().filter(|(n, _)| n % parts == part).map(|(_, p)| p).collect();
+        let free = pairs
+            .enumerate()
+            .filter(|(n, _)| n % parts == part)
+            .map(|(_, p)| p)
+            .collect();
         Self { address, free }
     }
 
@@ -38,7 +42,9 @@ impl Ports {
     pub fn open(&mut self) -> io::Result<Pair> {
         let mut last = io::Error::new(io::ErrorKind::AddrInUse, "every RTP port pair is in use");
         for _ in 0..self.free.len() {
-            let Some(port) = self.free.pop_front() else { break };
+            let Some(port) = self.free.pop_front() else {
+                break;
+            };
             match self.bind(port) {
                 Ok(pair) => return Ok(pair),
                 Err(error) => {
@@ -74,7 +80,11 @@ impl Ports {
             stamp_arrivals(&socket)?;
             Ok::<_, io::Error>(socket)
         };
-        Ok(Pair { rtp: open(port)?, rtcp: open(port + 1)?, port })
+        Ok(Pair {
+            rtp: open(port)?,
+            rtcp: open(port + 1)?,
+            port,
+        })
     }
 }
 
@@ -85,8 +95,9 @@ mod tests {
     #[test]
     fn parts_share_the_range_without_overlap() {
         let host = IpAddr::from([127, 0, 0, 1]);
-        let parts: Vec<Ports> =
-            (0..3).map(|part| Ports::new(host, (20000, 20019), part, 3)).collect();
+        let parts: Vec<Ports> = (0..3)
+            .map(|part| Ports::new(host, (20000, 20019), part, 3))
+            .collect();
         let mut all: Vec<u16> = parts.iter().flat_map(|p| p.free.iter().copied()).collect();
         all.sort_unstable();
         assert_eq!(all, (20000..20019).step_by(2).collect::<Vec<u16>>());

@@ -49,7 +49,10 @@ impl ClockPair {
         let since_epoch = std::time::SystemTime::now()
             .duration_since(std::time::UNIX_EPOCH)
             .unwrap_or(Duration::ZERO);
-        Self { instant: Instant::now(), since_epoch }
+        Self {
+            instant: Instant::now(),
+            since_epoch,
+        }
     }
 
     /// The monotonic half.
@@ -130,7 +133,11 @@ impl Batch {
 
     /// The `i`-th datagram of the last batch: sender, arrival and bytes. `None` where the sender's
     /// address family is not IP.
-    pub fn datagram(&mut self, i: usize, clocks: ClockPair) -> Option<(SocketAddr, Instant, &mut [u8])> {
+    pub fn datagram(
+        &mut self,
+        i: usize,
+        clocks: ClockPair,
+    ) -> Option<(SocketAddr, Instant, &mut [u8])> {
         let from = address(&self.names[i])?;
         let stamp = self.stamp(i);
         let arrived = stamp.map_or(clocks.instant, |s| clocks.arrival(s));
@@ -151,7 +158,10 @@ impl Batch {
             if level == libc::SOL_SOCKET && kind == libc::SCM_TIMESTAMPNS && data.len() >= 16 {
                 let seconds = i64::from_ne_bytes(data[..8].try_into().ok()?);
                 let nanos = i64::from_ne_bytes(data[8..16].try_into().ok()?);
-                return Some(Duration::new(seconds.try_into().ok()?, nanos.try_into().ok()?));
+                return Some(Duration::new(
+                    seconds.try_into().ok()?,
+                    nanos.try_into().ok()?,
+                ));
             }
             rest = rest.get(length.next_multiple_of(WORD)..)?;
         }
@@ -172,7 +182,11 @@ pub fn stamp_arrivals(socket: &impl AsRawFd) -> io::Result<()> {
             mem::size_of::<libc::c_int>() as libc::socklen_t,
         )
     };
-    if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+    if result == 0 {
+        Ok(())
+    } else {
+        Err(io::Error::last_os_error())
+    }
 }
 
 /// Lets a connected datagram socket hear anyone again (connect(2), `AF_UNSPEC`).
@@ -188,7 +202,11 @@ pub fn disconnect(socket: &impl AsRawFd) -> io::Result<()> {
             mem::size_of::<libc::sockaddr>() as libc::socklen_t,
         )
     };
-    if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+    if result == 0 {
+        Ok(())
+    } else {
+        Err(io::Error::last_os_error())
+    }
 }
 
 fn address(storage: &libc::sockaddr_storage) -> Option<SocketAddr> {
@@ -203,7 +221,10 @@ fn address(storage: &libc::sockaddr_storage) -> Option<SocketAddr> {
         libc::AF_INET6 => {
             // SAFETY: as above, with `sockaddr_in6`.
             let v6 = unsafe { &*(&raw const *storage).cast::<libc::sockaddr_in6>() };
-            Some(SocketAddr::new(IpAddr::from(v6.sin6_addr.s6_addr), u16::from_be(v6.sin6_port)))
+            Some(SocketAddr::new(
+                IpAddr::from(v6.sin6_addr.s6_addr),
+                u16::from_be(v6.sin6_port),
+            ))
         }
         _ => None,
     }
@@ -215,7 +236,9 @@ mod tests {
     use std::net::UdpSocket;
 
     fn wait_readable(socket: &UdpSocket) {
-        socket.peek_from(&mut [0; 1]).expect("the datagram was sent on loopback");
+        socket
+            .peek_from(&mut [0; 1])
+            .expect("the datagram was sent on loopback");
     }
 
     #[test]
@@ -227,7 +250,9 @@ mod tests {
             let before = Instant::now();
             for n in 0..3u8 {
                 let to = receiver.local_addr().expect("bound");
-                sender.send_to(&vec![n; 172 + usize::from(n)], to).expect("send");
+                sender
+                    .send_to(&vec![n; 172 + usize::from(n)], to)
+                    .expect("send");
             }
             wait_readable(&receiver);
             let mut batch = Batch::default();
@@ -264,14 +289,19 @@ mod tests {
         let open = || UdpSocket::bind("127.0.0.1:0").expect("loopback");
         let (receiver, peer, other) = (open(), open(), open());
         let to = receiver.local_addr().expect("bound");
-        receiver.connect(peer.local_addr().expect("bound")).expect("connect");
+        receiver
+            .connect(peer.local_addr().expect("bound"))
+            .expect("connect");
         other.send_to(b"unheard", to).expect("send");
         disconnect(&receiver).expect("disconnect");
         other.send_to(b"heard", to).expect("send");
         wait_readable(&receiver);
         let mut batch = Batch::default();
         assert_eq!(batch.receive(&receiver).expect("receive"), 1);
-        assert_eq!(batch.datagram(0, ClockPair::read()).expect("sender").2, b"heard");
+        assert_eq!(
+            batch.datagram(0, ClockPair::read()).expect("sender").2,
+            b"heard"
+        );
     }
 
     #[test]
@@ -282,6 +312,9 @@ mod tests {
         assert_eq!(clocks.arrival(future), clocks.instant);
         assert_eq!(clocks.arrival(past), clocks.instant);
         let recent = clocks.since_epoch - Duration::from_millis(3);
-        assert_eq!(clocks.arrival(recent), clocks.instant - Duration::from_millis(3));
+        assert_eq!(
+            clocks.arrival(recent),
+            clocks.instant - Duration::from_millis(3)
+        );
     }
 }

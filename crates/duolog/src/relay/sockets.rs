@@ -70,7 +70,10 @@ impl Sockets {
     /// When no pair could be bound, or the leg has one.
     pub fn open(&mut self, leg: LegKey) -> io::Result<Opened> {
         if self.legs.contains_key(&leg) {
-            return Err(io::Error::new(io::ErrorKind::AlreadyExists, "the leg has ports"));
+            return Err(io::Error::new(
+                io::ErrorKind::AlreadyExists,
+                "the leg has ports",
+            ));
         }
         let Pair { rtp, rtcp, port } = self.ports.open()?;
         let rtp = self.add(rtp, port)?;
@@ -81,7 +84,9 @@ impl Sockets {
 
     /// Closes a leg's pair.
     pub fn close(&mut self, leg: LegKey) {
-        let Some(pair) = self.legs.remove(&leg) else { return };
+        let Some(pair) = self.legs.remove(&leg) else {
+            return;
+        };
         for id in pair {
             // Dropping the socket takes it out of the epoll set as well (epoll(7)).
             if let Some(open) = self.open[id.0 as usize].take() {
@@ -95,7 +100,10 @@ impl Sockets {
 
     /// Waits until something can be read, at most `timeout_ms`; gives how many sockets are ready.
     pub fn wait(&mut self, timeout_ms: u16) -> io::Result<usize> {
-        match self.epoll.wait(&mut self.ready, EpollTimeout::from(timeout_ms)) {
+        match self
+            .epoll
+            .wait(&mut self.ready, EpollTimeout::from(timeout_ms))
+        {
             Ok(count) => Ok(count),
             Err(nix::errno::Errno::EINTR) => Ok(0),
             Err(error) => Err(error.into()),
@@ -140,8 +148,13 @@ impl Sockets {
 
     fn add(&mut self, socket: UdpSocket, pair: u16) -> io::Result<PortId> {
         let id = self.free.pop().unwrap_or(self.open.len() as u32);
-        self.epoll.add(&socket, EpollEvent::new(EpollFlags::EPOLLIN, u64::from(id)))?;
-        let open = Some(Open { socket, connected: false, pair });
+        self.epoll
+            .add(&socket, EpollEvent::new(EpollFlags::EPOLLIN, u64::from(id)))?;
+        let open = Some(Open {
+            socket,
+            connected: false,
+            pair,
+        });
         match self.open.get_mut(id as usize) {
             Some(slot) => *slot = open,
             None => self.open.push(open),

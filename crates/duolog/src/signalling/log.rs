@@ -31,7 +31,12 @@ pub fn write(line: &CallLog) {
         LogEvent::RecordingTrouble { recording, reason } => {
             tracing::warn!(call_id, recording = %id(recording.0), reason, "recording in trouble");
         }
-        LogEvent::ControlRefused { side, by, control, why } => {
+        LogEvent::ControlRefused {
+            side,
+            by,
+            control,
+            why,
+        } => {
             tracing::info!(call_id, ?side, ?by, ?control, reason = %why, "control refused");
         }
         LogEvent::NoPorts { reason } => tracing::error!(call_id, reason, "no media ports"),

@@ -91,7 +91,9 @@ impl Listeners {
     /// # Errors
     ///
     /// The first address that could not be bound, with the reason.
-    pub fn bind(addresses: &[(Transport, SocketAddr)]) -> Result<Self, (SocketAddr, std::io::Error)> {
+    pub fn bind(
+        addresses: &[(Transport, SocketAddr)],
+    ) -> Result<Self, (SocketAddr, std::io::Error)> {
         let mut listeners = Self::default();
         for (transport, address) in addresses {
             let bound = match transport {
@@ -115,8 +117,16 @@ impl Listeners {
 
     /// What was bound, with the ports the system chose where 0 was asked.
     pub fn addresses(&self) -> Vec<(Transport, SocketAddr)> {
-        let udp = self.udp.iter().filter_map(|s| s.local_addr().ok()).map(|a| (Transport::Udp, a));
-        let tcp = self.tcp.iter().filter_map(|s| s.local_addr().ok()).map(|a| (Transport::Tcp, a));
+        let udp = self
+            .udp
+            .iter()
+            .filter_map(|s| s.local_addr().ok())
+            .map(|a| (Transport::Udp, a));
+        let tcp = self
+            .tcp
+            .iter()
+            .filter_map(|s| s.local_addr().ok())
+            .map(|a| (Transport::Tcp, a));
         udp.chain(tcp).collect()
     }
 }
@@ -174,7 +184,10 @@ pub async fn run(setting: Setting) -> std::io::Result<()> {
         tokio::spawn(hear(socket, heard_in.clone()));
     }
     for listener in setting.listeners.tcp {
-        tokio::spawn(tcp::listen(TcpListener::from_std(listener)?, heard_in.clone()));
+        tokio::spawn(tcp::listen(
+            TcpListener::from_std(listener)?,
+            heard_in.clone(),
+        ));
     }
     let signalling = Signalling {
         engine: setting.engine,
@@ -186,18 +199,28 @@ pub async fn run(setting: Setting) -> std::io::Result<()> {
         metrics: setting.metrics,
         vitals: setting.vitals,
     };
-    signalling.turn(heard, setting.reports, setting.gate, setting.intent).await;
+    signalling
+        .turn(heard, setting.reports, setting.gate, setting.intent)
+        .await;
     Ok(())
 }
 
 /// Reads one UDP socket for ever.
 async fn hear(socket: Arc<UdpSocket>, heard: mpsc::Sender<Heard>) {
-    let Ok(local) = socket.local_addr() else { return };
+    let Ok(local) = socket.local_addr() else {
+        return;
+    };
     let mut buffer = vec![0; DATAGRAM_BYTES];
     loop {
         // An error is an ICMP refusal of something sent before; the transaction's timers tell.
-        let Ok((length, peer)) = socket.recv_from(&mut buffer).await else { continue };
-        let flow = Flow { transport: Transport::Udp, local, peer };
+        let Ok((length, peer)) = socket.recv_from(&mut buffer).await else {
+            continue;
+        };
+        let flow = Flow {
+            transport: Transport::Udp,
+            local,
+            peer,
+        };
         let bytes = Bytes::copy_from_slice(&buffer[..length]);
         if heard.send(Heard::Message { flow, bytes }).await.is_err() {
             return;
@@ -249,7 +272,11 @@ impl Signalling {
             for report in events.drain(..) {
                 self.handle(Input::Media(self.media_event(report)));
             }
-            if self.engine.deadline().is_some_and(|deadline| deadline <= Instant::now()) {
+            if self
+                .engine
+                .deadline()
+                .is_some_and(|deadline| deadline <= Instant::now())
+            {
                 self.handle(Input::Deadline);
             }
             self.publish();
@@ -273,7 +300,11 @@ impl Signalling {
     fn hear(&mut self, heard: Heard) {
         match heard {
             Heard::Message { flow, bytes } => self.handle(Input::Sip { flow, bytes }),
-            Heard::Connection { stream, local, peer } => self.tcp.accept(stream, local, peer),
+            Heard::Connection {
+                stream,
+                local,
+                peer,
+            } => self.tcp.accept(stream, local, peer),
             Heard::Ended { flow } => {
                 self.tcp.ended(flow);
                 self.handle(Input::FlowFailed { flow });
@@ -284,9 +315,10 @@ impl Signalling {
     fn media_event(&self, report: Report) -> MediaEvent {
         match report {
             Report::Opened { leg, port } => commands::opened(leg, self.media_address, port),
-            Report::Refused { leg, reason } => {
-                MediaEvent::LegRefused { leg: duolog_call::LegId(leg.0), reason }
-            }
+            Report::Refused { leg, reason } => MediaEvent::LegRefused {
+                leg: duolog_call::LegId(leg.0),
+                reason,
+            },
             Report::Event(event) => commands::event(event),
         }
     }
@@ -320,9 +352,14 @@ impl Signalling {
         match flow.transport {
             Transport::Tcp => self.tcp.send(flow, bytes),
             Transport::Udp => {
-                let socket = self.udp.iter().find(|(local, _)| local.port() == flow.local.port());
+                let socket = self
+                    .udp
+                    .iter()
+                    .find(|(local, _)| local.port() == flow.local.port());
                 let socket = socket.or(self.udp.first());
-                let Some((_, socket)) = socket else { return false };
+                let Some((_, socket)) = socket else {
+                    return false;
+                };
                 match socket.try_send_to(&bytes, flow.peer) {
                     Ok(_) => true,
                     // A full send buffer is a lost datagram: the transaction sends it again.
@@ -335,28 +372,32 @@ impl Signalling {
     /// Hands a command to its relay thread; gives back what the engine must know at once.
     fn order(&mut self, now: Instant, command: MediaCommand) -> Option<Input> {
         let (ShardIndex(shard), task) = self.translator.task(command)?;
-        let order = match task {
-            Task::OpenLeg(leg) => Order::Open(leg),
-            Task::Command(command) => Order::Media(command),
-        };
-        match self.relays[shard].send(now, order) {
-            Ok(()) => None,
-            Err(Order::Open(leg)) => {
-                let reason = "the relay thread is busy".into();
-                let leg = duolog_call::LegId(leg.0);
+        let relay = &self.relays[shard];
+        match task {
+            Task::OpenLeg(leg) => {
+                let stuck = relay.send(now, Order::Open(leg)).err()?;
+                let (leg, reason) = (duolog_call::LegId(leg.0), stuck.to_string());
                 Some(Input::Media(MediaEvent::LegRefused { leg, reason }))
             }
-            Err(_) => {
-                tracing::error!(shard, "a command was lost: the relay thread is stuck");
+            Task::Command(command) => {
+                if let Err(error) = relay.send(now, Order::Media(command)) {
+                    tracing::error!(shard, %error, "a command was lost");
+                }
                 None
             }
         }
     }
 
     fn publish(&self) {
-        self.vitals.calls.store(self.engine.calls(), Ordering::Relaxed);
-        self.vitals.transactions.store(self.engine.transactions(), Ordering::Relaxed);
-        self.vitals.connections.store(self.tcp.count(), Ordering::Relaxed);
+        self.vitals
+            .calls
+            .store(self.engine.calls(), Ordering::Relaxed);
+        self.vitals
+            .transactions
+            .store(self.engine.transactions(), Ordering::Relaxed);
+        self.vitals
+            .connections
+            .store(self.tcp.count(), Ordering::Relaxed);
         self.vitals.turns.fetch_add(1, Ordering::Relaxed);
     }
 }
@@ -365,6 +406,9 @@ fn call_gate(obstacles: &Obstacles) -> CallGate {
     let reasons = obstacles.reasons();
     match reasons.is_empty() {
         true => CallGate::Open,
-        false => CallGate::Closed { reason: reasons.join("; "), retry_after_s: RETRY_AFTER_S },
+        false => CallGate::Closed {
+            reason: reasons.join("; "),
+            retry_after_s: RETRY_AFTER_S,
+        },
     }
 }

@@ -42,7 +42,10 @@ pub struct Connections {
 impl Connections {
     /// Messages and failures of all connections go to `heard`.
     pub fn new(heard: mpsc::Sender<Heard>) -> Self {
-        Self { open: HashMap::new(), heard }
+        Self {
+            open: HashMap::new(),
+            heard,
+        }
     }
 
     /// Connections open now.
@@ -74,7 +77,11 @@ impl Connections {
             tracing::warn!(%peer, "connection refused: {CONNECTIONS} are open");
             return;
         }
-        let flow = Flow { transport: Transport::Tcp, local, peer };
+        let flow = Flow {
+            transport: Transport::Tcp,
+            local,
+            peer,
+        };
         let (sender, receiver) = mpsc::channel(WAITING);
         self.open.insert(flow, sender.clone());
         tokio::spawn(serve(stream, flow, sender, receiver, self.heard.clone()));
@@ -116,7 +123,15 @@ pub async fn listen(listener: TcpListener, accepted: mpsc::Sender<Heard>) {
             Ok((stream, peer)) => {
                 let local = stream.local_addr();
                 let Ok(local) = local else { continue };
-                if accepted.send(Heard::Connection { stream, local, peer }).await.is_err() {
+                if accepted
+                    .send(Heard::Connection {
+                        stream,
+                        local,
+                        peer,
+                    })
+                    .await
+                    .is_err()
+                {
                     return;
                 }
             }

@@ -48,7 +48,13 @@ struct Recorded {
 impl Translator {
     /// A translator for `shards` shards.
     pub fn new(shards: usize, settings: Arc<call::Settings>, prompts: Arc<PromptBook>) -> Self {
-        Self { shards, settings, prompts, legs: HashMap::new(), recordings: HashMap::new() }
+        Self {
+            shards,
+            settings,
+            prompts,
+            legs: HashMap::new(),
+            recordings: HashMap::new(),
+        }
     }
 
     /// Legs and recordings known now; 0 when every call is over.
@@ -68,18 +74,42 @@ impl Translator {
                 let shard = self.legs.remove(&leg)?;
                 return Some((shard, Task::Command(Command::Close { leg: key(leg) })));
             }
-            MediaCommand::ConnectLeg { leg, media } => {
-                (leg, Command::Connect { leg: key(leg), peer: peer(&media) })
-            }
-            MediaCommand::Bridge { a, b } => (a, Command::Bridge { a: key(a), b: key(b) }),
+            MediaCommand::ConnectLeg { leg, media } => (
+                leg,
+                Command::Connect {
+                    leg: key(leg),
+                    peer: peer(&media),
+                },
+            ),
+            MediaCommand::Bridge { a, b } => (
+                a,
+                Command::Bridge {
+                    a: key(a),
+                    b: key(b),
+                },
+            ),
             MediaCommand::TakeDigits { leg } => (leg, Command::TakeDigits { leg: key(leg) }),
             MediaCommand::SendDigits { leg, digits } => {
                 let digits = digits.into_iter().map(pressed).collect();
-                (leg, Command::SendDigits { leg: key(leg), digits })
+                (
+                    leg,
+                    Command::SendDigits {
+                        leg: key(leg),
+                        digits,
+                    },
+                )
             }
             MediaCommand::Play { leg, play, sound } => {
                 let (sound, how) = self.sound(&sound);
-                (leg, Command::Play { leg: key(leg), play: PlayKey(play.0), sound, how })
+                (
+                    leg,
+                    Command::Play {
+                        leg: key(leg),
+                        play: PlayKey(play.0),
+                        sound,
+                        how,
+                    },
+                )
             }
             MediaCommand::StopPlaying { leg } => (leg, Command::StopPlaying { leg: key(leg) }),
             other => return self.recording_task(other),
@@ -90,13 +120,28 @@ impl Translator {
 
     fn recording_task(&mut self, command: MediaCommand) -> Option<(ShardIndex, Task)> {
         let (recording, command) = match command {
-            MediaCommand::OpenRecording { recording, owner, other, opening } => {
-                let recorded = Recorded { shard: self.shard_of(owner), owner: opening.owner_side };
+            MediaCommand::OpenRecording {
+                recording,
+                owner,
+                other,
+                opening,
+            } => {
+                let recorded = Recorded {
+                    shard: self.shard_of(owner),
+                    owner: opening.owner_side,
+                };
                 self.recordings.insert(recording, recorded);
                 let user = self.settings.users.iter().find(|u| u.name == opening.owner);
                 let payload = facts::opening(&opening, user, &self.settings.language).write();
                 let (owner, other) = (key(owner), key(other));
-                (recording, RecordingCommand::Open { owner, other, payload: payload.into() })
+                (
+                    recording,
+                    RecordingCommand::Open {
+                        owner,
+                        other,
+                        payload: payload.into(),
+                    },
+                )
             }
             MediaCommand::StartRecording { recording } => (recording, RecordingCommand::Start),
             MediaCommand::PauseRecording { recording } => (recording, RecordingCommand::Pause),
@@ -104,12 +149,19 @@ impl Translator {
             MediaCommand::Note { recording, fact } => {
                 let owner = self.recordings.get(&recording)?.owner;
                 let payload = facts::fact(&fact, owner).write();
-                (recording, RecordingCommand::Note { payload: payload.into() })
+                (
+                    recording,
+                    RecordingCommand::Note {
+                        payload: payload.into(),
+                    },
+                )
             }
             MediaCommand::CloseRecording { recording, ending } => {
                 let shard = self.recordings.remove(&recording)?.shard;
                 let payload = facts::ending(&ending).write();
-                let command = RecordingCommand::Close { payload: payload.into() };
+                let command = RecordingCommand::Close {
+                    payload: payload.into(),
+                };
                 let recording = RecordingKey(recording.0);
                 return Some((shard, Task::Command(Command::Record { recording, command })));
             }
@@ -139,7 +191,11 @@ impl Translator {
 pub fn event(event: media::Event) -> MediaEvent {
     match event {
         media::Event::FirstPacket { leg } => MediaEvent::FirstPacket { leg: LegId(leg.0) },
-        media::Event::Played { leg, play, completion } => MediaEvent::Played {
+        media::Event::Played {
+            leg,
+            play,
+            completion,
+        } => MediaEvent::Played {
             leg: LegId(leg.0),
             play: call::PlayId(play.0),
             whole: match completion {
@@ -148,8 +204,14 @@ pub fn event(event: media::Event) -> MediaEvent {
             },
         },
         media::Event::Digit { leg, digit } => {
-            let digit = call::Digit { event: digit.event, duration_ms: digit.duration_ms };
-            MediaEvent::Digit { leg: LegId(leg.0), digit }
+            let digit = call::Digit {
+                event: digit.event,
+                duration_ms: digit.duration_ms,
+            };
+            MediaEvent::Digit {
+                leg: LegId(leg.0),
+                digit,
+            }
         }
         media::Event::MediaTimeout { leg } => MediaEvent::MediaTimeout { leg: LegId(leg.0) },
         media::Event::RecordingTrouble { recording } => MediaEvent::RecordingTrouble {
@@ -173,7 +235,10 @@ fn key(leg: LegId) -> LegKey {
 }
 
 fn pressed(digit: call::Digit) -> duolog_rtp::event::Digit {
-    duolog_rtp::event::Digit { event: digit.event, duration_ms: digit.duration_ms }
+    duolog_rtp::event::Digit {
+        event: digit.event,
+        duration_ms: digit.duration_ms,
+    }
 }
 
 fn peer(media: &LegMedia) -> PeerMedia {
@@ -185,7 +250,10 @@ fn peer(media: &LegMedia) -> PeerMedia {
             sdp::Encoding::Other => return None,
         };
         let payload_type = PayloadType(format.payload_type);
-        Some(media::PayloadFormat { payload_type, encoding })
+        Some(media::PayloadFormat {
+            payload_type,
+            encoding,
+        })
     };
     PeerMedia {
         rtp: media.rtp,

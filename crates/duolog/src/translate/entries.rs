@@ -34,7 +34,13 @@ pub fn keep<D: Disk>(
             };
             writer.append(now, recording, frame).map(drop)
         }
-        Entry::Gap { channel, position, samples, reason, .. } => {
+        Entry::Gap {
+            channel,
+            position,
+            samples,
+            reason,
+            ..
+        } => {
             let frame = FrameIn::Gap {
                 channel: match channel {
                     media::Channel::Owner => 0,
@@ -46,13 +52,30 @@ pub fn keep<D: Disk>(
             };
             writer.append(now, recording, frame).map(drop)
         }
-        Entry::Fact { position, at, payload, .. } => {
-            let frame = FrameIn::Fact { position: *position, wall_us: wall_us(at), payload };
+        Entry::Fact {
+            position,
+            at,
+            payload,
+            ..
+        } => {
+            let frame = FrameIn::Fact {
+                position: *position,
+                wall_us: wall_us(at),
+                payload,
+            };
             writer.append(now, recording, frame).map(drop)
         }
-        Entry::Close { position, at, payload, totals, .. } => {
+        Entry::Close {
+            position,
+            at,
+            payload,
+            totals,
+            ..
+        } => {
             let ending = ending(payload, totals);
-            writer.seal(now, recording, *position, wall_us(at), &ending).map(drop)
+            writer
+                .seal(now, recording, *position, wall_us(at), &ending)
+                .map(drop)
         }
     }
 }
@@ -68,6 +91,7 @@ fn ending(payload: &[u8], totals: &media::Totals) -> Vec<u8> {
 
 fn figures(totals: &media::SideTotals) -> wire::Figures {
     wire::Figures {
+        expected: totals.expected,
         received: totals.received,
         lost: totals.lost,
         late: totals.late,

@@ -24,7 +24,9 @@ pub fn opening(opening: &Opening, owner: Option<&User>, language: &str) -> wire:
             Mode::Always => wire::Mode::Always,
             Mode::AlwaysPauseResume => wire::Mode::AlwaysWithPause,
         },
-        announced: owner.map(|user| announced(user, language)).unwrap_or_default(),
+        announced: owner
+            .map(|user| announced(user, language))
+            .unwrap_or_default(),
         ..wire::Opening::default()
     }
 }
@@ -52,15 +54,27 @@ pub fn ending(ending: &Ending) -> wire::Ending {
         End::Refused => wire::End::Refused,
         End::Failed => wire::End::Failed,
     };
-    wire::Ending { end, reason: Some(ending.reason.clone()), ..wire::Ending::default() }
+    wire::Ending {
+        end,
+        reason: Some(ending.reason.clone()),
+        ..wire::Ending::default()
+    }
 }
 
 /// A fact of a recording whose owner is on `owner`.
 pub fn fact(fact: &Fact, owner: Side) -> wire::Fact {
-    let who = |side: Side| if side == owner { wire::Side::Owner } else { wire::Side::Other };
+    let who = |side: Side| {
+        if side == owner {
+            wire::Side::Owner
+        } else {
+            wire::Side::Other
+        }
+    };
     match fact {
         Fact::Offered => wire::Fact::CallOffered,
-        Fact::Ringing { status } => wire::Fact::CallRinging { status: Some(*status) },
+        Fact::Ringing { status } => wire::Fact::CallRinging {
+            status: Some(*status),
+        },
         Fact::EarlyMedia => wire::Fact::EarlyMedia,
         Fact::Answered => wire::Fact::CallAnswered,
         Fact::Connected => wire::Fact::CallConnected,
@@ -71,7 +85,11 @@ pub fn fact(fact: &Fact, owner: Side) -> wire::Fact {
             prompt: prompt_name(*prompt).into(),
             language: None,
         },
-        Fact::AnnouncementEnded { side, prompt, completion } => wire::Fact::AnnouncementEnded {
+        Fact::AnnouncementEnded {
+            side,
+            prompt,
+            completion,
+        } => wire::Fact::AnnouncementEnded {
             side: who(*side),
             prompt: prompt_name(*prompt).into(),
             completion: match completion {
@@ -80,13 +98,20 @@ pub fn fact(fact: &Fact, owner: Side) -> wire::Fact {
             },
         },
         Fact::RecordingStarted => wire::Fact::RecordingStarted,
-        Fact::Paused { by } => {
-            wire::Fact::RecordingPaused { by: wire::Side::Owner, way: way(*by) }
-        }
-        Fact::Resumed { by } => {
-            wire::Fact::RecordingResumed { by: wire::Side::Owner, way: way(*by) }
-        }
-        Fact::ControlRefused { side, by, control, why } => wire::Fact::ControlRefused {
+        Fact::Paused { by } => wire::Fact::RecordingPaused {
+            by: wire::Side::Owner,
+            way: way(*by),
+        },
+        Fact::Resumed { by } => wire::Fact::RecordingResumed {
+            by: wire::Side::Owner,
+            way: way(*by),
+        },
+        Fact::ControlRefused {
+            side,
+            by,
+            control,
+            why,
+        } => wire::Fact::ControlRefused {
             control: control_name(*control).into(),
             by: who(*side),
             way: way(*by),
@@ -94,19 +119,34 @@ pub fn fact(fact: &Fact, owner: Side) -> wire::Fact {
         },
         Fact::Held { by } => wire::Fact::Held { by: who(*by) },
         Fact::Retrieved { by } => wire::Fact::Retrieved { by: who(*by) },
-        Fact::TonePlayed => wire::Fact::TonePlayed { tone: "repeat_tone".into() },
-        Fact::BeepPlayed => wire::Fact::TonePlayed { tone: "beep".into() },
+        Fact::TonePlayed => wire::Fact::TonePlayed {
+            tone: "repeat_tone".into(),
+        },
+        Fact::BeepPlayed => wire::Fact::TonePlayed {
+            tone: "beep".into(),
+        },
         Fact::OtherOwner { user } => wire::Fact::OtherOwner { user: user.clone() },
-        Fact::Trouble { reason } => wire::Fact::RecordingTrouble { reason: reason.clone() },
+        Fact::Trouble { reason } => wire::Fact::RecordingTrouble {
+            reason: reason.clone(),
+        },
         Fact::HungUp { by } => hung_up(*by, who),
     }
 }
 
 fn hung_up(by: HungUpBy, who: impl Fn(Side) -> wire::Side) -> wire::Fact {
-    let ended = |by, reason: &str| wire::Fact::HungUp { by, reason: Some(reason.into()) };
-    let failed = |status, reason: &str| wire::Fact::CallFailed { status, reason: reason.into() };
+    let ended = |by, reason: &str| wire::Fact::HungUp {
+        by,
+        reason: Some(reason.into()),
+    };
+    let failed = |status, reason: &str| wire::Fact::CallFailed {
+        status,
+        reason: reason.into(),
+    };
     match by {
-        HungUpBy::Party(side) => wire::Fact::HungUp { by: who(side), reason: None },
+        HungUpBy::Party(side) => wire::Fact::HungUp {
+            by: who(side),
+            reason: None,
+        },
         HungUpBy::DialogLost(side) => ended(who(side), "the dialog of this side is gone"),
         HungUpBy::MediaTimeout => ended(wire::Side::Unknown, "neither party sent audio"),
         HungUpBy::Shutdown => ended(wire::Side::Unknown, "the node was shut down"),

@@ -16,10 +16,20 @@ const DRAIN_RETRY_AFTER_S: u32 = 120;
 
 /// What the configuration means for calls. `listening` are the bound addresses, in the order of
 /// `sip.listen`.
-pub fn settings(config: &Config, listening: &[(Transport, SocketAddr)], wall: &WallClock) -> Settings {
+pub fn settings(
+    config: &Config,
+    listening: &[(Transport, SocketAddr)],
+    wall: &WallClock,
+) -> Settings {
     let local = |transport| {
-        let bound = listening.iter().find(|(t, _)| *t == transport).map(|(_, a)| *a)?;
-        Some(SocketAddr::new(config.sip.advertise.unwrap_or(bound.ip()), bound.port()))
+        let bound = listening
+            .iter()
+            .find(|(t, _)| *t == transport)
+            .map(|(_, a)| *a)?;
+        Some(SocketAddr::new(
+            config.sip.advertise.unwrap_or(bound.ip()),
+            bound.port(),
+        ))
     };
     let trunk = |trunk: &config::Trunk| Trunk {
         name: trunk.name.clone(),
@@ -27,7 +37,10 @@ pub fn settings(config: &Config, listening: &[(Transport, SocketAddr)], wall: &W
     };
     let at = wall.instant();
     Settings {
-        local: LocalAddresses { udp: local(Transport::Udp), tcp: local(Transport::Tcp) },
+        local: LocalAddresses {
+            udp: local(Transport::Udp),
+            tcp: local(Transport::Tcp),
+        },
         trunks: config.trunks.iter().map(trunk).collect(),
         users: config.users.iter().map(user).collect(),
         next_hop: (!config.trunks.is_empty()).then_some(TrunkIndex(0)),
@@ -37,7 +50,10 @@ pub fn settings(config: &Config, listening: &[(Transport, SocketAddr)], wall: &W
         drain_retry_after_s: DRAIN_RETRY_AFTER_S,
         server_name: concat!("duolog/", env!("CARGO_PKG_VERSION")).into(),
         timers: Timers::default(),
-        epoch: Epoch { at, unix_ms: wall.unix_ms(at) },
+        epoch: Epoch {
+            at,
+            unix_ms: wall.unix_ms(at),
+        },
     }
 }
 

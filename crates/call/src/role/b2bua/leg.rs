@@ -87,11 +87,12 @@ impl Leg {
         contact(settings, &self.flow)
     }
 
-    /// The other party's description as this leg's party gets it.
+    /// The other party's description as this leg's party gets it. `a=rtcp-mux` passes: offered and
+    /// answered end to end, it holds on both legs or on neither.
     pub(crate) fn offer(&self, theirs: &Description) -> Result<Description, SdpError> {
         // Ports are there before the first description goes out; without them nothing is usable.
         let ports = self.ports.ok_or(SdpError::NoUsableAudio)?;
-        theirs.relayed(ports.rtp, ports.rtcp, ports.rtp.ip(), RtcpMux::Strip)
+        theirs.relayed(ports.rtp, ports.rtcp, ports.rtp.ip(), RtcpMux::Keep)
     }
 
     /// A request within this leg's dialog, with the fields of `from` that may pass.
@@ -148,7 +149,10 @@ pub(crate) fn media(own: &Description, other: &Description, flow: &Flow) -> Opti
     Some(LegMedia {
         rtp: own.rtp,
         rtcp: own.rtcp,
-        rtcp_mux: Multiplexing::Separate,
+        rtcp_mux: match own.rtcp_mux && other.rtcp_mux {
+            true => Multiplexing::Muxed,
+            false => Multiplexing::Separate,
+        },
         signalled_from: flow.peer.ip(),
         formats: formats
             .map(|f| PayloadFormat {
@@ -247,5 +251,25 @@ mod tests {
             contact(&crate::testing::settings(), &flow),
             "<sip:192.0.2.99:5060>"
         );
+    }
+
+    #[test]
+    fn rtcp_shares_the_port_only_where_both_say_so() {
+        let text = String::from_utf8(offer("192.0.2.1:4000").write().to_vec()).unwrap();
+        let muxed = Description::parse(format!("{text}a=rtcp-mux\r\n").as_bytes()).unwrap();
+        let plain = offer("192.0.2.1:4000");
+        let at: SocketAddr = "192.0.2.99:5060".parse().unwrap();
+        let flow = Flow {
+            transport: Transport::Udp,
+            local: at,
+            peer: at,
+        };
+        for (own, other, expected) in [
+            (&muxed, &muxed, Multiplexing::Muxed),
+            (&muxed, &plain, Multiplexing::Separate),
+            (&plain, &muxed, Multiplexing::Separate),
+        ] {
+            assert_eq!(media(own, other, &flow).unwrap().rtcp_mux, expected);
+        }
     }
 }

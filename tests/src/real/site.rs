@@ -1,0 +1,127 @@
+//! Addresses and a directory that only one test has, and the configuration for them.
+
+use std::fs;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU8, Ordering};
+
+use tempfile::TempDir;
+
+/// Where duolog hears SIP.
+pub const SIP_PORT: u16 = 5060;
+/// Where the callers hear SIP.
+pub const CALLER_PORT: u16 = 5080;
+/// Where the callees hear SIP.
+pub const CALLEE_PORT: u16 = 5070;
+/// Where duolog serves metrics and health.
+const OPERATIONS_PORT: u16 = 9060;
+
+static SITES: AtomicU8 = AtomicU8::new(0);
+
+/// What of the configuration differs between tests.
+#[derive(Debug, Clone)]
+pub struct Wishes {
+    /// `udp` or `tcp`: how the parties are reached.
+    pub transport: &'static str,
+    /// `store.format`.
+    pub format: &'static str,
+    /// The spool's directory; none for one inside the site's.
+    pub spool: Option<PathBuf>,
+    /// Lines for the user's section.
+    pub user: &'static str,
+    /// Lines for `[log]`.
+    pub log: &'static str,
+}
+
+impl Default for Wishes {
+    fn default() -> Self {
+        let (user, log) = ("mode = \"always-pause-resume\"", "");
+        Self { transport: "udp", format: "wav-g711", spool: None, user, log }
+    }
+}
+
+/// Three loopback addresses and a directory.
+#[derive(Debug)]
+pub struct Site {
+    directory: TempDir,
+    node: IpAddr,
+    caller: IpAddr,
+    callee: IpAddr,
+}
+
+impl Site {
+    /// A new site with its configuration written. The addresses follow from the process and a
+    /// counter, so that all of 127.0.0.0/8 is there for tests that run at the same time.
+    ///
+    /// # Panics
+    /// When the directory cannot be made or written.
+    pub fn new(wishes: &Wishes) -> Self {
+        let [high, low] = ((std::process::id() & 0x7fff) as u16).to_be_bytes();
+        let site = SITES.fetch_add(1, Ordering::Relaxed);
+        let address = |at: u8| IpAddr::V4(Ipv4Addr::new(127, 1 + high % 0x7f, low, 1 + 4 * (site % 62) + at));
+        let directory = TempDir::with_prefix("duolog-real-").expect("a directory for the test");
+        let site = Self { directory, node: address(0), caller: address(1), callee: address(2) };
+        fs::write(site.config(), site.text(wishes)).expect("the configuration can be written");
+        site
+    }
+
+    /// The directory of the site.
+    pub fn directory(&self) -> &Path {
+        self.directory.path()
+    }
+
+    /// The configuration file.
+    pub fn config(&self) -> PathBuf {
+        self.directory().join("duolog.toml")
+    }
+
+    /// Where recordings end up.
+    pub fn store(&self) -> PathBuf {
+        self.directory().join("recordings")
+    }
+
+    /// duolog's own address.
+    pub fn node(&self) -> IpAddr {
+        self.node
+    }
+
+    /// The address of the callers.
+    pub fn caller(&self) -> IpAddr {
+        self.caller
+    }
+
+    /// The address of the callees.
+    pub fn callee(&self) -> IpAddr {
+        self.callee
+    }
+
+    /// Where duolog hears SIP.
+    pub fn sip(&self) -> SocketAddr {
+        (self.node, SIP_PORT).into()
+    }
+
+    /// Where duolog serves metrics and health.
+    pub fn operations(&self) -> SocketAddr {
+        (self.node, OPERATIONS_PORT).into()
+    }
+
+    fn text(&self, wishes: &Wishes) -> String {
+        let Self { node, caller, callee, .. } = self;
+        let Wishes { transport, format, user, log, .. } = wishes;
+        let here = self.directory().display();
+        let spool = wishes.spool.clone().unwrap_or_else(|| self.directory().join("spool"));
+        let spool = spool.display();
+        format!(
+            "[sip]\nlisten = [\"udp:{node}:{SIP_PORT}\", \"tcp:{node}:{SIP_PORT}\"]\n\
+             [media]\naddress = \"{node}\"\nports = \"20000-31999\"\n\
+             [spool]\ndirectory = \"{spool}\"\nfloor = \"16MiB\"\n\
+             [store]\ndirectory = \"{here}/recordings\"\ncatalogue = \"{here}/catalogue.sqlite\"\n\
+             format = \"{format}\"\n\
+             [[trunk]]\nname = \"trunk\"\naddress = \"{transport}:{caller}:{CALLER_PORT}\"\n\
+             [[user]]\nname = \"anna\"\nnumbers = [\"100\"]\n\
+             contact = \"{transport}:{callee}:{CALLEE_PORT}\"\n{user}\n\
+             [log]\n{log}\n\
+             [operations]\nlisten = \"{node}:{OPERATIONS_PORT}\"\n"
+        )
+    }
+}
