@@ -16,6 +16,23 @@ pub struct CallId(pub u64);
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct LegId(pub u64);
 
+impl LegId {
+    /// The leg of a call's caller.
+    pub(crate) fn caller(call: CallId) -> Self {
+        Self(call.0 << 1)
+    }
+
+    /// The leg of a call's callee.
+    pub(crate) fn callee(call: CallId) -> Self {
+        Self((call.0 << 1) | 1)
+    }
+
+    /// The call a leg belongs to: whoever carries media keeps the legs of a call together.
+    pub fn call(self) -> CallId {
+        CallId(self.0 >> 1)
+    }
+}
+
 /// One recording, as the 128 bits of an RFC 9562 UUID version 7.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct RecordingId(pub u128);

@@ -122,7 +122,7 @@ pub enum Completion {
 /// Something the call's policy wants to know.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Event {
-    /// The first valid RTP packet of a leg's peer, once per leg.
+    /// The first valid RTP packet of a leg's peer, and the first one after each time-out.
     FirstPacket {
         /// Which leg.
         leg: LegKey,

@@ -341,6 +341,8 @@ impl Shard {
         }
         if leg.silent_at(timeout).is_some_and(|at| at <= now) {
             leg.heard.timeout_told = true;
+            // Its next packet is news again.
+            leg.heard.first_told = false;
             out.events.push(Event::MediaTimeout { leg: key });
         }
         self.schedule_leg(index);

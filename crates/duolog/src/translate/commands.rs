@@ -173,7 +173,7 @@ impl Translator {
     }
 
     fn shard_of(&self, leg: LegId) -> ShardIndex {
-        ShardIndex((leg.0 / 2 % self.shards as u64) as usize)
+        ShardIndex((leg.call().0 % self.shards as u64) as usize)
     }
 
     fn sound(&self, sound: &Sound) -> (Arc<Prompt>, How) {

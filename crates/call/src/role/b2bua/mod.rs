@@ -138,8 +138,8 @@ pub(crate) fn call_of(key: ClientKey) -> CallId {
 /// The legs of a call.
 pub(crate) fn legs_of(call: CallId) -> Legs {
     Legs {
-        caller: LegId(call.0 << 1),
-        callee: LegId((call.0 << 1) | 1),
+        caller: LegId::caller(call),
+        callee: LegId::callee(call),
     }
 }
 
