@@ -3,6 +3,7 @@
 
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use duolog_call::{CallLog, End, LogEvent, Means};
 use duolog_media::{Counters, DropReason};
@@ -16,6 +17,9 @@ use prometheus_client::registry::{Registry, Unit};
 
 use crate::gate::{Backlog, Disk, Gate, Intake};
 use crate::{keeper, relay, signalling};
+
+/// Every loop turns at least twice a second.
+const STUCK_AFTER: Duration = Duration::from_secs(3);
 
 type Labels = Vec<(&'static str, &'static str)>;
 type Labelled = Family<Labels, Counter>;
@@ -134,8 +138,8 @@ pub struct Sources {
 pub struct Operations {
     registry: Registry,
     sources: Sources,
-    /// Turns of each thread when liveness was last asked.
-    turns: Mutex<Vec<u64>>,
+    /// Turns of each thread, and when they were first seen to be so many.
+    turns: Mutex<Vec<(u64, Instant)>>,
 }
 
 impl Operations {
@@ -161,6 +165,34 @@ impl Operations {
     }
 }
 
+impl Operations {
+    /// A thread whose loop has not turned for [`STUCK_AFTER`] is stuck. The spool's thread is not among
+    /// them: a disk that does not answer must not have the whole node restarted; `/readyz` tells it.
+    fn liveness_at(&self, now: Instant) -> Liveness {
+        let relays = self
+            .sources
+            .relays
+            .iter()
+            .map(|r| r.turns.load(Ordering::Relaxed));
+        let signalling = self.sources.signalling.turns.load(Ordering::Relaxed);
+        let mut seen = self.turns.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut stuck = None;
+        for (n, turns) in std::iter::once(signalling).chain(relays).enumerate() {
+            match seen.get_mut(n) {
+                None => seen.push((turns, now)),
+                Some(last) if last.0 != turns => *last = (turns, now),
+                Some(last) if now.duration_since(last.1) > STUCK_AFTER => stuck = stuck.or(Some(n)),
+                Some(_) => {}
+            }
+        }
+        match stuck {
+            None => Liveness::Alive,
+            Some(0) => Liveness::Stuck("signalling".into()),
+            Some(n) => Liveness::Stuck(format!("relay {}", n - 1)),
+        }
+    }
+}
+
 impl Node for Operations {
     fn metrics(&self) -> String {
         let mut text = String::new();
@@ -169,29 +201,8 @@ impl Node for Operations {
         text
     }
 
-    /// A thread that has not turned since the last time it was asked, two seconds ago or more, is
-    /// stuck. The spool's thread is not among them: a disk that does not answer must not have the
-    /// whole node restarted; `/readyz` tells it.
     fn liveness(&self) -> Liveness {
-        let relays = self
-            .sources
-            .relays
-            .iter()
-            .map(|r| r.turns.load(Ordering::Relaxed));
-        let now: Vec<u64> = std::iter::once(self.sources.signalling.turns.load(Ordering::Relaxed))
-            .chain(relays)
-            .collect();
-        let mut last = self.turns.lock().unwrap_or_else(PoisonError::into_inner);
-        let stuck = now
-            .iter()
-            .zip(last.iter())
-            .position(|(now, last)| now == last);
-        *last = now;
-        match stuck {
-            None => Liveness::Alive,
-            Some(0) => Liveness::Stuck("signalling".into()),
-            Some(n) => Liveness::Stuck(format!("relay {}", n - 1)),
-        }
+        self.liveness_at(Instant::now())
     }
 
     fn readiness(&self) -> Readiness {
@@ -204,6 +215,34 @@ impl Node for Operations {
     }
 }
 
+type MediaCounter = (&'static str, &'static str, fn(&Counters) -> u64);
+
+const MEDIA_COUNTERS: [MediaCounter; 7] = [
+    (
+        "media_datagrams_received",
+        "Datagrams on media ports",
+        |c| c.received,
+    ),
+    ("rtp_packets_relayed", "RTP packets passed on", |c| {
+        c.relayed
+    }),
+    (
+        "rtp_packets_injected",
+        "RTP packets made here: prompts, tones, digits",
+        |c| c.injected,
+    ),
+    ("rtp_packets_recorded", "RTP packets kept", |c| c.tapped),
+    ("rtcp_packets_received", "RTCP packets accepted", |c| {
+        c.rtcp_received
+    }),
+    ("rtcp_packets_sent", "RTCP packets sent", |c| c.rtcp_sent),
+    (
+        "recording_blocks_refused",
+        "Audio blocks of 320 ms the spool's queue had no room for",
+        |c| c.blocks_refused,
+    ),
+];
+
 /// Reads what the threads published, at each scrape.
 #[derive(Debug)]
 struct Published(Sources);
@@ -214,6 +253,7 @@ impl Collector for Published {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Encoding {
         self.signalling(&mut encoder)?;
         self.relays(&mut encoder)?;
+        self.threads(&mut encoder)?;
         self.spool(&mut encoder)?;
         self.obstacles(&mut encoder)
     }
@@ -246,62 +286,9 @@ impl Published {
             *relay.figures.lock().unwrap_or_else(PoisonError::into_inner)
         };
         let all: Vec<(Counters, (usize, usize))> = self.0.relays.iter().map(read).collect();
-        let sum = |f: fn(&Counters) -> u64| all.iter().map(|(c, _)| f(c)).sum::<u64>();
-        counter(
-            encoder,
-            "media_datagrams_received",
-            "Datagrams on media ports",
-            sum(|c| c.received),
-        )?;
-        counter(
-            encoder,
-            "rtp_packets_relayed",
-            "RTP packets passed on",
-            sum(|c| c.relayed),
-        )?;
-        let help = "RTP packets made here: prompts, tones, digits";
-        counter(encoder, "rtp_packets_injected", help, sum(|c| c.injected))?;
-        counter(
-            encoder,
-            "rtp_packets_recorded",
-            "RTP packets kept",
-            sum(|c| c.tapped),
-        )?;
-        counter(
-            encoder,
-            "rtcp_packets_received",
-            "RTCP packets accepted",
-            sum(|c| c.rtcp_received),
-        )?;
-        counter(
-            encoder,
-            "rtcp_packets_sent",
-            "RTCP packets sent",
-            sum(|c| c.rtcp_sent),
-        )?;
-        let help = "Audio blocks of 320 ms that found no room on their way to the spool";
-        counter(
-            encoder,
-            "recording_blocks_refused",
-            help,
-            sum(|c| c.blocks_refused),
-        )?;
-        let broken = self.0.relays.iter().map(|r| r.breaks.count()).sum::<u64>();
-        let broken = broken + self.0.signalling.breaks.count();
-        let help = "Broken assumptions of duolog itself; any is worth a report";
-        counter(encoder, "assumptions_broken", help, broken)?;
-        let unsent = self
-            .0
-            .relays
-            .iter()
-            .map(|r| r.unsent.load(Ordering::Relaxed))
-            .sum();
-        counter(
-            encoder,
-            "media_datagrams_unsent",
-            "Datagrams the kernel would not take",
-            unsent,
-        )?;
+        for (name, help, count) in MEDIA_COUNTERS {
+            counter(encoder, name, help, all.iter().map(|(c, _)| count(c)).sum())?;
+        }
         let help = "Media packets and commands that were not used, by reason";
         let mut family =
             encoder.encode_descriptor("media_dropped", help, None, MetricType::Counter)?;
@@ -325,6 +312,25 @@ impl Published {
             "rtp_port_pairs_free",
             "RTP/RTCP port pairs free",
             free as i64,
+        )
+    }
+
+    fn threads(&self, encoder: &mut DescriptorEncoder<'_>) -> Encoding {
+        let unsent = self
+            .0
+            .relays
+            .iter()
+            .map(|r| r.unsent.load(Ordering::Relaxed))
+            .sum();
+        let help = "Datagrams the kernel would not take";
+        counter(encoder, "media_datagrams_unsent", help, unsent)?;
+        let broken: u64 = self.0.relays.iter().map(|r| r.breaks.count()).sum();
+        let help = "Broken assumptions of duolog itself; any is worth a report";
+        counter(
+            encoder,
+            "assumptions_broken",
+            help,
+            broken + self.0.signalling.breaks.count(),
         )
     }
 
@@ -412,4 +418,81 @@ fn counter(encoder: &mut DescriptorEncoder<'_>, name: &str, help: &str, value: u
     let metric = prometheus_client::metrics::counter::ConstCounter::new(value);
     let encoder = encoder.encode_descriptor(name, help, None::<&Unit>, MetricType::Counter)?;
     metric.encode(encoder)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn operations() -> (Operations, Sources) {
+        let sources = Sources {
+            signalling: Arc::default(),
+            relays: vec![Arc::default()],
+            keeper: Arc::default(),
+            gate: Gate::default(),
+        };
+        let (calls, archive) = (CallMetrics::default(), ArchiveMetrics::default());
+        // A family without a member is not written.
+        let families = [
+            &calls.calls,
+            &calls.refused,
+            &calls.recordings,
+            &calls.pauses,
+        ];
+        for family in families.into_iter().chain([&archive.stored]) {
+            drop(family.get_or_create(&vec![("any", "label")]));
+        }
+        (Operations::new(&calls, &archive, sources.clone()), sources)
+    }
+
+    /// The names are a contract with dashboards and alerts: a difference is a decision.
+    #[test]
+    fn the_names_are_those_of_the_committed_list() {
+        let text = operations().0.metrics();
+        assert!(text.ends_with("# EOF\n"), "{text}");
+        let kind = |line: &str| line.strip_prefix("# TYPE ").map(|rest| format!("{rest}\n"));
+        let names: String = text.lines().filter_map(kind).collect();
+        let committed = include_str!("../../../deploy/metrics.txt");
+        assert_eq!(names, committed, "deploy/metrics.txt lists other metrics");
+    }
+
+    #[test]
+    fn an_obstacle_is_told_by_gauge_and_by_readiness() {
+        let (operations, sources) = operations();
+        assert_eq!(operations.readiness(), Readiness::Ready);
+        assert!(operations.metrics().contains("duolog_available 1\n"));
+        sources.gate.disk(Disk::Full);
+        assert!(
+            matches!(operations.readiness(), Readiness::NotReady(reasons) if reasons.len() == 1)
+        );
+        let text = operations.metrics();
+        for line in [
+            "duolog_available 0\n",
+            "duolog_spool_full 1\n",
+            "duolog_spool_low 0\n",
+        ] {
+            assert!(text.contains(line), "{line} is missing in\n{text}");
+        }
+    }
+
+    #[test]
+    fn a_thread_that_does_not_turn_is_named() {
+        let (operations, sources) = operations();
+        let began = Instant::now();
+        let turn = |both: [u64; 2], at_s: u64| {
+            sources
+                .signalling
+                .turns
+                .fetch_add(both[0], Ordering::Relaxed);
+            sources.relays[0]
+                .turns
+                .fetch_add(both[1], Ordering::Relaxed);
+            operations.liveness_at(began + Duration::from_secs(at_s))
+        };
+        assert_eq!(turn([1, 1], 0), Liveness::Alive);
+        assert_eq!(turn([0, 0], 0), Liveness::Alive, "asked twice at once");
+        assert_eq!(turn([1, 0], 3), Liveness::Alive);
+        assert_eq!(turn([1, 0], 4), Liveness::Stuck("relay 0".into()));
+        assert_eq!(turn([0, 1], 8), Liveness::Stuck("signalling".into()));
+    }
 }

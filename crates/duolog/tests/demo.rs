@@ -33,15 +33,32 @@ fn leaves_the_owner_left_and_the_other_party_right() {
     let told = String::from_utf8_lossy(&output.stdout);
     let log = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{told}\n{log}");
-    for expected in ["presses *48: pause", "presses *49: resume", "state     complete", "ffplay"] {
-        assert!(told.contains(expected), "{expected:?} is missing in:\n{told}");
+    for expected in [
+        "presses *48: pause",
+        "presses *49: resume",
+        "state     complete",
+        "ffplay",
+    ] {
+        assert!(
+            told.contains(expected),
+            "{expected:?} is missing in:\n{told}"
+        );
     }
-    let audio = told.lines().find_map(|line| line.trim().strip_prefix("audio "));
+    let audio = told
+        .lines()
+        .find_map(|line| line.trim().strip_prefix("audio "));
     let audio = PathBuf::from(audio.expect("the story says where the audio lies").trim());
     let file = File::open(scratch.path().join(audio)).expect("the audio is there");
     let mut reader = ogg_opus::Reader::open(file).expect("Ogg Opus");
     let stereo = reader.read_to_end().expect("a whole recording");
-    let channel = |n: usize| stereo.iter().skip(n).step_by(2).copied().collect::<Vec<i16>>();
+    let channel = |n: usize| {
+        stereo
+            .iter()
+            .skip(n)
+            .step_by(2)
+            .copied()
+            .collect::<Vec<i16>>()
+    };
     let (left, right) = (channel(0), channel(1));
     println!(
         "left: owner {:.3}, other {:.3}; right: other {:.3}, owner {:.3}",
@@ -52,5 +69,9 @@ fn leaves_the_owner_left_and_the_other_party_right() {
     );
     assert!(likeness(&left, OWNER) > 0.9 && likeness(&right, OTHER) > 0.9);
     assert!(likeness(&left, OTHER) < 0.4 && likeness(&right, OWNER) < 0.4);
-    assert!((22.0..25.0).contains(&(left.len() as f64 / 8_000.0)), "{} samples", left.len());
+    assert!(
+        (22.0..25.0).contains(&(left.len() as f64 / 8_000.0)),
+        "{} samples",
+        left.len()
+    );
 }

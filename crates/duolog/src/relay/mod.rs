@@ -5,7 +5,7 @@
 //! 3. Carry out orders, run deadlines.
 //! 4. Hand entries to the spool's queue; what it refuses goes back to the shard, which makes a
 //!    listed gap of it.
-//! 5. Rest for [`REST`] when few packets were ready: waking for every single packet costs four to
+//! 5. Rest for half a millisecond when few packets were ready: waking for every single packet costs four to
 //!    six times the processor time of the packets themselves.
 
 pub mod ports;
