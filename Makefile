@@ -8,7 +8,7 @@ run:
 	target/debug/duolog demo
 
 test:
-	@sh deploy/need.sh cmake:cmake g++:g++ sipp:sip-tester ffmpeg:ffmpeg
+	@sh deploy/need.sh cmake:cmake g++:g++ sipp:sip-tester mkfs.ext4:e2fsprogs fsfreeze:util-linux mount:mount
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets -- -D warnings
 	RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps

@@ -62,7 +62,10 @@ fn run() -> Result<()> {
     setrlimit(Resource::RLIMIT_NOFILE, hard, hard)?;
     let load = std::fs::read_to_string("/proc/loadavg").unwrap_or_default();
     println!("load average {}, {} files (were {soft})", load.trim(), hard);
-    println!("processor time for each packet offered, in ns, over {:?}\n", plan.window);
+    println!(
+        "processor time for each packet offered, in ns, over {:?}\n",
+        plan.window
+    );
     for &calls in &plan.calls {
         measure(&plan, calls).with_context(|| format!("{calls} calls"))?;
     }
@@ -86,9 +89,17 @@ fn plan() -> Result<Option<Plan>> {
     if calls.is_empty() {
         calls = vec![50, 200, 500];
     }
-    ensure!(turns > 0 && window > 0 && !calls.contains(&0), "at least one call, turn and second");
+    ensure!(
+        turns > 0 && window > 0 && !calls.contains(&0),
+        "at least one call, turn and second"
+    );
     let window = Duration::from_secs(window);
-    Ok(Some(Plan { calls, turns, window, duolog: duolog()? }))
+    Ok(Some(Plan {
+        calls,
+        turns,
+        window,
+        duolog: duolog()?,
+    }))
 }
 
 /// The program to measure.
@@ -96,10 +107,14 @@ fn duolog() -> Result<PathBuf> {
     if let Some(path) = std::env::var_os("DUOLOG_BINARY") {
         return Ok(std::fs::canonicalize(path)?);
     }
-    let build = Command::new(env!("CARGO")).args(["build", "--release", "--package", "duolog"]);
-    let status = { build }.status()?;
+    let mut build = Command::new(env!("CARGO"));
+    let status = build
+        .args(["build", "--release", "--package", "duolog"])
+        .status()?;
     ensure!(status.success(), "duolog can not be built");
-    let target = Path::new(env!("CARGO_TARGET_TMPDIR")).parent().context("a target directory")?;
+    let target = Path::new(env!("CARGO_TARGET_TMPDIR"))
+        .parent()
+        .context("a target directory")?;
     Ok(target.join("release/duolog"))
 }
 
@@ -109,14 +124,22 @@ fn measure(plan: &Plan, calls: usize) -> Result<()> {
     for turn in 1..=plan.turns {
         let duolog = with_duolog(plan, calls).context("duolog")?;
         duolog.print("duolog");
-        let wakes = [(Wake::PerPacket, "bare relay"), (Wake::Resting, "bare relay, resting")];
+        let wakes = [
+            (Wake::PerPacket, "bare relay"),
+            (Wake::Resting, "bare relay, resting"),
+        ];
         for ((wake, name), ratios) in wakes.into_iter().zip(&mut ratios) {
             let bare = with_bare_relay(plan, calls, wake).context(name)?;
             bare.print(name);
             ratios.push(duolog.ns_per_packet / bare.ns_per_packet);
         }
-        let last = ratios.each_ref().map(|r| r.last().copied().unwrap_or_default());
-        println!("  turn {turn}: {:.2} x bare relay, {:.2} x resting", last[0], last[1]);
+        let last = ratios
+            .each_ref()
+            .map(|r| r.last().copied().unwrap_or_default());
+        println!(
+            "  turn {turn}: {:.2} x bare relay, {:.2} x resting",
+            last[0], last[1]
+        );
     }
     let [bare, resting] = ratios.map(median);
     println!("  {calls} calls: duolog ÷ bare relay {bare:.2}, ÷ resting {resting:.2} (medians)\n");
@@ -148,7 +171,9 @@ impl Figures {
 
 /// A directory on the disk that the build is on.
 fn directory() -> Result<tempfile::TempDir> {
-    Ok(tempfile::Builder::new().prefix("load-").tempdir_in(env!("CARGO_TARGET_TMPDIR"))?)
+    Ok(tempfile::Builder::new()
+        .prefix("load-")
+        .tempdir_in(env!("CARGO_TARGET_TMPDIR"))?)
 }
 
 fn with_duolog(plan: &Plan, calls: usize) -> Result<Figures> {
@@ -160,7 +185,8 @@ fn with_duolog(plan: &Plan, calls: usize) -> Result<Figures> {
         let legs = exchange.set_up(calls, recorder.sip(), &sockets)?;
         let figures = carry(plan, &sockets, legs, recorder.process())?;
         exchange.hang_up(&sockets)?;
-        recordings::check(&recorder, exchange.calls(), &figures.tally.sent.packets)?;
+        let checked = recordings::check(&recorder, exchange.calls(), &figures.tally.sent.packets);
+        checked.inspect_err(|_| figures.print("duolog, wrong"))?;
         Ok::<_, anyhow::Error>(figures)
     })();
     let figures = measured.with_context(|| format!("it said: {:?}", recorder.log()))?;
@@ -192,9 +218,14 @@ fn carry(
     let tally = traffic.stop()?;
     let packets = (sent_after - sent_before) as f64;
     let threads = after.since(&before).into_iter();
-    let threads: Vec<_> = threads.map(|(name, s)| (name, s.as_nanos() as f64 / packets)).collect();
-    let figures =
-        Figures { ns_per_packet: threads.iter().map(|(_, ns)| ns).sum(), threads, tally };
+    let threads: Vec<_> = threads
+        .map(|(name, s)| (name, s.as_nanos() as f64 / packets))
+        .collect();
+    let figures = Figures {
+        ns_per_packet: threads.iter().map(|(_, ns)| ns).sum(),
+        threads,
+        tally,
+    };
     let (lost, wrong) = (figures.tally.lost(), figures.tally.received.wrong);
     if lost > 0 || wrong > 0 {
         figures.print("failed");

@@ -28,8 +28,14 @@ fn mix_encode(criterion: &mut Criterion) {
     });
     group.bench_function("pcm16", |b| {
         b.iter(|| {
-            let left = Coded { law: Law::Mulaw, codes: black_box(&left) };
-            let right = Coded { law: Law::Alaw, codes: &right };
+            let left = Coded {
+                law: Law::Mulaw,
+                codes: black_box(&left),
+            };
+            let right = Coded {
+                law: Law::Alaw,
+                codes: &right,
+            };
             mix::decode_interleave_le(left, right, &mut stereo);
         });
     });
@@ -41,7 +47,11 @@ fn mix_encode(criterion: &mut Criterion) {
     let writer = Writer::new(io::sink(), Settings::default(), &Tags::default());
     let mut writer = writer.expect("the settings are usual ones");
     group.bench_function("opus", |b| {
-        b.iter(|| writer.push(black_box(&left), &right).expect("a sink takes everything"));
+        b.iter(|| {
+            writer
+                .push(black_box(&left), &right)
+                .expect("a sink takes everything")
+        });
     });
     writer.finish().expect("a sink takes everything");
     group.finish();

@@ -21,7 +21,9 @@ fn packet_path(criterion: &mut Criterion) {
                 Recorded::Yes => "recorded",
                 Recorded::No => "baseline_unrecorded",
             };
-            group.bench_function(format!("{name}/{count}_calls"), |b| b.iter(|| calls.round()));
+            group.bench_function(format!("{name}/{count}_calls"), |b| {
+                b.iter(|| calls.round())
+            });
             calls.assert_whole(recorded, Bridged::Yes);
         }
     }

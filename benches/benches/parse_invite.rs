@@ -18,14 +18,20 @@ fn parse_invite(criterion: &mut Criterion) {
         let path = fixture("sip").join(name).with_extension("sip");
         let bytes = Bytes::from(std::fs::read(path).expect("a fixture of the tree"));
         let message = Message::parse(bytes.clone()).expect("a good INVITE");
-        let Message::Request(request) = &message else { panic!("{name} is a request") };
+        let Message::Request(request) = &message else {
+            panic!("{name} is a request")
+        };
         let body = request.body.clone();
         group.throughput(Throughput::Bytes(bytes.len() as u64));
-        group.bench_function(format!("parse/{name}"), |b| b.iter(|| Message::parse(bytes.clone())));
+        group.bench_function(format!("parse/{name}"), |b| {
+            b.iter(|| Message::parse(bytes.clone()))
+        });
         group.bench_function(format!("write/{name}"), |b| b.iter(|| message.write()));
         assert!(Description::parse(&body).is_ok_and(|sdp| sdp.audio().is_some()));
         group.throughput(Throughput::Bytes(body.len() as u64));
-        group.bench_function(format!("sdp/{name}"), |b| b.iter(|| Description::parse(&body)));
+        group.bench_function(format!("sdp/{name}"), |b| {
+            b.iter(|| Description::parse(&body))
+        });
     }
     group.finish();
 }

@@ -28,7 +28,11 @@ fn spool(criterion: &mut Criterion) {
         rig.measure(&mut group, "append", |appended, _| appended);
         rig.measure(&mut group, "commit", |_, committed| committed);
         group.finish();
-        assert_eq!(rig.writer.counts().dropped_blocks, 0, "the disk kept everything");
+        assert_eq!(
+            rig.writer.counts().dropped_blocks,
+            0,
+            "the disk kept everything"
+        );
     }
 }
 
@@ -49,11 +53,19 @@ impl Rig {
         let mut writer = Writer::new(disk, Settings::default()).expect("a disk with room");
         for recording in 0..recordings {
             let id = RecordingId(u128::from(recording));
-            writer.open(Instant::now(), id, 0, b"{}").expect("a new recording");
+            writer
+                .open(Instant::now(), id, 0, b"{}")
+                .expect("a new recording");
         }
         drop(writer.commit(Instant::now()));
         let payload = (0..2 * SAMPLES).map(|n| n as u8).collect();
-        Rig { writer, recordings, position: 0, payload, _directory: directory }
+        Rig {
+            writer,
+            recordings,
+            position: 0,
+            payload,
+            _directory: directory,
+        }
     }
 
     /// One round: a block for every recording, then the commit. Gives how long each took.
@@ -67,7 +79,10 @@ impl Rig {
                 samples: SAMPLES,
                 payload: &self.payload,
             };
-            let taken = self.writer.append(began, id, frame).expect("the recording is open");
+            let taken = self
+                .writer
+                .append(began, id, frame)
+                .expect("the recording is open");
             assert!(matches!(taken, Taken::Numbered(_)), "there is room");
         }
         self.position += u64::from(SAMPLES);

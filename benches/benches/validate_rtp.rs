@@ -31,8 +31,12 @@ fn validate_rtp(criterion: &mut Criterion) {
         marker: false,
         payload: &[0x55; SAMPLES as usize],
     };
-    first.write(&mut datagram).expect("the buffer fits a packet");
-    group.bench_function("view", |b| b.iter(|| View::parse(black_box(&datagram)).map(|v| v.seq())));
+    first
+        .write(&mut datagram)
+        .expect("the buffer fits a packet");
+    group.bench_function("view", |b| {
+        b.iter(|| View::parse(black_box(&datagram)).map(|v| v.seq()))
+    });
 
     let mut source = Source::new(SSRC, ClockRate::HZ_8000);
     let mut timeline = Timeline::new(ClockRate::HZ_8000);
@@ -40,7 +44,10 @@ fn validate_rtp(criterion: &mut Criterion) {
     group.bench_function("view_source_timeline", |b| {
         b.iter(|| {
             number = number.wrapping_add(1);
-            let (seq, timestamp) = (SeqNo(number as u16), RtpTimestamp(number.wrapping_mul(SAMPLES)));
+            let (seq, timestamp) = (
+                SeqNo(number as u16),
+                RtpTimestamp(number.wrapping_mul(SAMPLES)),
+            );
             packet::rewrite(&mut datagram, SSRC, seq, timestamp, None, Marker::Keep);
             let arrival = start + Duration::from_millis(20) * number;
             let view = View::parse(black_box(&datagram)).expect("a good packet");

@@ -74,14 +74,22 @@ impl Calls {
         for call in 0..count {
             let legs = [2 * call, 2 * call + 1].map(|leg| calls.open(leg, 2 * count));
             if bridged == Bridged::Yes {
-                calls.command(Command::Bridge { a: legs[0], b: legs[1] });
+                calls.command(Command::Bridge {
+                    a: legs[0],
+                    b: legs[1],
+                });
             }
             if recorded == Recorded::Yes {
                 let recording = RecordingKey(u128::from(call));
                 let (owner, other, payload) = (legs[0], legs[1], Bytes::new());
-                for command in
-                    [RecordingCommand::Open { owner, other, payload }, RecordingCommand::Start]
-                {
+                for command in [
+                    RecordingCommand::Open {
+                        owner,
+                        other,
+                        payload,
+                    },
+                    RecordingCommand::Start,
+                ] {
                     calls.command(Command::Record { recording, command });
                 }
             }
@@ -98,10 +106,18 @@ impl Calls {
             timestamp: RtpTimestamp(number),
             cname: Bytes::from_static(b"duolog"),
         };
-        self.command(Command::Open { leg, rtp, rtcp, identity });
+        self.command(Command::Open {
+            leg,
+            rtp,
+            rtcp,
+            identity,
+        });
         let ip = [10, 0, (number >> 8) as u8, number as u8];
         let home = SocketAddr::from((ip, 4000));
-        let pcmu = PayloadFormat { payload_type: PayloadType(0), encoding: Encoding::Pcmu };
+        let pcmu = PayloadFormat {
+            payload_type: PayloadType(0),
+            encoding: Encoding::Pcmu,
+        };
         let peer = PeerMedia {
             rtp: home,
             rtcp: SocketAddr::from((ip, 4001)),
@@ -111,7 +127,8 @@ impl Calls {
             direction: Direction::SendRecv,
         };
         self.command(Command::Connect { leg, peer });
-        self.parties.push(Party::new(number, rtp, home, PACKET * number / parties));
+        self.parties
+            .push(Party::new(number, rtp, home, PACKET * number / parties));
         leg
     }
 
@@ -156,12 +173,17 @@ impl Calls {
         party.step();
         self.sent += 1;
         let (port, home) = (party.port, party.home);
-        self.shard.receive(now, now, port, home, &mut party.datagram, &mut self.out);
+        self.shard
+            .receive(now, now, port, home, &mut party.datagram, &mut self.out);
         self.hand_over();
     }
 
     fn tick(&mut self, now: Instant) {
-        if self.shard.deadline().is_some_and(|deadline| deadline <= now) {
+        if self
+            .shard
+            .deadline()
+            .is_some_and(|deadline| deadline <= now)
+        {
             self.shard.tick(now, &mut self.out);
             self.hand_over();
         }
@@ -199,8 +221,16 @@ impl Calls {
     pub fn assert_whole(&self, recorded: Recorded, bridged: Bridged) {
         let counters = self.shard.counters();
         let expected = |yes: bool| if yes { self.sent } else { 0 };
-        assert_eq!(counters.relayed, expected(bridged == Bridged::Yes), "relayed packets");
-        assert_eq!(counters.tapped, expected(recorded == Recorded::Yes), "kept packets");
+        assert_eq!(
+            counters.relayed,
+            expected(bridged == Bridged::Yes),
+            "relayed packets"
+        );
+        assert_eq!(
+            counters.tapped,
+            expected(recorded == Recorded::Yes),
+            "kept packets"
+        );
     }
 }
 
@@ -220,14 +250,31 @@ impl Party {
             marker: false,
             payload: &payload,
         };
-        first.write(&mut datagram).expect("the buffer fits a packet");
-        Party { port, home, ssrc, seq, timestamp, offset, datagram }
+        first
+            .write(&mut datagram)
+            .expect("the buffer fits a packet");
+        Party {
+            port,
+            home,
+            ssrc,
+            seq,
+            timestamp,
+            offset,
+            datagram,
+        }
     }
 
     fn step(&mut self) {
         self.seq = self.seq.wrapping_add(1);
         self.timestamp = self.timestamp.wrapping_add(PACKET_SAMPLES as u32);
         let (seq, timestamp) = (SeqNo(self.seq), RtpTimestamp(self.timestamp));
-        packet::rewrite(&mut self.datagram, self.ssrc, seq, timestamp, None, Marker::Keep);
+        packet::rewrite(
+            &mut self.datagram,
+            self.ssrc,
+            seq,
+            timestamp,
+            None,
+            Marker::Keep,
+        );
     }
 }

@@ -35,5 +35,7 @@ pub fn short() -> Criterion {
 #[must_use]
 pub fn fixture(name: &str) -> PathBuf {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent();
-    root.expect("benches/ stands in the tree").join("fixtures").join(name)
+    root.expect("benches/ stands in the tree")
+        .join("fixtures")
+        .join(name)
 }

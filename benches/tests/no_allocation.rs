@@ -35,18 +35,33 @@ fn check(count: u32, recorded: Recorded) {
         calls.round();
     }
     let (blocks, reports) = (calls.blocks(), calls.reports());
-    let before = allocations::count();
+    let (mut receiving, mut due) = (0, 0);
     for _ in 0..PACKETS / calls.packets_per_round() {
-        calls.round();
+        let before = allocations::count();
+        calls.receive_round();
+        let between = allocations::count();
+        calls.settle();
+        receiving += between - before;
+        due += allocations::count() - between;
     }
-    let allocated = allocations::count() - before;
     let reports = calls.reports() - reports;
     let setting = format!("{count} calls, recorded: {recorded:?}, {reports} RTCP reports sent");
-    assert_eq!(allocated, 0, "allocations; {setting}");
+    assert_eq!(
+        (receiving, due),
+        (0, 0),
+        "allocations in receive and in tick; {setting}"
+    );
     assert!(reports > 100, "reports are part of the path: {setting}");
     calls.assert_whole(recorded, Bridged::Yes);
     // A block is 16 packets of each party.
-    let expected = if recorded == Recorded::Yes { PACKETS / 32 } else { 0 };
+    let expected = if recorded == Recorded::Yes {
+        PACKETS / 32
+    } else {
+        0
+    };
     let made = calls.blocks() - blocks;
-    assert!(made.abs_diff(expected) <= u64::from(count), "{made} blocks, {expected} expected");
+    assert!(
+        made.abs_diff(expected) <= u64::from(count),
+        "{made} blocks, {expected} expected"
+    );
 }

@@ -32,7 +32,9 @@ struct Leg {
 fn main() -> Result<()> {
     let mut arguments = std::env::args().skip(1);
     let directory = PathBuf::from(arguments.next().context("bare_relay DIRECTORY [--rest]")?);
-    let rest = arguments.next().is_some_and(|argument| argument == "--rest");
+    let rest = arguments
+        .next()
+        .is_some_and(|argument| argument == "--rest");
     let mut legs = Vec::new();
     for (number, line) in io::stdin().lines().enumerate() {
         legs.push(Leg::open(number, line?.trim().parse()?, &directory)?);
@@ -48,7 +50,10 @@ fn main() -> Result<()> {
 fn relay(legs: &mut [Leg], rest: Option<Duration>) -> Result<()> {
     let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?;
     for (number, leg) in legs.iter().enumerate() {
-        epoll.add(&leg.socket, EpollEvent::new(EpollFlags::EPOLLIN, number as u64))?;
+        epoll.add(
+            &leg.socket,
+            EpollEvent::new(EpollFlags::EPOLLIN, number as u64),
+        )?;
     }
     let mut events = vec![EpollEvent::empty(); ROUND];
     let mut datagram = [0; 2048];
@@ -86,7 +91,11 @@ impl Leg {
         // Begun at different heights, so that they do not all become full at once.
         let mut buffer = Vec::with_capacity(BUFFER);
         buffer.resize(number * 997 % BUFFER, 0);
-        Ok(Leg { socket, file, buffer })
+        Ok(Leg {
+            socket,
+            file,
+            buffer,
+        })
     }
 
     fn keep(&mut self, audio: &[u8]) -> Result<()> {

@@ -35,11 +35,16 @@ impl BareRelay {
         parties: &[SocketAddr],
     ) -> Result<(BareRelay, Vec<SocketAddr>)> {
         let mut command = Command::new(binary);
-        command.arg(directory).stdin(Stdio::piped()).stdout(Stdio::piped());
+        command
+            .arg(directory)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped());
         if wake == Wake::Resting {
             command.arg("--rest");
         }
-        let child = command.spawn().with_context(|| format!("{}", binary.display()))?;
+        let child = command
+            .spawn()
+            .with_context(|| format!("{}", binary.display()))?;
         let mut relay = BareRelay { child };
         let mut orders = relay.child.stdin.take().context("a pipe")?;
         for party in parties {

@@ -65,7 +65,12 @@ impl Exchange {
     /// When no socket can be bound.
     pub fn new() -> Result<Exchange> {
         let (trunk, phone) = (Agent::new(1)?, Agent::new(2)?);
-        Ok(Exchange { trunk, phone, calls: Vec::new(), refused: Vec::new() })
+        Ok(Exchange {
+            trunk,
+            phone,
+            calls: Vec::new(),
+            refused: Vec::new(),
+        })
     }
 
     /// Where the trunk and the phone are.
@@ -92,7 +97,10 @@ impl Exchange {
     ) -> Result<Vec<SocketAddr>> {
         for call in 0..count {
             let request = self.invite(call, proxy, media.address(2 * call));
-            self.calls.push(Call { invite: Some(request.clone()), ..Call::default() });
+            self.calls.push(Call {
+                invite: Some(request.clone()),
+                ..Call::default()
+            });
             let key = ClientKey(call as u64);
             let flow = self.trunk.flow(proxy);
             let input = Input::Request { key, flow, request };
@@ -100,11 +108,22 @@ impl Exchange {
             self.go_on(Instant::now() + SPACING, media, |_| false)?;
         }
         let whole = |call: &Call| call.legs.iter().all(Option::is_some) && call.answered.is_some();
-        self.go_on(Instant::now() + PATIENCE, media, |e| e.calls.iter().all(whole))?;
-        ensure!(self.refused.is_empty(), "calls were refused: {:?}", self.refused);
+        self.go_on(Instant::now() + PATIENCE, media, |e| {
+            e.calls.iter().all(whole)
+        })?;
+        ensure!(
+            self.refused.is_empty(),
+            "calls were refused: {:?}",
+            self.refused
+        );
         let missing = self.calls.iter().filter(|call| !whole(call)).count();
         ensure!(missing == 0, "{missing} of {count} calls were not answered");
-        Ok(self.calls.iter().flat_map(|call| call.legs).flatten().collect())
+        Ok(self
+            .calls
+            .iter()
+            .flat_map(|call| call.legs)
+            .flatten()
+            .collect())
     }
 
     /// The callers hang up, one after the other.
@@ -113,7 +132,9 @@ impl Exchange {
     /// When a BYE is not answered, or does not reach the phone.
     pub fn hang_up(&mut self, media: &Sockets) -> Result<()> {
         for call in 0..self.calls.len() {
-            let Some(dialog) = &mut self.calls[call].dialog else { continue };
+            let Some(dialog) = &mut self.calls[call].dialog else {
+                continue;
+            };
             let request = dialog.request(Method::Bye);
             let flow = dialog.flow();
             let key = ClientKey(BYES + call as u64);
@@ -122,7 +143,9 @@ impl Exchange {
             self.go_on(Instant::now() + SPACING, media, |_| false)?;
         }
         let over = |call: &Call| call.phone_ended && call.bye_answered;
-        self.go_on(Instant::now() + PATIENCE, media, |e| e.calls.iter().all(over))?;
+        self.go_on(Instant::now() + PATIENCE, media, |e| {
+            e.calls.iter().all(over)
+        })?;
         let left = self.calls.iter().filter(|call| !over(call)).count();
         ensure!(left == 0, "{left} calls did not end at both ends");
         Ok(())
@@ -138,7 +161,12 @@ impl Exchange {
         let mut request = Request::new(Method::Invite, target.clone());
         let headers = &mut request.headers;
         headers.push("Max-Forwards", "70");
-        headers.push("From", NameAddr::new(from).with_tag(&format!("load{call}")).to_string());
+        headers.push(
+            "From",
+            NameAddr::new(from)
+                .with_tag(&format!("load{call}"))
+                .to_string(),
+        );
         headers.push("To", NameAddr::new(target).to_string());
         headers.push("Call-ID", format!("load-{call}@{host}"));
         headers.push("CSeq", "1 INVITE");
@@ -222,16 +250,26 @@ impl Exchange {
     fn answer(&mut self, key: ServerKey, request: &Request, media: &Sockets) -> Result<()> {
         let mut response = Response::to(request, StatusCode::OK);
         let from = request.from()?.uri.user.unwrap_or_default();
-        let number = from.strip_prefix("+316").and_then(|n| n.parse::<usize>().ok());
+        let number = from
+            .strip_prefix("+316")
+            .and_then(|n| n.parse::<usize>().ok());
         let number = number.with_context(|| format!("a call from {from:?}"))?;
-        let call = self.calls.get_mut(number).with_context(|| format!("no call {number}"))?;
+        let call = self
+            .calls
+            .get_mut(number)
+            .with_context(|| format!("no call {number}"))?;
         match request.method {
             Method::Invite => {
                 call.legs[1] = Some(media_address(&request.body)?);
                 let local = self.phone.local;
                 let contact = Uri::sip(Some("phone"), &local.ip().to_string(), Some(local.port()));
-                response.headers.push("Contact", NameAddr::new(contact).to_string());
-                response.set_body("application/sdp", description(media.address(2 * number + 1)));
+                response
+                    .headers
+                    .push("Contact", NameAddr::new(contact).to_string());
+                response.set_body(
+                    "application/sdp",
+                    description(media.address(2 * number + 1)),
+                );
             }
             Method::Bye => call.phone_ended = true,
             _ => {}
@@ -251,11 +289,19 @@ impl Agent {
             server_name: "load".into(),
             timers: Timers::default(),
         };
-        Ok(Agent { socket, local, endpoint: Endpoint::new(settings, [seed; 32]) })
+        Ok(Agent {
+            socket,
+            local,
+            endpoint: Endpoint::new(settings, [seed; 32]),
+        })
     }
 
     fn flow(&self, peer: SocketAddr) -> Flow {
-        Flow { transport: Transport::Udp, local: self.local, peer }
+        Flow {
+            transport: Transport::Udp,
+            local: self.local,
+            peer,
+        }
     }
 
     /// The path to whoever answered: its Contact.
@@ -267,14 +313,21 @@ impl Agent {
 
     /// The next datagram, or the deadline.
     fn next(&mut self) -> Result<Option<Input>> {
-        if self.endpoint.deadline().is_some_and(|deadline| deadline <= Instant::now()) {
+        if self
+            .endpoint
+            .deadline()
+            .is_some_and(|deadline| deadline <= Instant::now())
+        {
             return Ok(Some(Input::Deadline));
         }
         let mut bytes = [0; 4096];
         match self.socket.recv_from(&mut bytes) {
             Ok((length, peer)) => {
                 let bytes = Bytes::copy_from_slice(&bytes[..length]);
-                Ok(Some(Input::Received { flow: self.flow(peer), bytes }))
+                Ok(Some(Input::Received {
+                    flow: self.flow(peer),
+                    bytes,
+                }))
             }
             Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => Ok(None),
             Err(error) => Err(error).context("a SIP socket of the load bench"),
@@ -303,8 +356,14 @@ fn description(rtp: SocketAddr) -> Bytes {
         rtp,
         rtcp: SocketAddr::new(rtp.ip(), rtp.port() + 1),
         formats: vec![
-            Format { payload_type: 0, encoding: Encoding::Pcmu },
-            Format { payload_type: 101, encoding: Encoding::TelephoneEvent },
+            Format {
+                payload_type: 0,
+                encoding: Encoding::Pcmu,
+            },
+            Format {
+                payload_type: 101,
+                encoding: Encoding::TelephoneEvent,
+            },
         ],
         ptime_ms: Some(20),
         direction: Direction::SendRecv,

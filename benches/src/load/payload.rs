@@ -58,7 +58,11 @@ mod tests {
 
     #[test]
     fn what_is_written_is_read_and_nothing_else() {
-        let payload = Payload { party: 999, index: 70_000, sent_ns: 1_700_000_000_123_456_789 };
+        let payload = Payload {
+            party: 999,
+            index: 70_000,
+            sent_ns: 1_700_000_000_123_456_789,
+        };
         let mut bytes = [0; BYTES];
         payload.write(&mut bytes);
         assert_eq!(Payload::read(&bytes), Some(payload));

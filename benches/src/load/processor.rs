@@ -18,13 +18,20 @@ impl Snapshot {
     pub fn of(process: u32) -> Result<Snapshot> {
         let mut threads = BTreeMap::new();
         let folder = format!("/proc/{process}/task");
-        for thread in fs::read_dir(&folder).with_context(|| folder.clone())?.flatten() {
+        for thread in fs::read_dir(&folder)
+            .with_context(|| folder.clone())?
+            .flatten()
+        {
             let Some(id) = thread.file_name().to_str().and_then(|id| id.parse().ok()) else {
                 continue;
             };
             // A thread may end between the two reads.
-            let Ok(text) = fs::read_to_string(thread.path().join("schedstat")) else { continue };
-            let Ok(name) = fs::read_to_string(thread.path().join("comm")) else { continue };
+            let Ok(text) = fs::read_to_string(thread.path().join("schedstat")) else {
+                continue;
+            };
+            let Ok(name) = fs::read_to_string(thread.path().join("comm")) else {
+                continue;
+            };
             let spent = text.split(' ').next().and_then(|ns| ns.parse().ok());
             let spent = spent.with_context(|| format!("schedstat says {text:?}"))?;
             threads.insert(id, (name.trim().to_string(), Duration::from_nanos(spent)));
@@ -38,10 +45,16 @@ impl Snapshot {
     pub fn since(&self, earlier: &Snapshot) -> Vec<(String, Duration)> {
         let mut by_name: BTreeMap<&str, Duration> = BTreeMap::new();
         for (id, (name, spent)) in &self.0 {
-            let before = earlier.0.get(id).map_or(Duration::ZERO, |(_, before)| *before);
+            let before = earlier
+                .0
+                .get(id)
+                .map_or(Duration::ZERO, |(_, before)| *before);
             *by_name.entry(name).or_default() += spent.saturating_sub(before);
         }
-        let mut spent: Vec<_> = by_name.into_iter().map(|(n, s)| (n.to_string(), s)).collect();
+        let mut spent: Vec<_> = by_name
+            .into_iter()
+            .map(|(n, s)| (n.to_string(), s))
+            .collect();
         spent.sort_by_key(|(_, spent)| std::cmp::Reverse(*spent));
         spent
     }

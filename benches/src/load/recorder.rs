@@ -50,7 +50,12 @@ impl Recorder {
             .spawn()
             .with_context(|| format!("{} can not be started", binary.display()))?;
         let (binary, directory) = (binary.to_path_buf(), directory.to_path_buf());
-        let mut recorder = Recorder { binary, directory, child, sip };
+        let mut recorder = Recorder {
+            binary,
+            directory,
+            child,
+            sip,
+        };
         recorder.wait_ready(operations)?;
         Ok(recorder)
     }
@@ -100,7 +105,15 @@ impl Recorder {
     pub fn list(&self, limit: usize) -> Result<String> {
         let limit = limit.to_string();
         let output = Command::new(&self.binary)
-            .args(["recordings", "list", "--config", "duolog.toml", "--json", "--limit", &limit])
+            .args([
+                "recordings",
+                "list",
+                "--config",
+                "duolog.toml",
+                "--json",
+                "--limit",
+                &limit,
+            ])
             .current_dir(&self.directory)
             .output()?;
         let complaint = String::from_utf8_lossy(&output.stderr);
@@ -113,16 +126,26 @@ impl Recorder {
     /// # Errors
     /// When it does not end, or not well.
     pub fn stop(mut self) -> Result<()> {
-        kill(Pid::from_raw(self.child.id().cast_signed()), Signal::SIGTERM)?;
+        kill(
+            Pid::from_raw(self.child.id().cast_signed()),
+            Signal::SIGTERM,
+        )?;
         let until = Instant::now() + PATIENCE;
         while Instant::now() < until {
             if let Some(status) = self.child.try_wait()? {
-                ensure!(status.success(), "duolog ended with {status}: {}", self.log());
+                ensure!(
+                    status.success(),
+                    "duolog ended with {status}: {}",
+                    self.log()
+                );
                 return Ok(());
             }
             std::thread::sleep(Duration::from_millis(50));
         }
-        bail!("duolog does not end on SIGTERM without calls: {}", self.log());
+        bail!(
+            "duolog does not end on SIGTERM without calls: {}",
+            self.log()
+        );
     }
 }
 

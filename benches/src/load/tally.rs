@@ -5,8 +5,8 @@ use std::time::Duration;
 /// Width of a class of delays, in µs.
 const CLASS_US: usize = 10;
 
-/// Classes: up to 100 ms; the last one takes everything above.
-const CLASSES: usize = 10_001;
+/// Classes: up to 1 s; the last one takes everything above.
+const CLASSES: usize = 100_001;
 
 /// How often each delay was seen.
 #[derive(Debug, Clone)]
@@ -25,7 +25,7 @@ impl Delays {
         self.0[class.min(CLASSES - 1)] += 1;
     }
 
-    /// The delay in ms below which `share` (0 to 1) of them lie, to 0.01 ms; 100 is "100 or more".
+    /// The delay in ms below which `share` (0 to 1) of them lie, to 0.01 ms; 1,000 is "a second or more".
     #[must_use]
     pub fn below_ms(&self, share: f64) -> f64 {
         let all: u64 = self.0.iter().sum();
@@ -80,7 +80,9 @@ impl Tally {
     #[must_use]
     pub fn lost(&self) -> u64 {
         let pairs = self.sent.packets.iter().zip(&self.received.packets);
-        pairs.map(|(sent, received)| u64::from(sent.saturating_sub(*received))).sum()
+        pairs
+            .map(|(sent, received)| u64::from(sent.saturating_sub(*received)))
+            .sum()
     }
 }
 
@@ -96,7 +98,7 @@ mod tests {
         }
         delays.add(Duration::from_secs(3));
         assert_eq!(delays.below_ms(0.5), 5.0);
-        assert_eq!(delays.below_ms(1.0), 100.0);
+        assert_eq!(delays.below_ms(1.0), 1_000.0);
         assert_eq!(delays.above(Duration::from_millis(9)), 100);
         assert_eq!(Delays::default().below_ms(0.99), 0.0);
     }

@@ -13,9 +13,7 @@ use anyhow::{Context, Result, bail};
 use duolog_rtp::packet::{self, Marker, Outgoing};
 use duolog_rtp::{PayloadType, RtpTimestamp, SeqNo, Ssrc};
 use nix::errno::Errno;
-use nix::sys::socket::{
-    ControlMessageOwned, MsgFlags, SockaddrIn, recvmsg, setsockopt, sockopt,
-};
+use nix::sys::socket::{ControlMessageOwned, MsgFlags, SockaddrIn, recvmsg, setsockopt, sockopt};
 
 use super::payload::{self, Payload};
 use super::tally::{Received, Sent, Tally};
@@ -55,8 +53,14 @@ impl Sockets {
     /// When no ports are free or the kernel refuses an option.
     pub fn bind() -> Result<Sockets> {
         let mut ports = PORTS.step_by(2);
-        let mut side = || (0..PAIRS).map(|_| Pair::bind(&mut ports)).collect::<Result<Vec<_>>>();
-        Ok(Sockets { sides: [side()?, side()?] })
+        let mut side = || {
+            (0..PAIRS)
+                .map(|_| Pair::bind(&mut ports))
+                .collect::<Result<Vec<_>>>()
+        };
+        Ok(Sockets {
+            sides: [side()?, side()?],
+        })
     }
 
     /// Where a party hears RTP; RTCP is one above.
@@ -78,10 +82,16 @@ impl Pair {
                 socket.set_nonblocking(true)?;
                 Ok::<_, io::Error>(socket)
             };
-            let (Ok(rtp), Ok(rtcp)) = (open(port), open(port + 1)) else { continue };
+            let (Ok(rtp), Ok(rtcp)) = (open(port), open(port + 1)) else {
+                continue;
+            };
             setsockopt(&rtp, sockopt::RcvBuf, &(4 << 20)).context("a receive buffer")?;
             setsockopt(&rtp, sockopt::ReceiveTimestampns, &true).context("time stamps")?;
-            return Ok(Pair { address: rtp.local_addr()?, rtp, rtcp });
+            return Ok(Pair {
+                address: rtp.local_addr()?,
+                rtp,
+                rtcp,
+            });
         }
         bail!("no free port pairs in {PORTS:?}");
     }
@@ -100,8 +110,15 @@ impl Traffic {
     ///
     /// # Errors
     /// When a thread can not be started.
-    pub fn start(sockets: Arc<Sockets>, legs: Vec<SocketAddr>, warm_up: Duration) -> Result<Traffic> {
-        let (stop, sent) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)));
+    pub fn start(
+        sockets: Arc<Sockets>,
+        legs: Vec<SocketAddr>,
+        warm_up: Duration,
+    ) -> Result<Traffic> {
+        let (stop, sent) = (
+            Arc::new(AtomicBool::new(false)),
+            Arc::new(AtomicU64::new(0)),
+        );
         let warm_up = (warm_up.as_millis() / PACKET.as_millis()) as u32;
         let receiver = Receiver {
             sockets: Arc::clone(&sockets),
@@ -109,11 +126,18 @@ impl Traffic {
             stop: Arc::clone(&stop),
             warm_up,
             next: vec![0; legs.len()],
-            received: Received { packets: vec![0; legs.len()], ..Received::default() },
+            received: Received {
+                packets: vec![0; legs.len()],
+                ..Received::default()
+            },
         };
         let sender = Sender {
             sockets,
-            speakers: legs.iter().enumerate().map(|(n, leg)| Speaker::new(n as u32, *leg)).collect(),
+            speakers: legs
+                .iter()
+                .enumerate()
+                .map(|(n, leg)| Speaker::new(n as u32, *leg))
+                .collect(),
             stop: Arc::clone(&stop),
             sent: Arc::clone(&sent),
             warm_up,
@@ -165,7 +189,10 @@ impl Sender {
         // The default slack of 50 µs would bunch packets that are 20 µs apart. Without the right to
         // change it they are bunched, and the lateness says so.
         let _ = nix::sys::prctl::set_timerslack(1_000);
-        let mut sent = Sent { packets: vec![0; self.speakers.len()], ..Sent::default() };
+        let mut sent = Sent {
+            packets: vec![0; self.speakers.len()],
+            ..Sent::default()
+        };
         let start = Instant::now();
         let parties = self.speakers.len() as u32;
         for index in 0_u32.. {
@@ -215,8 +242,14 @@ impl Speaker {
             marker: false,
             payload: &[0; payload::BYTES],
         };
-        first.write(&mut datagram).expect("the buffer fits a packet");
-        Speaker { party, leg, datagram }
+        first
+            .write(&mut datagram)
+            .expect("the buffer fits a packet");
+        Speaker {
+            party,
+            leg,
+            datagram,
+        }
     }
 
     fn next(&mut self, index: u32) -> &[u8] {
@@ -224,8 +257,16 @@ impl Speaker {
         let timestamp = RtpTimestamp(index.wrapping_mul(payload::BYTES as u32));
         let ssrc = Ssrc(0xb000_0000 + self.party);
         packet::rewrite(&mut self.datagram, ssrc, seq, timestamp, None, Marker::Keep);
-        let payload = self.datagram.last_chunk_mut().expect("longer than a payload");
-        Payload { party: self.party, index, sent_ns: now_ns() }.write(payload);
+        let payload = self
+            .datagram
+            .last_chunk_mut()
+            .expect("longer than a payload");
+        Payload {
+            party: self.party,
+            index,
+            sent_ns: now_ns(),
+        }
+        .write(payload);
         &self.datagram
     }
 }
@@ -252,7 +293,11 @@ impl Receiver {
         while silent < Duration::from_millis(500) {
             let came = self.sweep()?;
             let stopped = self.stop.load(Ordering::Relaxed);
-            silent = if came == 0 && stopped { silent + SWEEP } else { Duration::ZERO };
+            silent = if came == 0 && stopped {
+                silent + SWEEP
+            } else {
+                Duration::ZERO
+            };
             std::thread::sleep(SWEEP);
         }
         Ok(self.received)
@@ -266,7 +311,6 @@ impl Receiver {
         for pair in sockets.sides.iter().flatten() {
             while pair.rtcp.recv(&mut bytes).is_ok() {}
             loop {
-                control.clear();
                 let got = receive(&pair.rtp, &mut bytes, &mut control);
                 match got {
                     Ok((length, from, stamp_ns)) => {
@@ -287,7 +331,12 @@ impl Receiver {
         let payload = datagram.last_chunk().filter(|_| datagram.len() == DATAGRAM);
         let payload = payload.and_then(Payload::read);
         let known = payload.filter(|p| (p.party as usize) < self.legs.len());
-        let Some(Payload { party, index, sent_ns }) = known else {
+        let Some(Payload {
+            party,
+            index,
+            sent_ns,
+        }) = known
+        else {
             self.received.wrong += 1;
             return;
         };
@@ -314,8 +363,12 @@ fn receive(
 ) -> nix::Result<(usize, SocketAddr, u64)> {
     let mut slices = [IoSliceMut::new(bytes)];
     let descriptor = socket.as_raw_fd();
-    let message =
-        recvmsg::<SockaddrIn>(descriptor, &mut slices, Some(control), MsgFlags::MSG_DONTWAIT)?;
+    let message = recvmsg::<SockaddrIn>(
+        descriptor,
+        &mut slices,
+        Some(control),
+        MsgFlags::MSG_DONTWAIT,
+    )?;
     let stamp = message.cmsgs()?.find_map(|control| match control {
         ControlMessageOwned::ScmTimestampns(at) => {
             Some(at.tv_sec() as u64 * 1_000_000_000 + at.tv_nsec() as u64)

@@ -229,10 +229,31 @@ impl Assembly {
         WallTime(at.0.saturating_add(i64::try_from(after_us).unwrap_or(i64::MAX)))
     }
 
+    /// Where recording was paused, by the facts: a pause is listed as a gap only when it is over, so
+    /// the gap of the last one may not have been on disk yet when the recorder stopped.
+    fn pauses_told(&self, length: u64) -> Vec<(u64, u64)> {
+        let (mut pauses, mut since) = (Vec::new(), None);
+        for fact in &self.facts {
+            match fact.fact {
+                Fact::RecordingPaused { .. } => since = since.or(Some(fact.position)),
+                Fact::RecordingResumed { .. } => {
+                    pauses.extend(since.take().map(|from| (from, fact.position)));
+                }
+                _ => {}
+            }
+        }
+        pauses.extend(since.map(|from| (from, length)));
+        pauses
+    }
+
     /// What was wanted silent comes first, then what was lost by us, then the rest; and where there is
     /// neither audio nor a reason, it was not on disk yet when the recorder stopped.
     fn gaps_of(&self, channel: usize, length: u64, ending: &Ending) -> Vec<crate::timeline::Gap> {
         let mut listed = self.listed[channel].clone();
+        if ending.end == End::Interrupted {
+            let pauses = self.pauses_told(length).into_iter();
+            listed.extend(pauses.map(|(from, until)| (from, until, GapReason::Paused)));
+        }
         listed.sort_by_key(|(from, _, reason)| (rank(*reason), *from));
         let mut cover = Cover::default();
         for (from, until, reason) in listed {
@@ -491,6 +512,33 @@ mod tests {
             }]
         );
         assert!(gaps(&timeline, 0).is_empty());
+    }
+
+    #[test]
+    fn a_pause_whose_gap_was_torn_off_is_known_from_its_facts() {
+        let fact = |position, fact: Fact| Frame::Fact {
+            position,
+            wall_us: 2_000_000,
+            payload: fact.write(),
+        };
+        let (by, way) = (Side::Owner, crate::wire::Way::SipInfo);
+        let paused = |position| fact(position, Fact::RecordingPaused { by, way });
+        let resumed = |position| fact(position, Fact::RecordingResumed { by, way });
+        let frames = |end: Frame| {
+            let blocks = [audio(0, 160), audio(160, 160), audio(320, 160), audio(480, 160)];
+            [open()]
+                .into_iter()
+                .chain([paused(200), resumed(300), paused(400)])
+                .chain(blocks)
+                .chain([end])
+        };
+        let torn = assemble(frames(torn(640)));
+        for channel in 0..2 {
+            let wanted = [(200, 100, Paused), (400, 240, Paused)];
+            assert_eq!(gaps(&torn, channel), wanted);
+        }
+        // Of a recording that came to its end the gaps alone count.
+        assert!(gaps(&assemble(frames(seal(640, End::Finished))), 0).is_empty());
     }
 
     /// An hour of blocks is one run: what is remembered follows from what happened.

@@ -16,6 +16,7 @@
 //! 5. A control that is refused changes nothing but the list of facts.
 //! 6. No digit that a party pressed is ever printed.
 //! 7. Work per event does not grow with the number of calls.
+//! 8. A request of somebody who is no neighbour gets one answer and leaves nothing behind.
 
 mod announcement;
 mod answer;

@@ -52,7 +52,8 @@ pub struct LegMedia {
     pub rtcp_mux: Multiplexing,
     /// Where the peer's signalling comes from: the other address latching may accept.
     pub signalled_from: IpAddr,
-    /// The payload formats both parties agreed on, in the peer's numbers and order.
+    /// The payload formats both parties agreed on: first in the peer's own numbers and order, under
+    /// which it is sent to; then under other numbers that it was told and may send with.
     pub formats: Vec<PayloadFormat>,
     /// Packet time the peer asked for, in milliseconds.
     pub ptime_ms: u8,

@@ -132,6 +132,14 @@ fn onward(settings: &Settings, caller: Party) -> Option<Party> {
     (next_hop != caller).then_some(next_hop)
 }
 
+/// Whether anything configured is at the address that a request came from.
+pub(crate) fn is_neighbour(settings: &Settings, flow: &Flow) -> bool {
+    let contacts = settings.users.iter().map(|user| user.contact);
+    let mut contacts = contacts.chain(settings.trunks.iter().map(|trunk| trunk.contact));
+    contacts
+        .any(|contact| contact.transport == flow.transport && contact.addr.ip() == flow.peer.ip())
+}
+
 fn source(settings: &Settings, flow: &Flow, from: &Uri) -> Option<Party> {
     let candidates = || {
         let users = (0..settings.users.len()).map(|at| Party::User(UserIndex(at)));

@@ -4,6 +4,7 @@
 //! answer, the queue is the memory that holds audio meanwhile; when the queue is full, the shard
 //! makes a listed gap of what does not fit.
 
+use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError};
 use std::sync::{Arc, Mutex};
@@ -22,6 +23,9 @@ const IDLE: Duration = Duration::from_secs(1);
 
 /// How long a disk that does not answer may delay the end of the node.
 const LAST_COMMITS: Duration = Duration::from_secs(30);
+
+/// Between two attempts at the last commit.
+const COMMIT_AGAIN: Duration = Duration::from_millis(20);
 
 /// Entries taken from the queue before a commit that is due may run.
 const BURST: usize = 256;
@@ -42,7 +46,7 @@ pub struct SpoolQueue {
 impl SpoolQueue {
     /// Hands over what the shard has for the spool. From the first entry that finds no room on, all
     /// go back to the shard, in order.
-    pub fn offer(&self, now: Instant, shard: &mut Shard, out: &mut Outbox) {
+    pub fn offer(&self, now: Instant, shard: &mut Shard, out: &mut Outbox) -> Offered {
         let mut refused = Vec::new();
         for entry in out.entries.drain(..) {
             if !refused.is_empty() {
@@ -52,7 +56,7 @@ impl SpoolQueue {
             // Counted before it is sent: the spool thread may take it at once.
             let depth = self.depth.fetch_add(1, Ordering::Relaxed) + 1;
             match self.queue.try_send((self.shard, entry)) {
-                Ok(()) if depth == self.capacity / 2 => self.gate.backlog(Backlog::Long),
+                Ok(()) if depth >= self.capacity / 2 => self.gate.backlog(Backlog::Long),
                 Ok(()) => {}
                 Err(TrySendError::Full((_, entry)) | TrySendError::Disconnected((_, entry))) => {
                     self.depth.fetch_sub(1, Ordering::Relaxed);
@@ -60,10 +64,24 @@ impl SpoolQueue {
                 }
             }
         }
+        let offered = match refused.is_empty() {
+            true => Offered::Taken,
+            false => Offered::Refused,
+        };
         for entry in refused {
             shard.entry_refused(now, entry);
         }
+        offered
     }
+}
+
+/// What became of the entries a shard had for the spool.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Offered {
+    /// All are in the queue.
+    Taken,
+    /// Some went back to the shard, which has something to offer later.
+    Refused,
 }
 
 /// What the archive is asked to do.
@@ -102,7 +120,7 @@ pub struct Keeper {
     recycled: Vec<SyncSender<Box<Block>>>,
     work: mpsc::Sender<Work>,
     /// Work the archive had no room for; the spool keeps the recordings meanwhile.
-    waiting: Vec<Work>,
+    waiting: VecDeque<Work>,
     wall: WallClock,
     vitals: Arc<Vitals>,
 }
@@ -135,7 +153,7 @@ impl Keeper {
             queue,
             recycled: Vec::new(),
             work,
-            waiting: Vec::new(),
+            waiting: VecDeque::new(),
             wall,
             vitals,
         }
@@ -206,6 +224,8 @@ impl Keeper {
                 if self.writer.deadline().is_none() || now.duration_since(since) > LAST_COMMITS {
                     return;
                 }
+                // The disk does not take it now.
+                std::thread::sleep(COMMIT_AGAIN);
             }
         }
     }
@@ -255,9 +275,7 @@ impl Keeper {
             Space::Low => Disk::Low,
             Space::Full => Disk::Full,
         });
-        for work in std::mem::take(&mut self.waiting) {
-            self.tell(work);
-        }
+        self.tell_waiting();
         let counts = self.writer.counts();
         *self
             .vitals
@@ -267,8 +285,17 @@ impl Keeper {
     }
 
     fn tell(&mut self, work: Work) {
-        if let Err(mpsc::error::TrySendError::Full(work)) = self.work.try_send(work) {
-            self.waiting.push(work);
+        self.waiting.push_back(work);
+        self.tell_waiting();
+    }
+
+    /// In order: a recording is opened before it is finished.
+    fn tell_waiting(&mut self) {
+        while let Some(work) = self.waiting.pop_front() {
+            if let Err(mpsc::error::TrySendError::Full(work)) = self.work.try_send(work) {
+                self.waiting.push_front(work);
+                return;
+            }
         }
     }
 }

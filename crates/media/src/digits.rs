@@ -5,6 +5,9 @@ use std::time::{Duration, Instant};
 use duolog_rtp::event::{Digit, Generator, PacedEvent};
 use duolog_rtp::{ClockRate, RtpTimestamp};
 
+/// Digits that may wait for the row before them: a long number dialled at once.
+const WAITING: usize = 64;
+
 /// A row of digits on its way.
 #[derive(Debug, Clone)]
 pub(crate) struct Sending {
@@ -12,6 +15,8 @@ pub(crate) struct Sending {
     first: RtpTimestamp,
     generator: Generator,
     next: Option<PacedEvent>,
+    /// To be sent when this row is over.
+    waiting: Vec<Digit>,
 }
 
 /// A telephone-event packet that is due.
@@ -33,7 +38,22 @@ impl Sending {
             first,
             generator,
             next,
+            waiting: Vec::new(),
         }
+    }
+
+    /// Puts further digits behind this row; `None` when too many wait.
+    pub(crate) fn more(&mut self, digits: Vec<Digit>) -> Option<()> {
+        if self.waiting.len() + digits.len() > WAITING {
+            return None;
+        }
+        self.waiting.extend(digits);
+        Some(())
+    }
+
+    /// The digits that waited for the end of this row.
+    pub(crate) fn into_waiting(self) -> Option<Vec<Digit>> {
+        (!self.waiting.is_empty()).then_some(self.waiting)
     }
 
     /// When the next packet is due, or behind the last one the end of the row.

@@ -53,9 +53,16 @@ impl Formats {
         by
     }
 
+    /// What a received number means. Numbers 0 and 8 mean G.711 even where they were not agreed on
+    /// (RFC 3551 §6): around a re-INVITE that changes the law, packets of either law are under way.
     #[inline]
     pub(crate) fn encoding(&self, number: PayloadType) -> Option<Encoding> {
-        self.encodings.get(usize::from(number.0)).copied().flatten()
+        let agreed = self.encodings.get(usize::from(number.0)).copied().flatten();
+        agreed.or(match number.0 {
+            0 => Some(Encoding::Pcmu),
+            8 => Some(Encoding::Pcma),
+            _ => None,
+        })
     }
 
     /// What prompts and tones are sent in: the preferred law.
@@ -111,7 +118,8 @@ mod tests {
             format(200, Encoding::Pcmu),
         ]);
         assert_eq!(formats.encoding(PayloadType(97)), Some(Encoding::Pcma));
-        assert_eq!(formats.encoding(PayloadType(0)), None);
+        assert_eq!(formats.encoding(PayloadType(0)), Some(Encoding::Pcmu));
+        assert_eq!(formats.encoding(PayloadType(9)), None);
         assert_eq!(formats.encoding(PayloadType(200)), None);
         assert_eq!(formats.speech(), Some((PayloadType(8), Law::Alaw)));
         assert_eq!(formats.event(), Some(PayloadType(101)));

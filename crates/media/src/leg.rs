@@ -109,9 +109,9 @@ impl Leg {
         let from = media.signalled_from;
         let (mut rtp, mut rtcp) = (Latch::new(media.rtp, from), Latch::new(media.rtcp, from));
         if let Some(peer) = &self.peer {
-            let (again, opened) = peer.rtp.renegotiated(media.rtp, from);
+            let (again, opened) = peer.rtp.renegotiated(media.rtp, from, now);
             rtp = again;
-            let (again, rtcp_opened) = peer.rtcp.renegotiated(media.rtcp, from);
+            let (again, rtcp_opened) = peer.rtcp.renegotiated(media.rtcp, from, now);
             rtcp = again;
             let ports = [(self.ports.0, opened), (self.ports.1, rtcp_opened)];
             for (port, _) in ports.into_iter().filter(|&(_, opened)| opened) {

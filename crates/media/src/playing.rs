@@ -7,6 +7,7 @@ use duolog_rtp::PayloadType;
 use duolog_rtp::packet::{self, FIXED_HEADER_LEN, Marker};
 
 use crate::PlayKey;
+use crate::digits::Sending;
 use crate::leg::Leg;
 use crate::outbox::{Completion, Event, Outbox};
 use crate::prompt::{FRAME_SAMPLES, Step};
@@ -61,7 +62,12 @@ impl Shard {
             send(leg, number, stamp, &due.payload, now, out);
             self.counters.injected += 1;
         }
-        leg.sending.take_if(|sending| sending.is_over(now));
+        let over = leg.sending.take_if(|sending| sending.is_over(now));
+        if let Some(digits) = over.and_then(Sending::into_waiting) {
+            let first = leg.outgoing.begin_series(now);
+            leg.sending = Some(Sending::new(digits, first, now));
+            self.send_due_digits(now, index, out);
+        }
     }
 }
 

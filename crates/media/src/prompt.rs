@@ -19,6 +19,8 @@ pub(crate) const FRAME: Duration = Duration::from_millis(20);
 pub(crate) const FRAME_SAMPLES: usize = 160;
 /// Speech that has not come for this long, or one and a half of its packets, is not waited for.
 const SILENT_AFTER: Duration = Duration::from_millis(40);
+/// Packets of a key come this far apart at most (RFC 4733 §2.5.1.2).
+const KEY_UPDATE: Duration = Duration::from_millis(50);
 /// Frames that are further behind than this are not caught up with: the thread stood still.
 const HOPELESS: Duration = Duration::from_millis(200);
 
@@ -30,6 +32,8 @@ pub(crate) struct Playing {
     cursor: usize,
     /// When the next frame is due.
     next: Instant,
+    /// How much later than it is sent it is heard.
+    behind: Duration,
 }
 
 impl Playing {
@@ -39,6 +43,7 @@ impl Playing {
             sound,
             cursor: 0,
             next: now,
+            behind: Duration::ZERO,
         }
     }
 
@@ -86,10 +91,17 @@ pub(crate) enum Step {
 }
 
 impl Players {
-    /// Begins a sound; gives back the one it cuts.
-    pub(crate) fn play(&mut self, how: How, playing: Playing) -> Option<PlayKey> {
+    /// Begins a sound; gives back the one it cuts. What is played instead of speech is heard behind
+    /// the speech packet that was just sent, and over when the party has heard it to its end.
+    pub(crate) fn play(&mut self, how: How, mut playing: Playing) -> Option<PlayKey> {
         let slot = match how {
-            How::Instead => &mut self.instead,
+            How::Instead => {
+                let heard_until = self.last_speech.map(|last| last + self.last_length);
+                playing.behind = heard_until.map_or(Duration::ZERO, |u| {
+                    u.saturating_duration_since(playing.next)
+                });
+                &mut self.instead
+            }
             How::Under => &mut self.under,
         };
         slot.replace(playing).map(|cut| cut.play)
@@ -120,6 +132,12 @@ impl Players {
         self.mix_under(law, payload)
     }
 
+    /// A key on its way to the leg: a frame between its packets would break it in two.
+    pub(crate) fn wait_for_key(&mut self, now: Instant) {
+        self.last_speech = Some(now);
+        self.last_length = KEY_UPDATE;
+    }
+
     fn mix_under(&mut self, law: Law, payload: &mut [u8]) -> Option<PlayKey> {
         let playing = self.under.as_mut()?;
         playing.mix(law, payload);
@@ -147,6 +165,10 @@ impl Players {
         if let Some(playing) = &mut self.instead
             && playing.next <= now
         {
+            if playing.is_over() && !playing.behind.is_zero() {
+                playing.next += std::mem::take(&mut playing.behind);
+                return self.step(now);
+            }
             if playing.is_over() {
                 let play = playing.play;
                 self.instead = None;

@@ -57,6 +57,9 @@ impl Shard {
             Err((reason, None)) => return Err(reason),
             Err((reason, Some(arrival))) => {
                 self.tap(arrived, index, &arrival, Content::Unknown);
+                if let Some(other) = self.bridged_mut(index) {
+                    other.outgoing.leave_out();
+                }
                 return Err(reason);
             }
         };
@@ -83,8 +86,7 @@ impl Shard {
         {
             return Ok(());
         }
-        let bridged = self.legs.at(from).and_then(|leg| leg.bridged);
-        let Some(leg) = bridged.and_then(|to| self.legs.at_mut(to)) else {
+        let Some(leg) = self.bridged_mut(from) else {
             return Ok(());
         };
         let peer = leg.peer.as_ref().ok_or(DropReason::NotConnected)?;
@@ -92,12 +94,16 @@ impl Shard {
             leg.outgoing.leave_out();
             return Err(DropReason::Suppressed);
         }
-        let passage = peer.formats.passage(packet.encoding);
-        let passage = passage.ok_or(DropReason::PayloadType)?;
+        let Some(passage) = peer.formats.passage(packet.encoding) else {
+            leg.outgoing.leave_out();
+            return Err(DropReason::PayloadType);
+        };
         let payload_len = packet.view.payload().len();
-        let samples = match packet.content {
-            Content::Speech(..) => payload_len as u32,
-            Content::Event(_) | Content::Unknown => 0,
+        let (samples, since) = match packet.content {
+            Content::Speech(..) => (payload_len as u32, 0),
+            // A key's packets all carry the instant of its press (RFC 4733 §2.2).
+            Content::Event(duration) => (u32::from(duration), u32::from(duration)),
+            Content::Unknown => (0, 0),
         };
         let stamp = leg
             .outgoing
@@ -111,8 +117,8 @@ impl Shard {
         packet::rewrite(copy, ssrc, stamp.seq, stamp.timestamp, Some(number), marker);
         let at = packet.view.payload_at();
         let over = colour(leg, now, packet, passage, &mut copy[at..at + payload_len]);
-        leg.rtcp.sent(payload_len, stamp.timestamp, now);
-        self.counters.relayed += 1;
+        let timestamp = stamp.timestamp.plus(since);
+        leg.rtcp.sent(payload_len, timestamp, now);
         if let Some(play) = over {
             let completion = Completion::Whole;
             out.events.push(Event::Played {
@@ -121,7 +127,15 @@ impl Shard {
                 completion,
             });
         }
+        self.counters.relayed += 1;
         Ok(())
+    }
+
+    /// The leg that hears what comes from leg `from`.
+    #[inline]
+    fn bridged_mut(&mut self, from: usize) -> Option<&mut Leg> {
+        let to = self.legs.at(from)?.bridged?;
+        self.legs.at_mut(to)
     }
 
     /// Gives a telephone-event to the policy if it wants this leg's digits; then it goes no further.
@@ -147,9 +161,8 @@ impl Shard {
                 });
             }
         }
-        let bridged = leg.bridged;
         self.schedule_leg(from);
-        if let Some(other) = bridged.and_then(|other| self.legs.at_mut(other)) {
+        if let Some(other) = self.bridged_mut(from) {
             other.outgoing.leave_out();
         }
         true
@@ -182,8 +195,7 @@ impl Shard {
         if let Content::Speech(law, codes) = packet.content {
             let payload = &mut payload[..codes.len()];
             payload.copy_from_slice(codes);
-            let other = self.legs.at(from).and_then(|leg| leg.bridged);
-            if let Some(other) = other.and_then(|other| self.legs.at(other)) {
+            if let Some(other) = self.bridged_mut(from) {
                 other.players.colour(law, payload);
             }
             content = Content::Speech(law, payload);
@@ -207,7 +219,7 @@ fn check<'a>(
     let Some(peer) = &mut leg.peer else {
         return Err(plain(DropReason::NotConnected));
     };
-    let verdict = peer.rtp.judge(from);
+    let verdict = peer.rtp.judge(from, now);
     if verdict == Verdict::Stranger {
         return Err(plain(DropReason::WrongAddress));
     }
@@ -221,14 +233,18 @@ fn check<'a>(
             peer: Some(from),
         });
     }
-    let stamped = match understood {
-        Ok((_, Content::Speech(..))) => Stamped::Itself,
-        _ => Stamped::Otherwise,
+    // Keep-alives without speech count too (RFC 6263 §4).
+    leg.heard.last = now;
+    let incoming = &mut leg.incoming;
+    let arrival = match understood {
+        Ok((_, Content::Speech(..))) => incoming.receive(&view, Stamped::Itself, arrived),
+        // RTCP on the wrong port, noise of a third: only speech makes another source the present one.
+        Err(reason) if incoming.is_foreign(view.ssrc()) => Err(reason),
+        Ok(_) if incoming.is_foreign(view.ssrc()) => incoming.receive_key(&view, arrived),
+        _ => incoming.receive(&view, Stamped::Otherwise, arrived),
     };
-    let arrival = leg.incoming.receive(&view, stamped, arrived);
     let arrival = arrival.map_err(plain)?;
     let (encoding, content) = understood.map_err(|reason| (reason, Some(arrival)))?;
-    leg.heard.last = now;
     leg.heard.timeout_told = false;
     if !leg.heard.first_told {
         leg.heard.first_told = true;
@@ -275,6 +291,7 @@ fn colour(
     payload: &mut [u8],
 ) -> Option<crate::PlayKey> {
     let Content::Speech(mut law, _) = packet.content else {
+        leg.players.wait_for_key(now);
         return None;
     };
     if let Passage::Recode(_, from, to) = passage {

@@ -38,7 +38,8 @@ struct Last {
 /// How relayed packets are moved.
 #[derive(Debug, Clone, Copy)]
 struct Through {
-    generation: u32,
+    /// Whose numbers these are: [`Arrival::run`].
+    run: u32,
     seq_offset: u16,
     timestamp_offset: u32,
     /// Packets numbered below this are older than what was injected.
@@ -75,7 +76,12 @@ impl Outgoing {
         self.broken = true;
     }
 
-    /// The stamp of a relayed packet of `samples` samples.
+    /// Another party is relayed from now on, with numbers of its own.
+    pub(crate) fn begin_anew(&mut self) {
+        self.through = None;
+    }
+
+    /// The stamp of a relayed packet whose time stamp and `samples` tell where it ends.
     #[inline]
     pub(crate) fn relay(
         &mut self,
@@ -84,9 +90,7 @@ impl Outgoing {
         now: Instant,
     ) -> Result<Stamp, BehindInjection> {
         let through = match &mut self.through {
-            Some(through) if !self.broken && through.generation == arrival.place.generation => {
-                through
-            }
+            Some(through) if !self.broken && through.run == arrival.run => through,
             _ => return self.relay_anew(arrival, samples, now),
         };
         if arrival.place.seq < through.floor {
@@ -115,9 +119,7 @@ impl Outgoing {
         now: Instant,
     ) -> Result<Stamp, BehindInjection> {
         let place = arrival.place;
-        let old = self
-            .through
-            .filter(|through| through.generation == place.generation);
+        let old = self.through.filter(|through| through.run == arrival.run);
         if old.is_some_and(|old| place.seq <= old.newest) {
             return Err(BehindInjection);
         }
@@ -126,8 +128,12 @@ impl Outgoing {
             .map(|old| arrival.timestamp.plus(old.timestamp_offset))
             .filter(|&kept| self.goes_on_at(kept, now));
         let timestamp = kept.unwrap_or(earliest);
+        let marker = match self.goes_on_in(timestamp) {
+            true => Marker::Keep,
+            false => Marker::Set,
+        };
         self.through = Some(Through {
-            generation: place.generation,
+            run: arrival.run,
             seq_offset: seq.0.wrapping_sub(place.seq as u16),
             timestamp_offset: timestamp.0.wrapping_sub(arrival.timestamp.0),
             // What comes before the very first packet has room for its number.
@@ -140,7 +146,7 @@ impl Outgoing {
         Ok(Stamp {
             seq,
             timestamp,
-            marker: Marker::Set,
+            marker,
         })
     }
 
@@ -202,12 +208,21 @@ impl Outgoing {
         (last.seq.next(), last.timestamp.plus(step))
     }
 
+    /// Whether the last packet, which was relayed, had this time stamp: they are of one key.
+    fn goes_on_in(&self, timestamp: RtpTimestamp) -> bool {
+        let same = |last: Last| last.timestamp == timestamp;
+        !self.injecting && self.last.is_some_and(same)
+    }
+
     /// Whether `timestamp` is behind the last packet, and not by more than the time that passed
     /// allows.
     fn goes_on_at(&self, timestamp: RtpTimestamp, now: Instant) -> bool {
         let Some(last) = self.last else { return true };
         let elapsed = ClockRate::HZ_8000.ticks_in(now.saturating_duration_since(last.at));
         let step = i64::from(timestamp.since(last.timestamp));
+        if self.goes_on_in(timestamp) {
+            return true;
+        }
         step > 0 && step >= i64::from(last.samples) && step <= elapsed as i64 + 8_000
     }
 }

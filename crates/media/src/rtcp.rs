@@ -32,7 +32,7 @@ impl Shard {
             RtcpMux::Shared => &mut peer.rtp,
             RtcpMux::Apart => &mut peer.rtcp,
         };
-        let verdict = latch.judge(from);
+        let verdict = latch.judge(from, arrived);
         if verdict == Verdict::Stranger {
             return Err(DropReason::WrongAddress);
         }
@@ -95,8 +95,10 @@ impl Shard {
 /// Where a leg's reports go.
 fn destination(leg: &Leg) -> Option<(PortId, SocketAddr)> {
     let peer = leg.peer.as_ref()?;
-    Some(match peer.mux {
+    let (port, to) = match peer.mux {
         RtcpMux::Shared => (leg.ports.0, peer.rtp.destination()),
         RtcpMux::Apart => (leg.ports.1, peer.rtcp.destination()),
-    })
+    };
+    // A party that holds by giving no address can not be reached; the kernel would take it for us.
+    (!to.ip().is_unspecified()).then_some((port, to))
 }

@@ -237,14 +237,20 @@ impl Shard {
         if a == b {
             return None;
         }
+        if self.legs.at(a)?.bridged == Some(b) {
+            return Some(());
+        }
         for leg in [a, b] {
             let old = self.legs.at_mut(leg)?.bridged.take();
             if let Some(old) = old.and_then(|old| self.legs.at_mut(old)) {
                 old.bridged = None;
             }
         }
-        self.legs.at_mut(a)?.bridged = Some(b);
-        self.legs.at_mut(b)?.bridged = Some(a);
+        for (leg, other) in [(a, b), (b, a)] {
+            let leg = self.legs.at_mut(leg)?;
+            leg.bridged = Some(other);
+            leg.outgoing.begin_anew();
+        }
         Some(())
     }
 
@@ -265,8 +271,11 @@ impl Shard {
     ) -> Option<()> {
         let (index, leg) = self.leg_named(key)?;
         leg.peer.as_ref()?.formats.event()?;
-        if leg.sending.is_some() || digits.is_empty() {
+        if digits.is_empty() {
             return None;
+        }
+        if let Some(sending) = &mut leg.sending {
+            return sending.more(digits);
         }
         let first = leg.outgoing.begin_series(now);
         leg.sending = Some(Sending::new(digits, first, now));

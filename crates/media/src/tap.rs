@@ -10,11 +10,11 @@ use duolog_rtp::source::Kind;
 use crate::counters::{Counters, DropReason};
 use crate::incoming::{Arrival, Incoming, Motion};
 use crate::outbox::{Channel, Entry};
-use crate::track::{Outcome, Placed, Track, Workbench};
+use crate::track::{Outcome, Placed, Track, WINDOW_SAMPLES, Workbench};
 
-/// After this many packets in a row without a place (half a second of 20 ms), the party's clock or
-/// path has changed for good, and its packets are placed by arrival anew.
-const SLIPPED_PACKETS: u16 = 25;
+/// After this many packets in a row outside the window that come no nearer to it, the party's clock
+/// or path has changed for good, and its packets are placed by arrival anew.
+const SLIPPED_PACKETS: u16 = 5;
 
 /// What of a packet can be recorded.
 #[derive(Debug, Clone, Copy)]
@@ -33,7 +33,16 @@ pub(crate) struct Tap {
     pub(crate) channel: Channel,
     /// Added to every position since the party's packets slipped out of the window.
     slip: i64,
-    misplaced: u16,
+    astray: Option<Astray>,
+}
+
+/// Packets in a row outside the window.
+#[derive(Debug, Clone, Copy)]
+struct Astray {
+    /// Where the first was to lie, and how far behind it was when it came; negative: ahead.
+    at: i64,
+    behind: i64,
+    packets: u16,
 }
 
 /// What a tap writes with.
@@ -49,7 +58,7 @@ impl Tap {
             recording,
             channel,
             slip: 0,
-            misplaced: 0,
+            astray: None,
         }
     }
 
@@ -69,7 +78,7 @@ impl Tap {
             Motion::None => {}
             Motion::Earlier(ticks) => track.shift(self.channel, arrival.place.generation, ticks),
             Motion::Anchored(until) => {
-                (self.slip, self.misplaced) = (0, 0);
+                (self.slip, self.astray) = (0, None);
                 track.settle(self.channel, until);
             }
         }
@@ -84,6 +93,7 @@ impl Tap {
                 };
                 self.place(arrived, arrival.kind, packet, track, desk);
             }
+            (Content::Event(_), _) if !incoming.is_present(arrival) => {}
             (Content::Event(samples), Some(at)) => {
                 let from = at.saturating_add(self.slip);
                 let until = from.saturating_add(i64::from(samples));
@@ -108,18 +118,18 @@ impl Tap {
             track.advance(arrived, desk.bench, desk.entries);
             outcome = track.place(self.channel, packet);
         }
-        let misplaced = matches!(outcome, Outcome::Late | Outcome::Ahead) && kind == Kind::New;
-        self.misplaced = match misplaced {
-            true => self.misplaced + 1,
-            false => 0,
-        };
-        if self.misplaced >= SLIPPED_PACKETS {
-            // Positions are below 2^63 samples.
-            let by_arrival = track.position(arrived) as i64;
-            self.slip += by_arrival - packet.at;
-            packet.at = by_arrival;
-            self.misplaced = 0;
-            outcome = track.place(self.channel, packet);
+        // Positions are below 2^63 samples.
+        let behind = track.position(arrived) as i64 - packet.at;
+        let outside = behind > WINDOW_SAMPLES as i64 || outcome == Outcome::Ahead;
+        if !outside {
+            self.astray = None;
+        } else if kind == Kind::New && self.has_slipped(packet.at, behind) {
+            self.slip += behind;
+            self.astray = None;
+            if matches!(outcome, Outcome::Late | Outcome::Ahead) {
+                packet.at += behind;
+                outcome = track.place(self.channel, packet);
+            }
         }
         match outcome {
             Outcome::Kept => desk.counters.tapped += 1,
@@ -130,5 +140,21 @@ impl Tap {
                 desk.counters.drop(DropReason::Misplaced);
             }
         }
+    }
+
+    /// Whether a further packet outside the window shows that the party will not come back into it. What
+    /// a network held up comes back by as much as it is long; what slipped stays where it is.
+    #[cold]
+    fn has_slipped(&mut self, at: i64, behind: i64) -> bool {
+        let first = Astray {
+            at,
+            behind,
+            packets: 0,
+        };
+        let astray = self.astray.get_or_insert(first);
+        astray.packets += 1;
+        let came_back = astray.behind - behind;
+        let spoke = at - astray.at;
+        astray.packets >= SLIPPED_PACKETS && 4 * came_back.abs() <= spoke
     }
 }

@@ -143,7 +143,10 @@ fn stragglers_from_the_port_a_party_left_do_not_hold_it_there() {
     assert_voice(&left, 0, &voice, 0, 16_000);
     assert_eq!(world.heard_by(OTHER).len(), 100);
     assert_eq!(
-        world.connects.last().map(|connect| (connect.port, connect.peer)),
+        world
+            .connects
+            .last()
+            .map(|connect| (connect.port, connect.peer)),
         Some((port, Some(address("10.0.0.1:6000"))))
     );
     // The port it left belongs to anybody now.
@@ -322,7 +325,10 @@ fn digits_that_come_while_others_are_sent_are_sent_behind_them() {
     assert_eq!(keys, [4, 5, 6]);
     assert_eq!(world.dropped(DropReason::Command), 0);
     for pair in pressed.windows(2) {
-        assert!(pair[1].1.since(pair[0].1) >= 800 + 400, "a gap between keys");
+        assert!(
+            pair[1].1.since(pair[0].1) >= 800 + 400,
+            "a gap between keys"
+        );
     }
 }
 
@@ -366,7 +372,9 @@ fn packets_that_can_not_be_passed_on_are_not_taken_for_lost() {
     });
     let mut flow = voice.packets(30);
     // A key for a party that knows none, comfort noise nobody agreed on, and an empty keep-alive.
-    flow[10].2 = key(&voice, 0, (voice.first_seq.wrapping_add(10), 0), 3)[0].2.clone();
+    flow[10].2 = key(&voice, 0, (voice.first_seq.wrapping_add(10), 0), 3)[0]
+        .2
+        .clone();
     flow[15].2[1] = 13;
     flow[20].2.truncate(12);
     world.deliver(flow);
@@ -438,5 +446,49 @@ fn every_packet_time_is_kept_exactly() {
         assert_voice(&right, 0, &other, 0, 48_000);
         let heard = world.heard_by(OTHER);
         assert_eq!(heard.len() as u64, count);
+    }
+}
+
+#[test]
+fn a_slow_clock_costs_next_to_nothing_in_an_hour() {
+    for (ppm, allowed) in [(50_u64, 0), (200, 30)] {
+        let mut world = World::new(Sabotage::None);
+        start(&mut world);
+        let voice = Voice::of(OWNER);
+        let mut dice = Dice(ppm);
+        for index in 0..180_000 {
+            let (at, leg, bytes) = voice.packet(index);
+            let at = at + at * ppm / 1_000_000 + dice.below(3_000);
+            world.deliver(vec![(at, leg, bytes)]);
+            world.sent.clear();
+        }
+        world.close();
+        let (_, totals) = world.totals();
+        assert!(totals.owner.late <= allowed, "{ppm}: {totals:?}");
+    }
+}
+
+#[test]
+fn a_short_standstill_moves_nothing_for_good() {
+    for (slower, lost) in [(0, 26..=50), (8, 30..=90)] {
+        let mut world = World::new(Sabotage::None);
+        start(&mut world);
+        let voice = Voice::of(OWNER);
+        let mut flow = voice.packets(300);
+        for (held, packet) in flow
+            .iter_mut()
+            .filter(|packet| packet.0 >= 2_000_000)
+            .enumerate()
+        {
+            // At once, or as fast as a narrow line lets them.
+            packet.0 = packet.0.max(2_800_000 + held as u64 * slower * 1_000);
+        }
+        world.deliver(flow);
+        world.close();
+        let [left, _] = world.kept();
+        let (_, totals) = world.totals();
+        assert!(lost.contains(&totals.owner.lost), "{totals:?}");
+        assert_voice(&left, 0, &voice, 0, 16_000);
+        assert_voice(&left, 36_000, &voice, 36_000, 12_000);
     }
 }

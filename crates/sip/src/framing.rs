@@ -67,6 +67,11 @@ impl Framer {
         }
     }
 
+    /// Whether part of a message waits for the rest; line ends between messages are none.
+    pub fn is_amid(&self) -> bool {
+        leading_line_ends(&self.buffer) < self.buffer.len()
+    }
+
     /// The next piece, `None` where more bytes are needed. After an error it stays that error.
     #[expect(
         clippy::should_implement_trait,
@@ -226,6 +231,22 @@ mod tests {
         ];
         for step in 1..stream.len() + 1 {
             assert_eq!(cut(stream, step), want, "step {step}");
+        }
+    }
+
+    #[test]
+    fn a_part_of_a_message_is_noticed() {
+        let mut framer = Framer::new();
+        for (part, amid) in [
+            ("A\r\nl: 2\r\n", true),
+            ("\r\nx", true),
+            ("y", false),
+            ("\r\n", false),
+            ("B", true),
+        ] {
+            framer.push(part.as_bytes());
+            let _ = all(&mut framer);
+            assert_eq!(framer.is_amid(), amid, "{part:?}");
         }
     }
 

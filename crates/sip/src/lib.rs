@@ -11,6 +11,8 @@
 //! 4. Every transaction that has its final response, or is no longer wanted, is gone after 64*T1
 //!    plus its last timer.
 //! 5. The same seed and the same inputs at the same instants give the same outputs.
+//! 6. Server transactions are bounded: a request that makes something new gets 503 before one that ends
+//!    something does.
 
 mod cseq;
 mod dialog;

@@ -776,3 +776,141 @@ fn thousands_of_transactions_keep_their_deadlines() {
     assert_eq!((copies, failed), (5_000 * 10, 5_000));
     assert_eq!(uas.transactions(), 0);
 }
+
+fn with_branch(mut request: Request, branch: &str) -> Bytes {
+    request.headers.push_front(
+        "Via",
+        format!("SIP/2.0/UDP 192.0.2.1;branch=z9hG4bK{branch}"),
+    );
+    request.write()
+}
+
+#[test]
+fn transactions_are_bounded_and_calls_can_still_end() {
+    const MOST: usize = 32_768;
+    let mut uas = endpoint(UAS, 2);
+    let flow = flow(Transport::Udp, UAS, UAC);
+    let mut call = invite();
+    for n in 0..MOST {
+        call.headers.set("Call-ID", format!("call-{n}"));
+        let bytes = with_branch(call.clone(), &n.to_string());
+        let out = uas.handle(at(0), Input::Received { flow, bytes });
+        assert_eq!(shorts(&out), ["request INVITE"]);
+    }
+    call.headers.set("Call-ID", "one-more");
+    let bytes = with_branch(call.clone(), "more");
+    let out = uas.handle(at(0), Input::Received { flow, bytes });
+    assert_eq!(
+        shorts(&out),
+        ["send 503", "dropped Refused(StatusCode(503))"]
+    );
+    let Output::Transmit { bytes, .. } = &out[0] else {
+        panic!("{out:?}")
+    };
+    assert!(response(bytes.clone()).headers.has("Retry-After"));
+    // What stands can be ended.
+    let mut bye = invite();
+    bye.method = Method::Bye;
+    bye.headers.set("CSeq", "8 BYE");
+    bye.headers.set("To", "<sip:b@example.com>;tag=there");
+    let bytes = with_branch(bye, "bye");
+    let out = uas.handle(at(0), Input::Received { flow, bytes });
+    assert_eq!(shorts(&out), ["request BYE"]);
+    let mut cancel = invite();
+    cancel.method = Method::Cancel;
+    cancel.headers.set("CSeq", "7 CANCEL");
+    cancel.headers.set("Call-ID", "call-5");
+    let bytes = with_branch(cancel, "5");
+    let out = uas.handle(at(0), Input::Received { flow, bytes });
+    assert_eq!(shorts(&out), ["send 200", "cancelled"]);
+    assert!(uas.transactions() <= MOST + 2);
+}
+
+#[test]
+fn an_answer_given_once_leaves_nothing() {
+    let mut uas = endpoint(UAS, 2);
+    let flow = flow(Transport::Udp, UAS, UAC);
+    let bytes = with_branch(invite(), "one");
+    let mut tags = Vec::new();
+    // The same answer to every copy of the request, and nothing by itself.
+    for ms in [0, 500] {
+        let bytes = bytes.clone();
+        let out = uas.handle(at(ms), Input::Received { flow, bytes });
+        let Output::Request { key, request, .. } = &out[0] else {
+            panic!("{out:?}")
+        };
+        let response = Response::to(request, StatusCode::FORBIDDEN);
+        let key = *key;
+        let out = uas.handle(at(ms), Input::RespondOnce { key, response });
+        assert_eq!(shorts(&out), ["send 403"]);
+        let Output::Transmit { bytes, .. } = &out[0] else {
+            panic!("{out:?}")
+        };
+        tags.push(
+            support::response(bytes.clone())
+                .to_addr()
+                .unwrap()
+                .tag()
+                .unwrap()
+                .to_owned(),
+        );
+        assert_eq!((uas.transactions(), uas.deadline()), (0, None));
+        let response = Response::to(&invite(), StatusCode::OK);
+        let out = uas.handle(at(ms), Input::RespondOnce { key, response });
+        assert_eq!(shorts(&out), ["dropped UnknownKey"]);
+    }
+    assert_eq!(tags[0], tags[1]);
+}
+
+#[test]
+fn branches_to_different_numbers_are_no_merge() {
+    // A proxy that rings two of our numbers at once sends the same Call-ID, CSeq and From tag twice.
+    let mut uas = endpoint(UAS, 2);
+    let flow = flow(Transport::Udp, UAS, UAC);
+    let forked = |n: usize| {
+        let mut fork = invite();
+        fork.uri = format!("sip:100{n}@192.0.2.2").parse().unwrap();
+        fork
+    };
+    let mut tags = Vec::new();
+    for n in 0..2 {
+        let bytes = with_branch(forked(n), &n.to_string());
+        let out = uas.handle(at(0), Input::Received { flow, bytes });
+        assert_eq!(shorts(&out), ["request INVITE"], "fork {n}");
+        let Output::Request { key, request, .. } = &out[0] else {
+            panic!("{out:?}")
+        };
+        let mut response = Response::to(request, StatusCode::OK);
+        response.set_to_tag(&format!("tag{n}"));
+        tags.push(*key);
+        let key = *key;
+        assert_eq!(
+            shorts(&uas.handle(at(0), Input::Respond { key, response })),
+            ["send 200"]
+        );
+    }
+    // Each ACK finds its own.
+    for n in [1, 0] {
+        let mut ack = invite();
+        ack.method = Method::Ack;
+        ack.headers.set("CSeq", "7 ACK");
+        ack.headers
+            .set("To", format!("<sip:b@example.com>;tag=tag{n}"));
+        let bytes = with_branch(ack, &format!("ack{n}"));
+        let out = uas.handle(at(1), Input::Received { flow, bytes });
+        assert!(
+            matches!(&out[..], [Output::Acked { key, .. }] if *key == tags[n]),
+            "{out:?}"
+        );
+    }
+    // The same number twice is a merge, and so is a number too many.
+    let bytes = with_branch(forked(1), "again");
+    let out = uas.handle(at(2), Input::Received { flow, bytes });
+    assert_eq!(shorts(&out)[0], "send 482");
+    for n in 2..20 {
+        let bytes = with_branch(forked(n), &format!("more{n}"));
+        let out = uas.handle(at(2), Input::Received { flow, bytes });
+        let want = if n < 16 { "request INVITE" } else { "send 482" };
+        assert_eq!(shorts(&out)[0], want, "fork {n}");
+    }
+}

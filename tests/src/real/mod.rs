@@ -12,6 +12,7 @@ pub mod phones;
 pub mod probe;
 pub mod process;
 pub mod program;
+pub mod raw_call;
 pub mod seed;
 pub mod sipp;
 pub mod site;

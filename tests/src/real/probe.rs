@@ -25,6 +25,27 @@ pub fn get(address: SocketAddr, path: &str) -> Option<(u16, String)> {
     Some((status, body.to_owned()))
 }
 
+/// How many datagrams the kernel dropped at a UDP socket of this machine because nobody had read them.
+///
+/// # Panics
+/// When there is no such socket.
+pub fn kernel_drops(socket: SocketAddr) -> u64 {
+    let IpAddr::V4(ip) = socket.ip() else {
+        panic!("{socket} is not in /proc/net/udp")
+    };
+    let local = format!(
+        "{:08X}:{:04X}",
+        u32::from_le_bytes(ip.octets()),
+        socket.port()
+    );
+    let table = std::fs::read_to_string("/proc/net/udp").expect("Linux lists its sockets");
+    let row = table
+        .lines()
+        .find(|row| row.split_whitespace().nth(1) == Some(&local));
+    let drops = row.and_then(|row| row.split_whitespace().last()?.parse().ok());
+    drops.unwrap_or_else(|| panic!("no socket {local}:\n{table}"))
+}
+
 /// A SIP socket that sends requests and reads answers.
 #[derive(Debug)]
 pub struct Probe {
@@ -42,7 +63,12 @@ impl Probe {
     pub fn new(ip: IpAddr, port: u16, node: SocketAddr) -> Self {
         let socket = UdpSocket::bind((ip, port)).expect("a socket for the probe");
         let local = socket.local_addr().expect("a bound socket has an address");
-        Self { socket, local, node, asked: 0 }
+        Self {
+            socket,
+            local,
+            node,
+            asked: 0,
+        }
     }
 
     /// Its own address.
@@ -60,7 +86,11 @@ impl Probe {
     pub fn request(&mut self, method: &str, number: &str, body: &str) -> String {
         self.asked += 1;
         let (local, node, asked) = (self.local, self.node, self.asked);
-        let kind = if body.is_empty() { "" } else { "Content-Type: application/sdp\r\n" };
+        let kind = if body.is_empty() {
+            ""
+        } else {
+            "Content-Type: application/sdp\r\n"
+        };
         format!(
             "{method} sip:{number}@{node} SIP/2.0\r\n\
              Via: SIP/2.0/UDP {local};branch=z9hG4bKprobe{asked};rport\r\n\
@@ -103,11 +133,30 @@ impl Probe {
         self.ask(&request)
     }
 
+    /// Acknowledges a final answer to an INVITE other than 2xx (RFC 3261 §17.1.1.3).
+    pub fn acknowledge(&self, invite: &str, refused: &Response) {
+        let to = refused.headers.value("To").unwrap_or_default();
+        let same = ["Via", "Max-Forwards", "From", "Call-ID"];
+        let kept = same
+            .map(|name| format!("{name}: {}\r\n", header(invite, name)))
+            .concat();
+        let start = invite
+            .lines()
+            .next()
+            .unwrap_or_default()
+            .replacen("INVITE", "ACK", 1);
+        let cseq = header(invite, "CSeq").replacen("INVITE", "ACK", 1);
+        let ack = format!("{start}\r\n{kept}To: {to}\r\nCSeq: {cseq}\r\nContent-Length: 0\r\n\r\n");
+        self.send(ack.as_bytes());
+    }
+
     /// The next response before `deadline`; requests and what cannot be read are passed over.
     pub fn response(&self, deadline: Instant) -> Option<Response> {
         let mut buffer = vec![0; 65_535];
         loop {
-            let left = deadline.checked_duration_since(Instant::now()).filter(|left| !left.is_zero())?;
+            let left = deadline
+                .checked_duration_since(Instant::now())
+                .filter(|left| !left.is_zero())?;
             self.socket.set_read_timeout(Some(left)).ok()?;
             let (length, _) = self.socket.recv_from(&mut buffer).ok()?;
             let message = Message::parse(Bytes::copy_from_slice(&buffer[..length]));
@@ -120,6 +169,10 @@ impl Probe {
 
 /// The value of a header in a request written by [`Probe::request`]; empty when it is not there.
 pub fn header(request: &str, name: &str) -> String {
-    let value = |line: &str| line.strip_prefix(name)?.strip_prefix(": ").map(str::to_owned);
+    let value = |line: &str| {
+        line.strip_prefix(name)?
+            .strip_prefix(": ")
+            .map(str::to_owned)
+    };
     request.lines().find_map(value).unwrap_or_default()
 }

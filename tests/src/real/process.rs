@@ -35,13 +35,23 @@ impl Process {
     /// # Panics
     /// When it cannot be started.
     pub fn start(name: &str, command: &mut Command) -> Self {
-        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        let mut child =
-            command.spawn().unwrap_or_else(|error| panic!("{name} cannot be started: {error}"));
+        command
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
+        let mut child = command
+            .spawn()
+            .unwrap_or_else(|error| panic!("{name} cannot be started: {error}"));
         let (sender, lines) = mpsc::channel();
         read_lines(child.stdout.take(), sender.clone());
         read_lines(child.stderr.take(), sender);
-        Self { name: name.to_owned(), child, lines, seen: Vec::new(), status: None }
+        Self {
+            name: name.to_owned(),
+            child,
+            lines,
+            seen: Vec::new(),
+            status: None,
+        }
     }
 
     /// Its process id.
@@ -71,17 +81,24 @@ impl Process {
     ///
     /// # Panics
     /// When there is none within the time, or the process ended.
-    pub fn until<T>(&mut self, within: Duration, what: &str, mut ask: impl FnMut() -> Option<T>) -> T {
+    pub fn until<T>(
+        &mut self,
+        within: Duration,
+        what: &str,
+        mut ask: impl FnMut() -> Option<T>,
+    ) -> T {
         let deadline = Instant::now() + within;
         loop {
             if let Some(answer) = ask() {
                 return answer;
             }
-            assert!(Instant::now() < deadline, "{}: {what}: not within {within:?}{}", self.name, self.tail());
+            if Instant::now() >= deadline {
+                self.fail(&format!("{what}: not within {within:?}"));
+            }
             let again = Instant::now() + PAUSE;
             while let Some(left) = again.checked_duration_since(Instant::now()) {
                 if self.next_line(left) == Line::Ended {
-                    panic!("{} ended before {what}{}", self.name, self.tail());
+                    self.fail(&format!("it ended before {what}"));
                 }
             }
         }
@@ -97,7 +114,7 @@ impl Process {
             let left = deadline.saturating_duration_since(Instant::now());
             match self.next_line(left) {
                 Line::Text(_) => {}
-                Line::Quiet => panic!("{} has not ended within {within:?}{}", self.name, self.tail()),
+                Line::Quiet => self.fail(&format!("it has not ended within {within:?}")),
                 Line::Ended => return self.reap(),
             }
         }
@@ -108,7 +125,10 @@ impl Process {
     /// # Panics
     /// When the system does not say.
     pub fn is_running(&mut self) -> bool {
-        self.child.try_wait().expect("a child can be asked for").is_none()
+        self.child
+            .try_wait()
+            .expect("a child can be asked for")
+            .is_none()
     }
 
     /// Sends SIGTERM.
@@ -116,9 +136,30 @@ impl Process {
     /// # Panics
     /// When it cannot be sent.
     pub fn terminate(&self) {
-        let id = self.id().to_string();
-        let sent = Command::new("sh").args(["-c", "kill -TERM \"$0\"", &id]).status();
-        assert!(sent.is_ok_and(|status| status.success()), "SIGTERM to {} ({id})", self.name);
+        self.signal("TERM");
+    }
+
+    /// Takes the processor away from it (SIGSTOP).
+    ///
+    /// # Panics
+    /// When that is refused.
+    pub fn stop(&self) {
+        self.signal("STOP");
+    }
+
+    /// Gives it the processor back (SIGCONT).
+    ///
+    /// # Panics
+    /// When that is refused.
+    pub fn go_on(&self) {
+        self.signal("CONT");
+    }
+
+    fn signal(&self, signal: &str) {
+        let command = format!("kill -{signal} {}", self.id());
+        let sent = Command::new("sh").args(["-c", &command]).status();
+        let sent = sent.is_ok_and(|status| status.success());
+        assert!(sent, "{}: {command}", self.name);
     }
 
     /// Sends SIGKILL and waits for the end.
@@ -126,16 +167,21 @@ impl Process {
     /// # Panics
     /// When it had ended before.
     pub fn kill(&mut self) {
-        assert!(self.is_running(), "{} had ended before it was killed{}", self.name, self.tail());
+        if !self.is_running() {
+            self.fail("it had ended before it was killed");
+        }
         self.child.kill().expect("our own child can be killed");
         self.reap();
     }
 
-    /// The last lines of its output, for the message of a failure.
-    pub fn tail(&mut self) -> String {
+    /// Fails the test with the last lines of the output.
+    ///
+    /// # Panics
+    /// Always.
+    pub fn fail(&mut self, what: &str) -> ! {
         let lines = self.output();
-        let last = &lines[lines.len().saturating_sub(30)..];
-        format!("; its last lines:\n{}", last.join("\n"))
+        let last = lines[lines.len().saturating_sub(30)..].join("\n");
+        panic!("{}: {what}; its last lines:\n{last}", self.name)
     }
 
     fn reap(&mut self) -> ExitStatus {

@@ -24,8 +24,14 @@ impl Duolog {
     /// # Panics
     /// When it does not.
     pub fn start(site: &Site) -> Self {
-        let process = Process::start("duolog", command(site, &["serve"]).env("RUST_BACKTRACE", "1"));
-        let mut duolog = Self { process, operations: site.operations() };
+        let process = Process::start(
+            "duolog",
+            command(site, &["serve"]).env("RUST_BACKTRACE", "1"),
+        );
+        let mut duolog = Self {
+            process,
+            operations: site.operations(),
+        };
         duolog.until_ready();
         duolog
     }
@@ -50,16 +56,16 @@ impl Duolog {
     ///
     /// # Panics
     /// When it is not within the time.
-    pub fn until_metric(&mut self, within: Duration, name: &str, wanted: impl Fn(f64) -> bool) -> f64 {
+    pub fn until_metric(
+        &mut self,
+        within: Duration,
+        name: &str,
+        wanted: impl Fn(f64) -> bool,
+    ) -> f64 {
         let operations = self.operations;
-        let mut last = None;
         let what = format!("{name} is as wanted");
         self.process.until(within, &what, || {
-            let value = metric(operations, name);
-            if value != last {
-                last = value;
-            }
-            value.filter(|value| wanted(*value))
+            metric(operations, name).filter(|value| wanted(*value))
         })
     }
 
@@ -70,7 +76,9 @@ impl Duolog {
     pub fn stop(mut self) {
         self.process.terminate();
         let status = self.process.exit(START);
-        assert!(status.success(), "{status}{}", self.process.tail());
+        if !status.success() {
+            self.process.fail(&status.to_string());
+        }
         self.assert_no_panic();
     }
 
@@ -79,8 +87,14 @@ impl Duolog {
     /// # Panics
     /// When there is one.
     pub fn assert_no_panic(&mut self) {
-        let panicked = self.process.output().iter().any(|line| line.contains("panicked"));
-        assert!(!panicked, "a panic{}", self.process.tail());
+        if self
+            .process
+            .output()
+            .iter()
+            .any(|line| line.contains("panicked"))
+        {
+            self.process.fail("a thread panicked");
+        }
     }
 }
 
@@ -88,7 +102,11 @@ fn metric(operations: std::net::SocketAddr, name: &str) -> Option<f64> {
     let (_, text) = probe::get(operations, "/metrics")?;
     let value = |line: &str| {
         let rest = line.strip_prefix(name)?;
-        let rest = if rest.starts_with('{') { rest.split_once('}')?.1 } else { rest };
+        let rest = if rest.starts_with('{') {
+            rest.split_once('}')?.1
+        } else {
+            rest
+        };
         rest.strip_prefix(' ')?.trim().parse::<f64>().ok()
     };
     let values: Vec<f64> = text.lines().filter_map(value).collect();
@@ -98,7 +116,11 @@ fn metric(operations: std::net::SocketAddr, name: &str) -> Option<f64> {
 /// A command of the program with the site's configuration last.
 pub fn command(site: &Site, arguments: &[&str]) -> Command {
     let mut command = Command::new(binary());
-    command.args(arguments).arg("--config").arg(site.config()).current_dir(site.directory());
+    command
+        .args(arguments)
+        .arg("--config")
+        .arg(site.config())
+        .current_dir(site.directory());
     command
 }
 
@@ -107,7 +129,9 @@ pub fn command(site: &Site, arguments: &[&str]) -> Command {
 /// # Panics
 /// When it cannot be started.
 pub fn run(site: &Site, arguments: &[&str]) -> Output {
-    command(site, arguments).output().expect("the program can be started")
+    command(site, arguments)
+        .output()
+        .expect("the program can be started")
 }
 
 /// The built program: brought up to date once, in the profile of the tests.
@@ -121,15 +145,30 @@ pub fn binary() -> &'static Path {
             return given.into();
         }
         let test = std::env::current_exe().expect("a test knows where it lies");
-        let profile = test.ancestors().nth(2).expect("a test lies in target/<profile>/deps");
-        let name = profile.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+        let profile = test
+            .ancestors()
+            .nth(2)
+            .expect("a test lies in target/<profile>/deps");
+        let name = profile
+            .file_name()
+            .and_then(|name| name.to_str())
+            .unwrap_or_default();
         let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
         let mut build = Command::new(cargo);
         build.args(["build", "--package", "duolog", "--profile"]);
         build.arg(if name == "debug" { "dev" } else { name });
-        build.arg("--target-dir").arg(profile.parent().expect("a profile lies in target"));
-        let output = build.current_dir(env!("CARGO_MANIFEST_DIR")).output().expect("cargo can be started");
-        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        build
+            .arg("--target-dir")
+            .arg(profile.parent().expect("a profile lies in target"));
+        let output = build
+            .current_dir(env!("CARGO_MANIFEST_DIR"))
+            .output()
+            .expect("cargo can be started");
+        assert!(
+            output.status.success(),
+            "{}",
+            String::from_utf8_lossy(&output.stderr)
+        );
         profile.join("duolog")
     })
 }

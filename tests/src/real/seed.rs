@@ -9,7 +9,9 @@ use rand_chacha::rand_core::{Rng, SeedableRng};
 /// When the variable holds no number.
 pub fn seeded(default: u64) -> ChaCha12Rng {
     let given = std::env::var("DUOLOG_SEED").ok();
-    let seed = given.map_or(default, |text| text.parse().expect("DUOLOG_SEED is a number"));
+    let seed = given.map_or(default, |text| {
+        text.parse().expect("DUOLOG_SEED is a number")
+    });
     println!("seed: DUOLOG_SEED={seed}");
     ChaCha12Rng::seed_from_u64(seed)
 }

@@ -36,7 +36,13 @@ pub struct Wishes {
 impl Default for Wishes {
     fn default() -> Self {
         let (user, log) = ("mode = \"always-pause-resume\"", "");
-        Self { transport: "udp", format: "wav-g711", spool: None, user, log }
+        Self {
+            transport: "udp",
+            format: "wav-g711",
+            spool: None,
+            user,
+            log,
+        }
     }
 }
 
@@ -58,9 +64,27 @@ impl Site {
     pub fn new(wishes: &Wishes) -> Self {
         let [high, low] = ((std::process::id() & 0x7fff) as u16).to_be_bytes();
         let site = SITES.fetch_add(1, Ordering::Relaxed);
-        let address = |at: u8| IpAddr::V4(Ipv4Addr::new(127, 1 + high % 0x7f, low, 1 + 4 * (site % 62) + at));
+        Self::at([127, 1 + high, low, 1 + 4 * (site % 62)], wishes)
+    }
+
+    /// A site at addresses of its own that are the same in every run, 127.0.`net`.1 and up: for a
+    /// test whose random bytes depend on the addresses. `net` is not 0, and used by one test only.
+    ///
+    /// # Panics
+    /// When the directory cannot be made or written.
+    pub fn fixed(net: u8, wishes: &Wishes) -> Self {
+        Self::at([127, 0, net, 1], wishes)
+    }
+
+    fn at([a, b, c, d]: [u8; 4], wishes: &Wishes) -> Self {
+        let address = |at: u8| IpAddr::V4(Ipv4Addr::new(a, b, c, d + at));
         let directory = TempDir::with_prefix("duolog-real-").expect("a directory for the test");
-        let site = Self { directory, node: address(0), caller: address(1), callee: address(2) };
+        let site = Self {
+            directory,
+            node: address(0),
+            caller: address(1),
+            callee: address(2),
+        };
         fs::write(site.config(), site.text(wishes)).expect("the configuration can be written");
         site
     }
@@ -106,10 +130,24 @@ impl Site {
     }
 
     fn text(&self, wishes: &Wishes) -> String {
-        let Self { node, caller, callee, .. } = self;
-        let Wishes { transport, format, user, log, .. } = wishes;
+        let Self {
+            node,
+            caller,
+            callee,
+            ..
+        } = self;
+        let Wishes {
+            transport,
+            format,
+            user,
+            log,
+            ..
+        } = wishes;
         let here = self.directory().display();
-        let spool = wishes.spool.clone().unwrap_or_else(|| self.directory().join("spool"));
+        let spool = wishes
+            .spool
+            .clone()
+            .unwrap_or_else(|| self.directory().join("spool"));
         let spool = spool.display();
         format!(
             "[sip]\nlisten = [\"udp:{node}:{SIP_PORT}\", \"tcp:{node}:{SIP_PORT}\"]\n\

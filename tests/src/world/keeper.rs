@@ -36,7 +36,11 @@ impl Keeper {
     /// A keeper on a fresh disk, whose queue holds `capacity` entries.
     #[must_use]
     pub fn new(disk: SimDisk, capacity: usize, gate: Gate, wall: WallClock) -> Keeper {
-        let settings = Settings { low_bytes: 1 << 20, full_bytes: 1 << 16, ..Settings::default() };
+        let settings = Settings {
+            low_bytes: 1 << 20,
+            full_bytes: 1 << 16,
+            ..Settings::default()
+        };
         let writer = Writer::new(disk.clone(), settings).expect("an empty disk takes a writer");
         Keeper {
             writer,
@@ -96,7 +100,10 @@ impl Keeper {
             }
         }
         self.gate.backlog(Backlog::Short);
-        let due = self.writer.deadline().map_or(now >= self.idle_at, |due| due <= now);
+        let due = self
+            .writer
+            .deadline()
+            .map_or(now >= self.idle_at, |due| due <= now);
         if !due {
             return;
         }
@@ -123,7 +130,8 @@ impl Keeper {
     #[must_use]
     pub fn deadline(&self) -> Instant {
         let due = self.writer.deadline().unwrap_or(self.idle_at);
-        self.busy_until.map_or(due, |until| until.max(due.min(until)))
+        self.busy_until
+            .map_or(due, |until| until.max(due.min(until)))
     }
 
     /// Entries that wait, the most that ever did, and how many may.

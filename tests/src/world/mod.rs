@@ -53,6 +53,7 @@ enum Coming {
 /// Phones behind one SIP address.
 struct Site {
     sip: SocketAddr,
+    rtp: Vec<SocketAddr>,
     phones: Group,
 }
 
@@ -117,7 +118,11 @@ impl World {
         let began = Instant::now();
         let wall = WallClock::at(began, Duration::from_secs(BEGAN_S));
         let disk = SimDisk::new(plan.seed);
-        let making = Making { seed: plan.seed, sabotage: plan.sabotage, queue: plan.queue };
+        let making = Making {
+            seed: plan.seed,
+            sabotage: plan.sabotage,
+            queue: plan.queue,
+        };
         World {
             seed: plan.seed,
             net: Net::new(plan.seed.wrapping_add(1), plan.sip, plan.media),
@@ -144,8 +149,9 @@ impl World {
             self.rtp.insert(settings.rtp, (who, RtpOrRtcp::Rtp));
             self.rtp.insert(settings.rtcp, (who, RtpOrRtcp::Rtcp));
         }
+        let rtp = phones.iter().map(|settings| settings.rtp).collect();
         let phones = Group::new(phones.into_iter().map(Phone::new).collect());
-        self.sites.push(Site { sip, phones });
+        self.sites.push(Site { sip, rtp, phones });
         site
     }
 
@@ -182,8 +188,7 @@ impl World {
     /// The RTP address of a phone.
     #[must_use]
     pub fn rtp_of(&self, who: Who) -> SocketAddr {
-        let mine = self.rtp.iter().find(|(_, at)| **at == (who, RtpOrRtcp::Rtp));
-        *mine.expect("every phone has an RTP address").0
+        self.sites[who.0].rtp[who.1]
     }
 
     /// What phones told, in order.
@@ -195,7 +200,9 @@ impl World {
     /// Whether a phone told this.
     #[must_use]
     pub fn has_told(&self, who: Who, event: PhoneEvent) -> bool {
-        self.told.iter().any(|(_, by, what)| (*by, *what) == (who, event))
+        self.told
+            .iter()
+            .any(|(_, by, what)| (*by, *what) == (who, event))
     }
 
     /// What strangers were answered.
@@ -285,8 +292,15 @@ impl World {
 
     fn next(&self) -> Option<Instant> {
         let arrives = self.coming.first_key_value().map(|((at, _), _)| *at);
-        let phones = self.sites.iter().filter_map(|site| site.phones.deadline()).min();
-        [arrives, phones, Some(self.node.deadline())].into_iter().flatten().min()
+        let phones = self
+            .sites
+            .iter()
+            .filter_map(|site| site.phones.deadline())
+            .min();
+        [arrives, phones, Some(self.node.deadline())]
+            .into_iter()
+            .flatten()
+            .min()
     }
 
     /// Everything that is due now, once.
@@ -297,7 +311,11 @@ impl World {
             self.arrive(coming);
         }
         for site in 0..self.sites.len() {
-            if self.sites[site].phones.deadline().is_some_and(|due| due <= self.now) {
+            if self.sites[site]
+                .phones
+                .deadline()
+                .is_some_and(|due| due <= self.now)
+            {
                 for (no, outputs) in self.sites[site].phones.expire(self.now) {
                     self.sort(Who(site, no.0), outputs);
                 }
@@ -318,12 +336,22 @@ impl World {
             Coming::Report(event) => self.node.report(now, event),
             Coming::Stranger(to, bytes) => self.strangers.push((to, bytes)),
             Coming::RtpToPhone(who, bytes) => {
-                self.give(who, phone::Input::Rtp { arrived: now, bytes });
+                self.give(
+                    who,
+                    phone::Input::Rtp {
+                        arrived: now,
+                        bytes,
+                    },
+                );
             }
             Coming::RtcpToPhone(who, bytes) => self.give(who, phone::Input::Rtcp { bytes }),
             Coming::SipToSite(site, bytes) => {
                 let local = self.sites[site].sip;
-                let flow = Flow { transport: Transport::Udp, local, peer: self.node.sip() };
+                let flow = Flow {
+                    transport: Transport::Udp,
+                    local,
+                    peer: self.node.sip(),
+                };
                 let (no, outputs) = self.sites[site].phones.receive(now, flow, bytes);
                 self.sort(Who(site, no.0), outputs);
             }
@@ -332,7 +360,9 @@ impl World {
     }
 
     fn give(&mut self, who: Who, input: phone::Input) {
-        let outputs = self.sites[who.0].phones.handle(self.now, PhoneNo(who.1), input);
+        let outputs = self.sites[who.0]
+            .phones
+            .handle(self.now, PhoneNo(who.1), input);
         self.sort(who, outputs);
     }
 
@@ -343,14 +373,16 @@ impl World {
                 phone::Output::Event(event) => self.told.push((self.now, who, event)),
                 phone::Output::Send { flow, bytes } => {
                     let path = (flow.local, flow.peer);
+                    self.net.overhear(Kind::Sip, &bytes);
                     for at in self.net.carry(self.now, Kind::Sip, path) {
                         self.schedule(at, Coming::SipToNode(flow.local, bytes.clone()));
                     }
                 }
                 phone::Output::SendRtp { to, bytes } => {
                     let from = self.rtp_of(who);
+                    self.net.overhear(Kind::Media, &bytes);
                     let arrivals = self.net.carry(self.now, Kind::Media, (from, to));
-                    self.net.note(from, self.now, &bytes, &arrivals);
+                    self.net.note((from, to), self.now, &bytes, &arrivals);
                     for at in arrivals {
                         self.schedule(at, Coming::MediaToNode(from, to, bytes.clone()));
                     }
@@ -358,6 +390,7 @@ impl World {
                 phone::Output::SendRtcp { to, bytes } => {
                     let mut from = self.rtp_of(who);
                     from.set_port(from.port() + 1);
+                    self.net.overhear(Kind::Media, &bytes);
                     for at in self.net.carry(self.now, Kind::Media, (from, to)) {
                         self.schedule(at, Coming::MediaToNode(from, to, bytes.clone()));
                     }
@@ -387,7 +420,9 @@ impl World {
                     }
                 }
                 Effect::Media(from, to, bytes) => {
-                    let Some(&(who, kind)) = self.rtp.get(&to) else { continue };
+                    let Some(&(who, kind)) = self.rtp.get(&to) else {
+                        continue;
+                    };
                     for at in self.net.carry(self.now, Kind::Media, (from, to)) {
                         let coming = match kind {
                             RtpOrRtcp::Rtp => Coming::RtpToPhone(who, bytes.clone()),

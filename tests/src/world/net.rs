@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
 use duolog_rtp::packet::View;
 use duolog_rtp::{RtpTimestamp, SeqNo};
 
@@ -57,6 +58,8 @@ pub struct Flight {
     pub seq: SeqNo,
     /// Its time stamp.
     pub timestamp: RtpTimestamp,
+    /// Where it went.
+    pub to: SocketAddr,
     /// When it left.
     pub sent: Instant,
     /// When it arrived first; `None`: lost on the way.
@@ -75,14 +78,26 @@ pub struct Net {
     flights: HashMap<SocketAddr, Vec<Flight>>,
     /// Datagrams of each kind lost so far.
     lost: [u64; 2],
+    overheard: [Vec<Bytes>; 2],
 }
+
+/// Datagrams of a kind that are remembered, the first ones.
+const OVERHEARD: usize = 400;
 
 impl Net {
     /// A network under these conditions.
     #[must_use]
     pub fn new(seed: u64, sip: Conditions, media: Conditions) -> Net {
         let (latest, flights) = (HashMap::new(), HashMap::new());
-        Net { sip, media, dice: Dice::new(seed), latest, flights, lost: [0; 2] }
+        Net {
+            sip,
+            media,
+            dice: Dice::new(seed),
+            latest,
+            flights,
+            lost: [0; 2],
+            overheard: [Vec::new(), Vec::new()],
+        }
     }
 
     /// When a datagram sent at `now` arrives: never, once or twice.
@@ -116,12 +131,38 @@ impl Net {
         arrivals
     }
 
+    /// Remembers a datagram for tests that need examples.
+    pub fn overhear(&mut self, kind: Kind, bytes: &Bytes) {
+        let remembered = &mut self.overheard[kind as usize];
+        if remembered.len() < OVERHEARD {
+            remembered.push(bytes.clone());
+        }
+    }
+
+    /// The first datagrams of a kind that phones sent.
+    #[must_use]
+    pub fn overheard(&self, kind: Kind) -> &[Bytes] {
+        &self.overheard[kind as usize]
+    }
+
     /// Notes an RTP packet from a phone and its fate.
-    pub fn note(&mut self, from: SocketAddr, sent: Instant, bytes: &[u8], arrivals: &[Instant]) {
+    pub fn note(
+        &mut self,
+        (from, to): (SocketAddr, SocketAddr),
+        sent: Instant,
+        bytes: &[u8],
+        arrivals: &[Instant],
+    ) {
         if let Ok(view) = View::parse(bytes) {
             let arrived = arrivals.first().copied();
             let (seq, timestamp) = (view.seq(), view.timestamp());
-            let flight = Flight { seq, timestamp, sent, arrived };
+            let flight = Flight {
+                seq,
+                timestamp,
+                to,
+                sent,
+                arrived,
+            };
             self.flights.entry(from).or_default().push(flight);
         }
     }

@@ -90,7 +90,11 @@ impl Node {
             sabotage: making.sabotage,
             ..ShardSettings::new((wall.instant(), duolog_rtp::WallTime { unix_us }))
         };
-        let relay = |_| Relay { shard: Shard::new(shard), out: Outbox::new(), ports: Vec::new() };
+        let relay = |_| Relay {
+            shard: Shard::new(shard),
+            out: Outbox::new(),
+            ports: Vec::new(),
+        };
         let threads = config.media.threads;
         let gate = Gate::default();
         Node {
@@ -151,7 +155,10 @@ impl Node {
     pub fn media_ports(&self) -> Vec<SocketAddr> {
         let mut ports: Vec<u16> = self.ports.keys().copied().collect();
         ports.sort_unstable();
-        ports.into_iter().map(|port| (self.media, port).into()).collect()
+        ports
+            .into_iter()
+            .map(|port| (self.media, port).into())
+            .collect()
     }
 
     /// What happened since this was last asked.
@@ -161,7 +168,11 @@ impl Node {
 
     /// A SIP datagram came.
     pub fn hear(&mut self, now: Instant, from: SocketAddr, bytes: Bytes) {
-        let flow = Flow { transport: Transport::Udp, local: self.sip, peer: from };
+        let flow = Flow {
+            transport: Transport::Udp,
+            local: self.sip,
+            peer: from,
+        };
         self.handle(now, Input::Sip { flow, bytes });
     }
 
@@ -189,7 +200,8 @@ impl Node {
             }
         }
         if self.engine.deadline().is_some_and(|due| due < now) && self.effects.len() > 10_000 {
-            self.watch.fault("the engine's deadline stays in the past".into());
+            self.watch
+                .fault("the engine's deadline stays in the past".into());
         }
     }
 
@@ -216,6 +228,7 @@ impl Node {
     fn open(&mut self, now: Instant, number: usize, leg: LegKey) {
         let port = self.next_port;
         self.next_port += 2;
+        self.watch.opened(leg, port);
         let identity = LegIdentity {
             ssrc: Ssrc(self.dice.draw() as u32),
             seq: SeqNo(self.dice.draw() as u16),
@@ -223,7 +236,9 @@ impl Node {
             cname: Bytes::from_static(b"world@duolog"),
         };
         let relay = &mut self.relays[number];
-        let free = (0..relay.ports.len()).step_by(2).find(|at| relay.ports[*at].is_none());
+        let free = (0..relay.ports.len())
+            .step_by(2)
+            .find(|at| relay.ports[*at].is_none());
         let at = free.unwrap_or(relay.ports.len());
         relay.ports.resize(relay.ports.len().max(at + 2), None);
         relay.ports[at] = Some((leg, port));
@@ -231,8 +246,18 @@ impl Node {
         let (rtp, rtcp) = (PortId(at as u32), PortId(at as u32 + 1));
         self.ports.insert(port, (number, rtp));
         self.ports.insert(port + 1, (number, rtcp));
-        relay.shard.command(now, Command::Open { leg, rtp, rtcp, identity }, &mut relay.out);
-        self.effects.push(Effect::Report(commands::opened(leg, self.media, port)));
+        relay.shard.command(
+            now,
+            Command::Open {
+                leg,
+                rtp,
+                rtcp,
+                identity,
+            },
+            &mut relay.out,
+        );
+        self.effects
+            .push(Effect::Report(commands::opened(leg, self.media, port)));
         self.flush(now, number);
     }
 
@@ -246,10 +271,14 @@ impl Node {
 
     /// A datagram came to a media port; the kernel drops what comes to a closed one.
     pub fn receive(&mut self, now: Instant, to: SocketAddr, from: SocketAddr, bytes: &Bytes) {
-        let Some(&(number, port)) = self.ports.get(&to.port()) else { return };
+        let Some(&(number, port)) = self.ports.get(&to.port()) else {
+            return;
+        };
         let relay = &mut self.relays[number];
         let mut datagram = bytes.to_vec();
-        relay.shard.receive(now, now, port, from, &mut datagram, &mut relay.out);
+        relay
+            .shard
+            .receive(now, now, port, from, &mut datagram, &mut relay.out);
         self.flush(now, number);
     }
 
@@ -270,7 +299,13 @@ impl Node {
         for event in relay.out.events.drain(..) {
             self.effects.push(Effect::Report(commands::event(event)));
         }
-        self.keeper.offer(now, number, &mut relay.shard, &mut relay.out, &mut self.watch);
+        self.keeper.offer(
+            now,
+            number,
+            &mut relay.shard,
+            &mut relay.out,
+            &mut self.watch,
+        );
         self.keep(now);
     }
 
@@ -285,7 +320,10 @@ impl Node {
             let reasons = obstacles.reasons();
             let gate = match reasons.is_empty() {
                 true => CallGate::Open,
-                false => CallGate::Closed { reason: reasons.join("; "), retry_after_s: 30 },
+                false => CallGate::Closed {
+                    reason: reasons.join("; "),
+                    retry_after_s: 30,
+                },
             };
             self.handle(now, Input::Gate(gate));
         }
@@ -308,15 +346,21 @@ impl Node {
         }
         let (waiting, _, capacity) = self.keeper.depth();
         if waiting > capacity {
-            self.watch.fault(format!("{waiting} entries in a queue of {capacity}"));
+            self.watch
+                .fault(format!("{waiting} entries in a queue of {capacity}"));
         }
     }
 
     /// When [`Node::due`] is wanted.
     #[must_use]
     pub fn deadline(&self) -> Instant {
-        let shards = self.relays.iter().filter_map(|relay| relay.shard.deadline());
-        let all = shards.chain(self.engine.deadline()).chain([self.keeper.deadline()]);
+        let shards = self
+            .relays
+            .iter()
+            .filter_map(|relay| relay.shard.deadline());
+        let all = shards
+            .chain(self.engine.deadline())
+            .chain([self.keeper.deadline()]);
         all.min().expect("the keeper always has a deadline")
     }
 
@@ -324,14 +368,28 @@ impl Node {
     #[must_use]
     pub fn remains(&self) -> Vec<String> {
         let legs: usize = self.relays.iter().map(|relay| relay.shard.legs()).sum();
-        let recordings: usize = self.relays.iter().map(|relay| relay.shard.recordings()).sum();
-        let timers = self.relays.iter().filter(|relay| relay.shard.deadline().is_some()).count();
+        let recordings: usize = self
+            .relays
+            .iter()
+            .map(|relay| relay.shard.recordings())
+            .sum();
+        let timers = self
+            .relays
+            .iter()
+            .filter(|relay| relay.shard.deadline().is_some())
+            .count();
         let counts = [
             ("calls", self.engine.calls()),
             ("transactions", self.engine.transactions()),
             ("bindings", self.engine.bindings()),
-            ("the engine's deadline", usize::from(self.engine.deadline().is_some())),
-            ("legs and recordings of the translator", self.translator.known()),
+            (
+                "the engine's deadline",
+                usize::from(self.engine.deadline().is_some()),
+            ),
+            (
+                "legs and recordings of the translator",
+                self.translator.known(),
+            ),
             ("legs of shards", legs),
             ("recordings of shards", recordings),
             ("shards with a deadline", timers),
@@ -340,7 +398,9 @@ impl Node {
             ("recordings of the writer", self.keeper.open()),
         ];
         let left = counts.into_iter().filter(|(_, count)| *count > 0);
-        let mut left: Vec<String> = left.map(|(what, count)| format!("{count} {what}")).collect();
+        let mut left: Vec<String> = left
+            .map(|(what, count)| format!("{count} {what}"))
+            .collect();
         left.extend(self.watch.unfinished());
         left
     }

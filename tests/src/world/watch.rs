@@ -45,6 +45,7 @@ pub struct Life {
 pub struct Watch {
     lives: BTreeMap<RecordingKey, Life>,
     peers: HashMap<LegKey, Peer>,
+    ports: HashMap<LegKey, u16>,
     faults: Vec<String>,
     blocks: u64,
 }
@@ -66,6 +67,17 @@ impl Watch {
     #[must_use]
     pub fn peer(&self, leg: LegKey) -> Option<Peer> {
         self.peers.get(&leg).copied()
+    }
+
+    /// A leg got its RTP port.
+    pub fn opened(&mut self, leg: LegKey, port: u16) {
+        self.ports.insert(leg, port);
+    }
+
+    /// The RTP port of a leg, also after it was closed.
+    #[must_use]
+    pub fn port(&self, leg: LegKey) -> Option<u16> {
+        self.ports.get(&leg).copied()
     }
 
     /// What was wrong so far.
@@ -91,7 +103,10 @@ impl Watch {
     pub fn command(&mut self, at: Instant, command: &Command) {
         match command {
             Command::Connect { leg, peer } => {
-                let peer = Peer { rtp: peer.rtp, rtcp: peer.rtcp };
+                let peer = Peer {
+                    rtp: peer.rtp,
+                    rtcp: peer.rtcp,
+                };
                 self.peers.insert(*leg, peer);
             }
             Command::Record { recording, command } => self.record(at, *recording, command),
@@ -119,7 +134,10 @@ impl Watch {
             return;
         }
         let Some(life) = self.lives.get_mut(&key) else {
-            self.fault(format!("{command:?} for recording {:x} that was never opened", key.0));
+            self.fault(format!(
+                "{command:?} for recording {:x} that was never opened",
+                key.0
+            ));
             return;
         };
         if life.closing.is_some() {
@@ -144,7 +162,9 @@ impl Watch {
     pub fn datagram(&mut self, leg: Option<LegKey>, to: SocketAddr) {
         let peer = leg.and_then(|leg| self.peers.get(&leg)).copied();
         if peer.is_none_or(|peer| to != peer.rtp && to != peer.rtcp) {
-            self.fault(format!("a datagram to {to}, which is not the peer of {leg:?}: {peer:?}"));
+            self.fault(format!(
+                "a datagram to {to}, which is not the peer of {leg:?}: {peer:?}"
+            ));
         }
     }
 
@@ -176,7 +196,13 @@ impl Watch {
                 life.block_end = block.position + u64::from(block.samples);
                 paused_is_silent(life, block)
             }
-            Entry::Gap { channel, position, samples, reason, .. } => {
+            Entry::Gap {
+                channel,
+                position,
+                samples,
+                reason,
+                ..
+            } => {
                 ensure(*samples > 0, || "an empty gap".into())?;
                 if *reason == GapReason::SpoolFull {
                     return Ok(());
@@ -184,16 +210,22 @@ impl Watch {
                 let end = &mut life.gap_end[usize::from(*channel == Channel::Other)];
                 let (before, from) = (*end, *position);
                 *end = position + samples;
-                ensure(from >= before, || format!("gap at {from} before {before}: {entry:?}"))
+                ensure(from >= before, || {
+                    format!("gap at {from} before {before}: {entry:?}")
+                })
             }
             Entry::Fact { position, .. } => {
                 let before = std::mem::replace(&mut life.fact_at, *position);
-                ensure(*position >= before, || format!("fact at {position} before {before}"))
+                ensure(*position >= before, || {
+                    format!("fact at {position} before {before}")
+                })
             }
             Entry::Close { position, .. } => {
                 life.closes += 1;
                 let end = life.block_end.max(life.gap_end[0]).max(life.gap_end[1]);
-                ensure(*position >= end, || format!("closed at {position}, entries to {end}"))
+                ensure(*position >= end, || {
+                    format!("closed at {position}, entries to {end}")
+                })
             }
         }
     }
@@ -201,7 +233,10 @@ impl Watch {
     /// When all calls are over: every recording was opened and closed exactly once.
     #[must_use]
     pub fn unfinished(&self) -> Vec<String> {
-        let open = self.lives.iter().filter(|(_, life)| (life.opens, life.closes) != (1, 1));
+        let open = self
+            .lives
+            .iter()
+            .filter(|(_, life)| (life.opens, life.closes) != (1, 1));
         open.map(|(key, life)| format!("{:x}: {} opens, {} closes", key.0, life.opens, life.closes))
             .collect()
     }
@@ -225,11 +260,13 @@ fn paused_is_silent(life: &Life, block: &Block) -> Result<(), String> {
         let silent = match block.format {
             SampleFormat::Mulaw => bytes.iter().all(|b| *b == 0xff),
             SampleFormat::Alaw => bytes.iter().all(|b| *b == 0xd5),
-            SampleFormat::Pcm16 => bytes.chunks_exact(2).all(|two| {
-                i16::from_le_bytes([two[0], two[1]]).abs() <= QUIET
-            }),
+            SampleFormat::Pcm16 => bytes
+                .chunks_exact(2)
+                .all(|two| i16::from_le_bytes([two[0], two[1]]).abs() <= QUIET),
         };
-        ensure(silent, || format!("audio inside the pause at {}", block.position + from))?;
+        ensure(silent, || {
+            format!("audio inside the pause at {}", block.position + from)
+        })?;
     }
     Ok(())
 }

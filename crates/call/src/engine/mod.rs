@@ -78,13 +78,16 @@ pub struct Engine {
     invites: BTreeMap<ServerKey, CallId>,
     recordings: BTreeMap<RecordingId, CallId>,
     deadlines: BTreeSet<(Instant, CallId)>,
+    /// Which calls lean on a connection.
+    connections: BTreeSet<(Flow, CallId)>,
     last_call: u64,
 }
 
-/// A call and the deadline under which it is filed.
+/// A call, and the deadline and the connections under which it is filed.
 struct Slot {
     call: Box<Call>,
     filed: Option<Instant>,
+    connections: Vec<Flow>,
 }
 
 /// What one input leads to: outputs so far, and what the endpoint still has to say.
@@ -111,6 +114,7 @@ impl Engine {
             invites: BTreeMap::new(),
             recordings: BTreeMap::new(),
             deadlines: BTreeSet::new(),
+            connections: BTreeSet::new(),
             last_call: 0,
             settings,
         }
@@ -125,7 +129,7 @@ impl Engine {
                 self.tell(now, endpoint::Input::Received { flow, bytes }, &mut work);
             }
             Input::FlowFailed { flow } => {
-                self.tell(now, endpoint::Input::FlowFailed { flow }, &mut work);
+                self.flow_failed(now, flow, &mut work);
             }
             Input::Media(event) => self.media(now, event, &mut work),
             Input::Gate(gate) => self.admission.gate = gate,
@@ -166,12 +170,26 @@ impl Engine {
 
     /// How many entries the tables that lead to calls have; 0 when there is no call.
     pub fn bindings(&self) -> usize {
-        self.dialogs.len() + self.invites.len() + self.recordings.len() + self.deadlines.len()
+        self.dialogs.len()
+            + self.invites.len()
+            + self.recordings.len()
+            + self.deadlines.len()
+            + self.connections.len()
     }
 
     fn tell(&mut self, now: Instant, input: endpoint::Input, work: &mut Work) {
         let events = self.endpoint.handle(now, input);
         work.events.extend(events);
+    }
+
+    /// Calls learn of it first: what they send because of it goes another way.
+    fn flow_failed(&mut self, now: Instant, flow: Flow, work: &mut Work) {
+        let filed = (flow, CallId(0))..=(flow, CallId(u64::MAX));
+        let calls: Vec<CallId> = self.connections.range(filed).map(|(_, id)| *id).collect();
+        for id in calls {
+            self.with_call(now, id, work, |call, _| call.connection_lost(flow));
+        }
+        self.tell(now, endpoint::Input::FlowFailed { flow }, work);
     }
 
     fn due(&mut self, now: Instant, work: &mut Work) {
@@ -320,6 +338,18 @@ impl Engine {
             self.deadlines.insert((at, id));
         }
         slot.filed = wanted;
+        let leant: Vec<Flow> = match slot.call.is_gone() {
+            true => Vec::new(),
+            false => slot.call.connections().collect(),
+        };
+        if slot.connections != leant {
+            for flow in &slot.connections {
+                self.connections.remove(&(*flow, id));
+            }
+            self.connections
+                .extend(leant.iter().map(|flow| (*flow, id)));
+            slot.connections = leant;
+        }
         if slot.call.is_gone() {
             if let Some(recording) = slot.call.recording() {
                 self.recordings.remove(&recording);

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use duolog_sip::endpoint::{self, ServerKey};
+use duolog_sip::endpoint::{self, DropReason, ServerKey};
 use duolog_sip::{DialogId, Flow, Method, Request, Response};
 
 use super::{Engine, Output, Slot, Work};
@@ -16,7 +16,7 @@ use crate::plan::{Plan, decide};
 use crate::role::b2bua::carry::required;
 use crate::role::b2bua::context::Context;
 use crate::role::b2bua::{Begin, Body, Call, Offer, Reached, closing, legs_of, opening};
-use crate::route::route;
+use crate::route::{NoRoute, is_neighbour, route};
 
 impl Engine {
     pub(super) fn request(
@@ -40,6 +40,9 @@ impl Engine {
                     call.request(cx, side, key, request);
                 });
             }
+            (_, None) if !is_neighbour(&self.settings, &flow) => {
+                self.stranger(now, key, &request, work);
+            }
             (_, None) if within => self.refuse(now, key, &request, 481, None, work),
             (Method::Invite, None) => self.invite(now, key, flow, request, work),
             (Method::Options, None) => self.options(now, key, &request, work),
@@ -49,6 +52,24 @@ impl Engine {
             (Method::Extension(_), None) => self.refuse(now, key, &request, 501, None, work),
             _ => self.refuse(now, key, &request, 405, None, work),
         }
+    }
+
+    /// One answer to somebody who is no neighbour: nothing is kept of it or repeated, so a flood, or
+    /// one under false addresses, costs and harms little.
+    fn stranger(&mut self, now: Instant, key: ServerKey, request: &Request, work: &mut Work) {
+        let within = request.to().is_ok_and(|to| to.tag().is_some());
+        if request.method == Method::Options && !within {
+            return self.options(now, key, request, work);
+        }
+        let why = NoRoute::UnknownSource;
+        let (status, reason) = (why.status_code(), why.to_string());
+        let response = refusal(&self.settings, request, status, Some(&reason));
+        work.out.push(Output::Log(CallLog {
+            call: None,
+            call_id: response.call_id().unwrap_or_default().to_owned(),
+            event: LogEvent::Dropped(DropReason::Refused(response.status)),
+        }));
+        self.tell(now, endpoint::Input::RespondOnce { key, response }, work);
     }
 
     fn options(&mut self, now: Instant, key: ServerKey, request: &Request, work: &mut Work) {
@@ -61,7 +82,7 @@ impl Engine {
             ),
             None => capabilities(&self.settings, request),
         };
-        self.respond(now, key, response, work);
+        self.tell(now, endpoint::Input::RespondOnce { key, response }, work);
     }
 
     /// A new call, or the reason why not.
@@ -77,15 +98,11 @@ impl Engine {
         if !required(&invite).is_empty() {
             return self.refuse(now, key, &invite, 420, None, work);
         }
-        let (Ok(from), true) = (invite.from(), invite.contact().is_ok()) else {
-            return self.refuse(
-                now,
-                key,
-                &invite,
-                400,
-                Some("no usable From or Contact"),
-                work,
-            );
+        // Without these there is no way back to the caller, and so no dialog (RFC 3261 §12.1.1).
+        let way_back = invite.contact().is_ok() && invite.record_routes().is_ok();
+        let (Ok(from), true) = (invite.from(), way_back) else {
+            let why = "no usable From, Contact or Record-Route";
+            return self.refuse(now, key, &invite, 400, Some(why), work);
         };
         let route = match route(&settings, &flow, &from.uri, &invite.uri) {
             Ok(route) => route,
@@ -134,7 +151,13 @@ impl Engine {
             self.recordings.insert(recording, id);
         }
         self.invites.insert(key, id);
-        self.calls.insert(id, Slot { call, filed: None });
+        let (filed, connections) = (None, Vec::new());
+        let slot = Slot {
+            call,
+            filed,
+            connections,
+        };
+        self.calls.insert(id, slot);
         self.perform(now, id, actions, work);
         self.settle(id);
     }

@@ -83,7 +83,7 @@ fn the_callee_refuses() {
         (603, 603),
         (401, 401),
         (302, 480),
-        (503, 503),
+        (503, 500),
     ] {
         let mut w = World::new();
         w.invite(TRUNK, "1001");

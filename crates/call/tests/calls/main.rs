@@ -3,6 +3,7 @@
 
 mod ending;
 mod mid_call;
+mod network;
 mod random;
 mod recording;
 mod setup;

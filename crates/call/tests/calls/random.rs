@@ -5,7 +5,7 @@ use duolog_call::{Digit, Input, LegId, MediaCommand, MediaEvent};
 use duolog_sip::sdp::Direction;
 use duolog_sip::{Flow, Message, Method, Transport};
 
-use crate::world::{ALICE, Acks, BOB, CAROL, TRUNK, World, description, settings};
+use crate::world::{ALICE, Acks, BOB, CAROL, TRUNK, World, description, over, settings};
 
 /// A small generator: the seed reproduces everything (Knuth's MMIX constants).
 struct Dice(u64);
@@ -132,6 +132,34 @@ fn nothing_is_left_of_five_hundred_calls() {
         "{ends:?}"
     );
     assert!(ends.values().all(|count| *count >= 5), "{ends:?}");
+}
+
+/// The same over connections that break at any time.
+#[test]
+fn nothing_is_left_of_calls_whose_connections_break() {
+    for seed in 0..50 {
+        let mut dice = Dice(seed * 104_729 + 3);
+        let mut w = World::with(over(Transport::Tcp), seed as u8);
+        for _ in 0..10 {
+            let caller = [TRUNK, ALICE, BOB, CAROL][dice.roll(4) as usize];
+            let callee = (caller + 1 + dice.roll(3) as usize) % 4;
+            w.sends_from[caller] = 50_000 + dice.roll(3) as u16;
+            w.invite(caller, ["020123", "1001", "1002", "1003"][callee]);
+            for _ in 0..dice.roll(25) {
+                w.run([1, 4, 7, 30, 500][dice.roll(5) as usize]);
+                if dice.roll(4) == 0 {
+                    let who = if dice.roll(2) == 0 { caller } else { callee };
+                    let flow = w.flow_from(who);
+                    w.node(Input::FlowFailed { flow });
+                } else {
+                    act(&mut w, &mut dice, caller, callee);
+                }
+            }
+            w.sends_from[caller] = 5060;
+        }
+        w.node(Input::HangUpAll);
+        w.settle();
+    }
 }
 
 /// Real messages with bytes changed, cut and doubled: no panic, and the node still answers.

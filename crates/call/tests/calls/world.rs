@@ -133,6 +133,12 @@ pub struct World {
     counter: u64,
     /// Messages that are lost on the way.
     pub lose: Option<Filter>,
+    /// The ports the parties send from; they listen on 5060.
+    pub sends_from: [u16; 4],
+    /// What becomes of a message a party sends.
+    pub bend: Option<fn(String) -> String>,
+    /// The ports of the parties that the node sent to.
+    pub sent_to: Vec<SocketAddr>,
     pub refuse_legs: bool,
     /// What the media plane was told, with the millisecond.
     pub media: Vec<(u64, MediaCommand)>,
@@ -175,6 +181,9 @@ impl World {
             queue: BTreeMap::new(),
             counter: 0,
             lose: None,
+            sends_from: [5060; 4],
+            bend: None,
+            sent_to: Vec::new(),
             refuse_legs: false,
             media: Vec::new(),
             logs: Vec::new(),
@@ -252,8 +261,16 @@ impl World {
         for output in self.engine.handle(self.now, input) {
             match output {
                 Output::Send { flow, bytes } => {
-                    let who = (0..4).find(|who| address(*who) == flow.peer);
+                    let reached = |who: &usize| {
+                        let from = SocketAddr::new(address(*who).ip(), self.sends_from[*who]);
+                        let stream = flow.transport == Transport::Tcp;
+                        let old =
+                            stream && flow.peer.ip() == from.ip() && flow.peer.port() >= 50_000;
+                        address(*who) == flow.peer || from == flow.peer || old
+                    };
+                    let who = (0..4).find(reached);
                     let who = who.unwrap_or_else(|| panic!("sent to a stranger: {flow:?}"));
+                    self.sent_to.push(flow.peer);
                     if !self.is_lost(&bytes) {
                         self.later(DELAY, Event::ToParty(who, bytes));
                     }
@@ -345,11 +362,12 @@ impl World {
             match output {
                 endpoint::Output::Transmit { bytes, .. } => {
                     if !self.is_lost(&bytes) {
-                        let towards = self.flow_of(who);
-                        let flow = Flow {
-                            local: towards.peer,
-                            peer: towards.local,
-                            ..towards
+                        let flow = self.flow_from(who);
+                        let bytes = match self.bend {
+                            Some(bend) => {
+                                Bytes::from(bend(String::from_utf8_lossy(&bytes).into_owned()))
+                            }
+                            None => bytes,
                         };
                         self.later(DELAY, Event::ToNode(flow, bytes));
                     }
@@ -443,6 +461,15 @@ impl World {
             transport: self.transport,
             local: address(who),
             peer,
+        }
+    }
+
+    /// The path a party's messages come on, seen from the node.
+    pub fn flow_from(&self, who: usize) -> Flow {
+        Flow {
+            transport: self.transport,
+            local: NODE.parse().unwrap(),
+            peer: SocketAddr::new(address(who).ip(), self.sends_from[who]),
         }
     }
 

@@ -2,16 +2,18 @@
 //!
 //! 1. Wait until a socket is readable, a deadline of the shard is due, or an order came.
 //! 2. Take what waits on each ready socket and give it to the shard; send what comes out at once.
-//! 3. Carry out orders, run deadlines.
+//! 3. Carry out orders; run deadlines, unless datagrams that came before them still wait.
 //! 4. Hand entries to the spool's queue; what it refuses goes back to the shard, which makes a
 //!    listed gap of it.
 //! 5. Rest for half a millisecond when few packets were ready: waking for every single packet costs four to
 //!    six times the processor time of the packets themselves.
 
+mod backlog;
 pub mod ports;
 pub mod socket;
 mod sockets;
 
+use std::collections::VecDeque;
 use std::io;
 use std::net::IpAddr;
 use std::os::fd::AsFd;
@@ -29,10 +31,11 @@ use rand_chacha::rand_core::Rng;
 use tokio::sync::mpsc;
 
 use crate::contain::Breaks;
-use crate::keeper::SpoolQueue;
+use crate::keeper::{Offered, SpoolQueue};
+use backlog::{Backlog, Left};
 use ports::Ports;
-use socket::{Batch, ClockPair};
-use sockets::Sockets;
+use socket::{BATCH, Batch, ClockPair};
+use sockets::{ROUND, Sockets};
 
 /// How long the thread rests when few packets were ready. Half a millisecond stays well under the
 /// millisecond of added latency that a relay may cost.
@@ -43,6 +46,12 @@ const BUSY: usize = 24;
 
 /// Longest wait, so that the heartbeat is seen and refused entries are offered again.
 const LONGEST_WAIT: Duration = Duration::from_millis(250);
+
+/// How long a thread that is to end offers the spool what its queue had no room for.
+const LAST_OFFERS: Duration = Duration::from_secs(30);
+
+/// Between two of these offers: longer than the shard waits with them.
+const OFFER_AGAIN: Duration = Duration::from_millis(25);
 
 /// Orders that may wait for a relay thread. When they do not fit, the thread is stuck: the asker
 /// is told that the node is busy.
@@ -160,7 +169,7 @@ pub fn start(name: String, setting: Setting) -> io::Result<(Orders, std::thread:
         random: setting.random,
         cname: setting.cname,
         reports: setting.reports,
-        unreported: Vec::new(),
+        unreported: VecDeque::new(),
         spool: setting.spool,
         recycled: setting.recycled,
         vitals: setting.vitals,
@@ -182,7 +191,7 @@ struct Relay {
     cname: Bytes,
     reports: mpsc::Sender<Report>,
     /// Reports that did not fit. Bounded by what the shard can make of the calls it has.
-    unreported: Vec<Report>,
+    unreported: VecDeque<Report>,
     spool: SpoolQueue,
     recycled: Receiver<Box<Block>>,
     vitals: Arc<Vitals>,
@@ -198,43 +207,45 @@ enum Turn {
 impl Relay {
     fn run(mut self) {
         let mut published = Instant::now();
+        let mut backlog = Backlog::default();
         loop {
-            let now = Instant::now();
+            // What came before this moment is read in this round: deadlines run up to here and no
+            // further, wherever the thread may be kept from a processor meanwhile.
+            let began = Instant::now();
             let wait = self
                 .shard
                 .deadline()
-                .map_or(LONGEST_WAIT, |d| d.saturating_duration_since(now));
+                .map_or(LONGEST_WAIT, |d| d.saturating_duration_since(began));
             // Rounded up: a deadline must have passed when the wait ends.
             let wait_ms = wait.min(LONGEST_WAIT).as_micros().div_ceil(1000) as u16;
             let ready = self.sockets.wait(wait_ms).unwrap_or_else(|error| {
                 panic!("epoll_wait on a live set can only be interrupted: {error}")
             });
-            self.receive(ready);
+            let left = self.receive(ready);
             if self.obey() == Turn::Last {
-                return;
+                return self.end();
+            }
+            if backlog.may_tick(began, left) {
+                self.tick(began);
             }
             let now = Instant::now();
-            if self
-                .shard
-                .deadline()
-                .is_some_and(|deadline| deadline <= now)
-            {
-                let (shard, out) = (&mut self.shard, &mut self.out);
-                let _ = self.vitals.breaks.contain(|| shard.tick(now, out));
-            }
             self.flush(now);
             if now.duration_since(published) >= LONGEST_WAIT {
                 published = now;
                 self.publish();
             }
             self.vitals.turns.fetch_add(1, Ordering::Relaxed);
-            if ready > 0 && ready < BUSY {
+            if ready > 0 && ready < BUSY && left == Left::Nothing {
                 std::thread::sleep(REST);
             }
         }
     }
 
-    fn receive(&mut self, ready: usize) {
+    fn receive(&mut self, ready: usize) -> Left {
+        let mut left = match ready < ROUND {
+            true => Left::Nothing,
+            false => Left::Perhaps,
+        };
         let clocks = ClockPair::read();
         let now = clocks.instant();
         for i in 0..ready {
@@ -244,6 +255,9 @@ impl Relay {
             // An error is an ICMP refusal of something sent before: the peer's port is closed. Its
             // media time-out will tell.
             let count = self.batch.receive(socket).unwrap_or(0);
+            if count == BATCH {
+                left = Left::Perhaps;
+            }
             for n in 0..count {
                 let Some((from, arrived, bytes)) = self.batch.datagram(n, clocks) else {
                     continue;
@@ -254,6 +268,14 @@ impl Relay {
                 let _ = self.vitals.breaks.contain(receive);
             }
             self.send();
+        }
+        left
+    }
+
+    fn tick(&mut self, now: Instant) {
+        let (shard, out) = (&mut self.shard, &mut self.out);
+        if shard.deadline().is_some_and(|deadline| deadline <= now) {
+            let _ = self.vitals.breaks.contain(|| shard.tick(now, out));
         }
     }
 
@@ -276,22 +298,39 @@ impl Relay {
         self.out.clear_datagrams();
     }
 
-    fn flush(&mut self, now: Instant) {
+    fn flush(&mut self, now: Instant) -> Offered {
         self.send();
-        self.spool.offer(now, &mut self.shard, &mut self.out);
+        let offered = self.spool.offer(now, &mut self.shard, &mut self.out);
         while let Ok(block) = self.recycled.try_recv() {
             self.shard.recycle(block);
         }
         let events = self.out.events.drain(..).map(Report::Event);
         self.unreported.extend(events);
-        let told = self.unreported.len();
-        let mut waiting = Vec::new();
-        for report in self.unreported.drain(..told) {
+        // In order: what does not fit holds back all behind it.
+        while let Some(report) = self.unreported.pop_front() {
             if let Err(mpsc::error::TrySendError::Full(report)) = self.reports.try_send(report) {
-                waiting.push(report);
+                self.unreported.push_front(report);
+                break;
             }
         }
-        self.unreported = waiting;
+        offered
+    }
+
+    /// Hands over what is left; closings that the spool's queue refuses would be recordings that are
+    /// not sealed.
+    fn end(mut self) {
+        let latest = Instant::now() + LAST_OFFERS;
+        loop {
+            let now = Instant::now();
+            self.tick(now);
+            let offered = self.flush(now);
+            self.publish();
+            if offered == Offered::Taken || now > latest {
+                return;
+            }
+            self.vitals.turns.fetch_add(1, Ordering::Relaxed);
+            std::thread::sleep(OFFER_AGAIN);
+        }
     }
 
     fn obey(&mut self) -> Turn {
@@ -312,11 +351,7 @@ impl Relay {
                 }
                 Ok((now, Order::Open(leg))) => self.open(now, leg),
                 Err(TryRecvError::Empty) => return Turn::Next,
-                Ok((_, Order::Stop)) | Err(TryRecvError::Disconnected) => {
-                    self.flush(Instant::now());
-                    self.publish();
-                    return Turn::Last;
-                }
+                Ok((_, Order::Stop)) | Err(TryRecvError::Disconnected) => return Turn::Last,
             }
         }
     }
@@ -360,7 +395,7 @@ impl Relay {
                 Report::Refused { leg, reason }
             }
         };
-        self.unreported.push(report);
+        self.unreported.push_back(report);
     }
 
     fn publish(&mut self) {
@@ -376,4 +411,79 @@ impl Relay {
 /// The part-th of `parts` relay threads' ports.
 pub fn ports(address: IpAddr, range: (u16, u16), part: usize, parts: usize) -> Ports {
     Ports::new(address, range, part, parts)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock::WallClock;
+    use crate::gate::Gate;
+    use crate::keeper::{Keeper, Work};
+    use duolog_media::{RecordingCommand, RecordingKey, ShardSettings};
+    use duolog_spool::{RealDisk, Writer};
+    use rand_chacha::rand_core::SeedableRng;
+
+    fn setting(spool: SpoolQueue, recycled: Receiver<Box<Block>>) -> Setting {
+        let wall = duolog_rtp::WallTime { unix_us: 0 };
+        let host = IpAddr::from([127, 0, 0, 1]);
+        Setting {
+            shard: Shard::new(ShardSettings::new((Instant::now(), wall))),
+            ports: Ports::new(host, (38440, 38459), 0, 1),
+            random: ChaCha12Rng::from_seed([7; 32]),
+            cname: Bytes::from_static(b"test"),
+            reports: mpsc::channel(64).0,
+            spool,
+            recycled,
+            vitals: Arc::default(),
+        }
+    }
+
+    #[test]
+    fn a_thread_that_ends_waits_for_a_spool_that_does_not_answer() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let disk = RealDisk::open(directory.path()).expect("a disk");
+        let writer = Writer::new(disk, duolog_spool::Settings::default()).expect("a writer");
+        let (work_in, mut work) = mpsc::channel(64);
+        let mut keeper = Keeper::new(writer, 0, Gate::default(), work_in, WallClock::read());
+        let (spool, recycled) = keeper.attach();
+        let setting = setting(spool, recycled);
+        let vitals = Arc::clone(&setting.vitals);
+        let (orders, thread) = start("relay-test".into(), setting).expect("a thread");
+        let recording = RecordingKey(7);
+        let payload = Bytes::from_static(b"{}");
+        let order = |command| {
+            let command = Command::Record { recording, command };
+            orders
+                .send(Instant::now(), Order::Media(command))
+                .expect("room");
+        };
+        let (owner, other) = (LegKey(1), LegKey(2));
+        order(RecordingCommand::Open {
+            owner,
+            other,
+            payload: payload.clone(),
+        });
+        // More than the queue of a keeper that does nothing holds.
+        for _ in 0..200 {
+            order(RecordingCommand::Note {
+                payload: payload.clone(),
+            });
+        }
+        order(RecordingCommand::Close { payload });
+        orders.send(Instant::now(), Order::Stop).expect("room");
+        // The thread is at its end and still turning when the keeper begins.
+        while vitals.turns.load(Ordering::Relaxed) < 3 {
+            std::thread::yield_now();
+        }
+        let keeper = std::thread::spawn(move || keeper.run());
+        thread.join().expect("the relay thread ends");
+        keeper.join().expect("the spool thread ends");
+        let mut told = Vec::new();
+        while let Ok(work) = work.try_recv() {
+            told.push(work);
+        }
+        let sealed = duolog_spool::RecordingId(7);
+        assert!(matches!(told[0], Work::Opened { recording, .. } if recording == sealed));
+        assert_eq!(told[1..], [Work::Sealed { recording: sealed }]);
+    }
 }

@@ -19,6 +19,10 @@ pub const BATCH: usize = 8;
 /// is cut and then refused by the packet parser.
 const DATAGRAM_BYTES: usize = 2048;
 
+/// How long a packet can have waited for a thread that stood still: a socket's receive buffer holds
+/// less than this much of a party's speech.
+const LONGEST_STANDSTILL: Duration = Duration::from_secs(20);
+
 /// Room for one time stamp control message.
 const CONTROL_BYTES: usize = 64;
 
@@ -60,13 +64,13 @@ impl ClockPair {
         self.instant
     }
 
-    /// When a packet stamped `stamp` arrived. A stamp that is not within the last second (the
-    /// wall clock was set meanwhile) counts as now.
+    /// When a packet stamped `stamp` arrived. A stamp that is further back than a packet can wait
+    /// in the kernel (the wall clock was set meanwhile) counts as now.
     fn arrival(&self, stamp: Duration) -> Instant {
-        match self.since_epoch.checked_sub(stamp) {
-            Some(age) if age < Duration::from_secs(1) => self.instant - age,
-            _ => self.instant,
-        }
+        let age = self.since_epoch.checked_sub(stamp);
+        let age = age.filter(|age| *age < LONGEST_STANDSTILL);
+        age.and_then(|age| self.instant.checked_sub(age))
+            .unwrap_or(self.instant)
     }
 }
 
@@ -287,8 +291,11 @@ mod tests {
     #[test]
     fn a_disconnected_socket_hears_anyone() {
         let open = || UdpSocket::bind("127.0.0.1:0").expect("loopback");
-        let (receiver, peer, other) = (open(), open(), open());
-        let to = receiver.local_addr().expect("bound");
+        let (free, peer, other) = (open(), open(), open());
+        // A port that the kernel chose would be given up with the peer (udp(7)); a relay's never is.
+        let to = free.local_addr().expect("bound");
+        drop(free);
+        let receiver = UdpSocket::bind(to).expect("the port is free again");
         receiver
             .connect(peer.local_addr().expect("bound"))
             .expect("connect");
@@ -311,10 +318,10 @@ mod tests {
         let past = clocks.since_epoch - Duration::from_secs(60);
         assert_eq!(clocks.arrival(future), clocks.instant);
         assert_eq!(clocks.arrival(past), clocks.instant);
-        let recent = clocks.since_epoch - Duration::from_millis(3);
-        assert_eq!(
-            clocks.arrival(recent),
-            clocks.instant - Duration::from_millis(3)
-        );
+        // What waited in the kernel while the thread stood still keeps its time.
+        for age in [Duration::from_millis(3), Duration::from_secs(5)] {
+            let stamp = clocks.since_epoch - age;
+            assert_eq!(clocks.arrival(stamp), clocks.instant - age);
+        }
     }
 }

@@ -13,7 +13,7 @@ use super::ports::{Pair, Ports};
 use super::socket::disconnect;
 
 /// Sockets that are looked at in one round.
-const ROUND: usize = 512;
+pub const ROUND: usize = 512;
 
 /// The number the wake-up descriptor is known by; no port reaches it.
 const WAKE: u64 = u64::MAX;
@@ -76,9 +76,20 @@ impl Sockets {
             ));
         }
         let Pair { rtp, rtcp, port } = self.ports.open()?;
-        let rtp = self.add(rtp, port)?;
-        let rtcp = self.add(rtcp, port)?;
-        self.legs.insert(leg, [rtp, rtcp]);
+        let watch = |socket: &UdpSocket, id: PortId| {
+            let readable = EpollEvent::new(EpollFlags::EPOLLIN, u64::from(id.0));
+            self.epoll.add(socket, readable)
+        };
+        let ids = self.vacant();
+        if let Err(error) = watch(&rtp, ids[0]).and_then(|()| watch(&rtcp, ids[1])) {
+            self.ports.close(port);
+            return Err(error.into());
+        }
+        for (id, socket) in ids.into_iter().zip([rtp, rtcp]) {
+            self.put(id, socket, port);
+        }
+        self.legs.insert(leg, ids);
+        let [rtp, rtcp] = ids;
         Ok(Opened { rtp, rtcp, port })
     }
 
@@ -121,10 +132,15 @@ impl Sockets {
     pub fn send(&self, port: PortId, to: SocketAddr, bytes: &[u8]) -> io::Result<()> {
         let open = self.open.get(port.0 as usize).and_then(Option::as_ref);
         let Some(open) = open else { return Ok(()) };
-        let sent = match open.connected {
+        let send = || match open.connected {
             true => open.socket.send(bytes),
             false => open.socket.send_to(bytes, to),
         };
+        let sent = send().or_else(|error| match error.kind() {
+            // The refusal is of an earlier datagram and told only once; this one was not tried.
+            io::ErrorKind::ConnectionRefused => send(),
+            _ => Err(error),
+        });
         sent.map(|_| ())
     }
 
@@ -146,19 +162,52 @@ impl Sockets {
         (self.legs.len(), self.ports.free())
     }
 
-    fn add(&mut self, socket: UdpSocket, pair: u16) -> io::Result<PortId> {
-        let id = self.free.pop().unwrap_or(self.open.len() as u32);
-        self.epoll
-            .add(&socket, EpollEvent::new(EpollFlags::EPOLLIN, u64::from(id)))?;
+    /// The next two numbers that are free, taken by [`Sockets::put`] in this order.
+    fn vacant(&self) -> [PortId; 2] {
+        let unused = self.open.len() as u32..;
+        let mut ids = self.free.iter().rev().copied().chain(unused);
+        [(); 2].map(|()| PortId(ids.next().unwrap_or(u32::MAX)))
+    }
+
+    fn put(&mut self, id: PortId, socket: UdpSocket, pair: u16) {
         let open = Some(Open {
             socket,
             connected: false,
             pair,
         });
-        match self.open.get_mut(id as usize) {
-            Some(slot) => *slot = open,
+        match self.open.get_mut(id.0 as usize) {
+            Some(slot) => {
+                *slot = open;
+                self.free.pop();
+            }
             None => self.open.push(open),
         }
-        Ok(PortId(id))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use nix::sys::eventfd::EventFd;
+
+    #[test]
+    fn a_refusal_of_an_earlier_datagram_costs_none_of_the_later_ones() {
+        let wake = EventFd::new().expect("an event descriptor");
+        let host = std::net::IpAddr::from([127, 0, 0, 1]);
+        let ports = Ports::new(host, (38410, 38419), 0, 1);
+        let mut sockets = Sockets::new(ports, wake.as_fd()).expect("an epoll set");
+        let opened = sockets.open(LegKey(1)).expect("a pair");
+        let peer = UdpSocket::bind((host, 0)).expect("loopback");
+        let at = peer.local_addr().expect("bound");
+        sockets.connect(opened.rtp, Some(at)).expect("connect");
+        drop(peer);
+        sockets
+            .send(opened.rtp, at, b"to nobody")
+            .expect("refused only later");
+        let peer = UdpSocket::bind(at).expect("the port is free again");
+        sockets.send(opened.rtp, at, b"to somebody").expect("sent");
+        let mut heard = [0; 64];
+        let (length, _) = peer.recv_from(&mut heard).expect("the second one");
+        assert_eq!(&heard[..length], b"to somebody");
     }
 }

@@ -249,6 +249,10 @@ impl Signalling {
     ) {
         let mut messages = Vec::with_capacity(BURST);
         let mut events = Vec::with_capacity(BURST);
+        // What was so before this began is no change.
+        let (obstacles, wanted) = (*gate.borrow_and_update(), *intent.borrow_and_update());
+        self.handle(Input::Gate(call_gate(&obstacles)));
+        self.intend(wanted);
         loop {
             // Without a deadline the loop still turns, to be seen alive.
             let latest = Instant::now() + Duration::from_millis(500);
@@ -362,8 +366,9 @@ impl Signalling {
                 };
                 match socket.try_send_to(&bytes, flow.peer) {
                     Ok(_) => true,
-                    // A full send buffer is a lost datagram: the transaction sends it again.
-                    Err(error) => error.kind() == std::io::ErrorKind::WouldBlock,
+                    // A full buffer, one datagram that is too long, a filter: this one is lost, and
+                    // its transaction sends it again. The others on this path know nothing of it.
+                    Err(error) => !is_dead(error.kind()),
                 }
             }
         }
@@ -402,6 +407,12 @@ impl Signalling {
     }
 }
 
+/// Whether an error of sending speaks of the path, not of the datagram.
+fn is_dead(error: std::io::ErrorKind) -> bool {
+    use std::io::ErrorKind::{HostUnreachable, NetworkUnreachable};
+    matches!(error, HostUnreachable | NetworkUnreachable)
+}
+
 fn call_gate(obstacles: &Obstacles) -> CallGate {
     let reasons = obstacles.reasons();
     match reasons.is_empty() {
@@ -410,5 +421,79 @@ fn call_gate(obstacles: &Obstacles) -> CallGate {
             reason: reasons.join("; "),
             retry_after_s: RETRY_AFTER_S,
         },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::ErrorKind;
+
+    #[test]
+    fn one_datagram_that_cannot_go_does_not_end_its_path() {
+        for (kind, dead) in [
+            (ErrorKind::HostUnreachable, true),
+            (ErrorKind::NetworkUnreachable, true),
+            (ErrorKind::WouldBlock, false),
+            (ErrorKind::ConnectionRefused, false),
+            (ErrorKind::PermissionDenied, false),
+            // EMSGSIZE: longer than any datagram.
+            (std::io::Error::from_raw_os_error(90).kind(), false),
+        ] {
+            assert_eq!(is_dead(kind), dead, "{kind:?}");
+        }
+    }
+
+    /// A node on a free port whose gate says `disk` before signalling begins; its answer to OPTIONS.
+    async fn asked(disk: crate::gate::Disk) -> String {
+        let config = crate::config::read(crate::config::EMBEDDED).expect("it is the default");
+        let any = [(Transport::Udp, SocketAddr::from(([127, 0, 0, 1], 0)))];
+        let listeners = Listeners::bind(&any).expect("a free port");
+        let listening = listeners.addresses();
+        let wall = crate::clock::WallClock::read();
+        let settings = Arc::new(crate::translate::settings::settings(
+            &config, &listening, &wall,
+        ));
+        let prompts = Arc::new(crate::prompts::PromptBook::load(None).expect("they are shipped"));
+        let gate = crate::gate::Gate::default();
+        gate.disk(disk);
+        let (_reports, reports) = mpsc::channel(1);
+        let (intent, wanted) = watch::channel(Intent::Run);
+        let node = tokio::spawn(run(Setting {
+            engine: Engine::new(Arc::clone(&settings), [1; 32]),
+            listeners,
+            translator: Translator::new(1, settings, prompts),
+            relays: Vec::new(),
+            media_address: [127, 0, 0, 1].into(),
+            reports,
+            gate: gate.watch(),
+            intent: wanted,
+            metrics: CallMetrics::default(),
+            vitals: Arc::default(),
+        }));
+        let socket = UdpSocket::bind("127.0.0.1:0").await.expect("a free port");
+        let ask = "OPTIONS sip:x@y SIP/2.0\r\nVia: SIP/2.0/UDP 127.0.0.1;branch=z9hG4bK1;rport\r\n\
+            From: <sip:a@b>;tag=1\r\nTo: <sip:x@y>\r\nCall-ID: 1\r\nCSeq: 1 OPTIONS\r\n\r\n";
+        let sent = socket.send_to(ask.as_bytes(), listening[0].1).await;
+        sent.expect("sent");
+        let mut answer = [0; 2048];
+        let length = socket.recv(&mut answer).await.expect("answered");
+        intent.send_replace(Intent::Drain);
+        node.await.expect("no panic").expect("it ran");
+        String::from_utf8_lossy(&answer[..length]).into_owned()
+    }
+
+    #[test]
+    fn a_gate_that_was_closed_before_signalling_began_is_closed() {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .expect("a runtime can be made");
+        runtime.block_on(async {
+            let full = asked(crate::gate::Disk::Full).await;
+            assert!(full.starts_with("SIP/2.0 503 "), "{full}");
+            let ample = asked(crate::gate::Disk::Ample).await;
+            assert!(ample.starts_with("SIP/2.0 200 "), "{ample}");
+        });
     }
 }

@@ -7,7 +7,8 @@
 //!
 //! 1. A packet is written straight to its place as soon as it comes.
 //! 2. What lies more than 200 ms back is final and leaves as a block as soon as 320 ms of it are.
-//! 3. While a source's time line settles (its first 200 ms), nothing that it might still move is final.
+//! 3. While a source's time line settles (its first 200 ms), nothing that it might still move is final:
+//!    another 200 ms at most, so that a source that never settles does not cost the other party's audio.
 
 mod block;
 mod gap;
@@ -37,7 +38,7 @@ use side::{Fill, Side};
 use stretches::Stretches;
 
 /// How long a packet may be late and still find its place: 200 ms.
-const WINDOW_SAMPLES: u64 = 1_600;
+pub(crate) const WINDOW_SAMPLES: u64 = 1_600;
 
 /// Buffers a shard lends to whichever track commits.
 pub(crate) struct Workbench {
@@ -177,13 +178,15 @@ impl Track {
 
     /// Commits every block that is final at `now`.
     pub(crate) fn advance(&mut self, now: Instant, bench: &mut Workbench, out: &mut Vec<Entry>) {
-        let mut horizon = self.position(now).saturating_sub(WINDOW_SAMPLES);
+        let position = self.position(now);
+        let mut horizon = position.saturating_sub(WINDOW_SAMPLES);
         for (side, settling) in self.sides.iter().zip(&mut self.settling) {
             *settling = settling.filter(|&until| now < until);
             if let (Some(_), Some(first)) = (*settling, side.first_pending()) {
                 horizon = horizon.min(first.saturating_sub(WINDOW_SAMPLES));
             }
         }
+        horizon = horizon.max(position.saturating_sub(2 * WINDOW_SAMPLES));
         while self.committed + BLOCK_SAMPLES as u64 <= horizon {
             self.tell_refused(out);
             self.commit(self.committed + BLOCK_SAMPLES as u64, bench, out);

@@ -51,6 +51,8 @@ pub struct Rtcp {
     own_reports: [Option<OwnReport>; REMEMBERED],
     peer_sr: Option<PeerReport>,
     peer: Option<Peer>,
+    /// The list of the last report, used again: reports are written where nothing is allocated.
+    blocks: Vec<Block>,
 }
 
 /// What this side sent.
@@ -90,6 +92,7 @@ impl Rtcp {
             own_reports: [None; REMEMBERED],
             peer_sr: None,
             peer: None,
+            blocks: Vec::with_capacity(1),
         };
         rtcp.next = now + rtcp.randomised(INTERVAL / 2);
         rtcp
@@ -179,7 +182,16 @@ impl Rtcp {
     ) -> Result<usize, RtcpError> {
         self.next = now + self.randomised(INTERVAL);
         let reports = self.due(now, wall, source);
-        write(&reports, buffer)
+        let written = write(&reports, buffer);
+        let [
+            Report::Sender { blocks, .. } | Report::Receiver { blocks, .. },
+            _,
+        ] = reports
+        else {
+            unreachable!("a report begins with SR or RR");
+        };
+        self.blocks = blocks;
+        written
     }
 
     /// Writes the last report with a BYE behind it (RFC 3550 §6.3.7).
@@ -203,10 +215,10 @@ impl Rtcp {
 
     fn due(&mut self, now: Instant, wall: WallTime, source: Option<&mut Source>) -> [Report; 2] {
         let ssrc = self.settings.ssrc;
-        let blocks = source
-            .and_then(|source| self.block(now, source))
-            .into_iter()
-            .collect();
+        let block = source.and_then(|source| self.block(now, source));
+        let mut blocks = std::mem::take(&mut self.blocks);
+        blocks.clear();
+        blocks.extend(block);
         let ntp = NtpTime::from(wall);
         let first = match self.sent.last {
             Some((timestamp, at)) if self.sent.packets != self.sent.packets_reported[1] => {

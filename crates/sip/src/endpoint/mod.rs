@@ -8,7 +8,7 @@ mod reply_to;
 mod schedule;
 mod server;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Instant;
 
 use bytes::Bytes;
@@ -58,6 +58,14 @@ pub enum Input {
         /// From `Output::Request`.
         key: ServerKey,
         /// The response.
+        response: Response,
+    },
+    /// Answer a request finally and keep nothing of it: a copy of it comes up again, to be answered
+    /// alike (RFC 3261 §8.2.7). For what strangers ask: their answers are neither stored nor repeated.
+    RespondOnce {
+        /// From `Output::Request`.
+        key: ServerKey,
+        /// The response, 200 to 699.
         response: Response,
     },
     /// Send the ACK of a 2xx; it is repeated for every repetition of that 2xx.
@@ -210,7 +218,8 @@ pub(crate) enum ClientId {
 }
 
 /// The transactions of one user agent. Its time is the caller's; every call's outputs take effect
-/// at the `now` of that call. How many transactions may run at once is the user's to limit.
+/// at the `now` of that call. Server transactions are bounded: what is beyond gets 503. Those of clients
+/// are the user's to limit.
 #[derive(Debug)]
 pub struct Endpoint {
     settings: EndpointSettings,
@@ -222,7 +231,7 @@ pub struct Endpoint {
     servers: BTreeMap<ServerKey, Server>,
     server_index: BTreeMap<ServerMatch, ServerKey>,
     /// By Call-ID, CSeq and From tag: finds the ACK of a 2xx, and merged requests.
-    identities: BTreeMap<InviteIdentity, ServerKey>,
+    identities: BTreeSet<(InviteIdentity, ServerKey)>,
     schedule: Schedule,
     next_server: u64,
 }
@@ -240,7 +249,7 @@ impl Endpoint {
             client_index: BTreeMap::new(),
             servers: BTreeMap::new(),
             server_index: BTreeMap::new(),
-            identities: BTreeMap::new(),
+            identities: BTreeSet::new(),
             schedule: Schedule::default(),
             next_server: 1,
         }
@@ -256,6 +265,7 @@ impl Endpoint {
                 self.start_client(now, key, flow, request, &mut out);
             }
             Input::Respond { key, response } => self.respond(now, key, response, &mut out),
+            Input::RespondOnce { key, response } => self.respond_once(key, response, &mut out),
             Input::Ack { key, request } => self.send_ack(key, request, &mut out),
             Input::Cancel { key } => self.cancel_client(now, key, &mut out),
             Input::FlowFailed { flow } => self.fail_flow(flow, &mut out),

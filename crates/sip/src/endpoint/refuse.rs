@@ -9,6 +9,9 @@ use crate::method::Method;
 use crate::reads::HeaderError;
 use crate::status::StatusCode;
 
+/// When a node that is full may be asked again: transactions live for 32 s.
+const RETRY_AFTER_S: &str = "32";
+
 impl Endpoint {
     /// Answers a request that could be read only in part.
     pub(super) fn refuse_unread(
@@ -41,6 +44,9 @@ impl Endpoint {
         response
             .headers
             .push("Server", self.settings.server_name.as_str());
+        if status == StatusCode::UNAVAILABLE {
+            response.headers.push("Retry-After", RETRY_AFTER_S);
+        }
         out.push(Output::Transmit {
             flow: back,
             bytes: response.write(),

@@ -16,7 +16,17 @@ use crate::reads::HeaderError;
 use crate::status::StatusCode;
 use crate::transaction::invite_server::{self, InviteServer};
 use crate::transaction::non_invite_server::{self, NonInviteServer};
+use crate::uri::Uri;
 use crate::via::Via;
+
+/// Server transactions at once; beyond them a request that makes something new gets 503. A call
+/// leaves two behind for 64*T1: this is five hundred calls a second.
+const MOST: usize = 32_768;
+/// Beyond `MOST` there is room for what belongs to something that stands, BYE and CANCEL above all.
+const MOST_WITHIN: usize = MOST + MOST / 4;
+
+/// Branches of one request to different numbers of ours; more are a fault or an attack.
+const MAX_BRANCHES: usize = 16;
 
 #[derive(Debug)]
 enum Machine {
@@ -34,6 +44,8 @@ pub(crate) struct Server {
     back: Flow,
     matched: ServerMatch,
     identity: InviteIdentity,
+    /// The Request-URI.
+    target: Uri,
     /// The 100 of an INVITE, ready to go.
     trying: Bytes,
     response: Bytes,
@@ -114,14 +126,22 @@ impl Endpoint {
             self.repeated(now, key, out);
             return Ok(());
         }
+        let outside = request.to()?.tag().is_none();
+        let most = match outside && request.method != Method::Cancel {
+            true => MOST,
+            false => MOST_WITHIN,
+        };
+        if false {
+            self.refuse(back, &request, StatusCode::UNAVAILABLE, out);
+            return Ok(());
+        }
         if request.method == Method::Cancel {
             return self.received_cancel(now, flow, back, via, request, out);
         }
         let identity = InviteIdentity::of(&request, request.method.clone())?;
-        let outside = request.to()?.tag().is_none();
         // Phones that keep a NAT open repeat one Call-ID and CSeq in OPTIONS: no harm in answering.
         let outside = outside && request.method != Method::Options;
-        if outside && self.identities.contains_key(&identity) {
+        if outside && self.is_merged(&identity, &request) {
             // The same request by another way (RFC 3261 §8.2.2.2).
             self.refuse(back, &request, StatusCode::LOOP_DETECTED, out);
             return Ok(());
@@ -129,6 +149,26 @@ impl Endpoint {
         let key = self.open_server(now, flow, back, matched, identity, &request);
         out.push(Output::Request { key, flow, request });
         Ok(())
+    }
+
+    /// Whether the same request for the same target runs already. One for another target is another
+    /// branch of a proxy that rings two of our numbers at once (RFC 3261 §16.6 step 1).
+    fn is_merged(&self, identity: &InviteIdentity, request: &Request) -> bool {
+        let mut branches = 0;
+        let mut same = self
+            .alike(identity)
+            .filter_map(|key| self.servers.get(&key));
+        same.any(|server| {
+            branches += 1;
+            server.target == request.uri || branches == MAX_BRANCHES
+        })
+    }
+
+    /// The transactions with this identity.
+    fn alike(&self, identity: &InviteIdentity) -> impl Iterator<Item = ServerKey> {
+        let (first, last) = (ServerKey(0), ServerKey(u64::MAX));
+        let all = (identity.clone(), first)..=(identity.clone(), last);
+        self.identities.range(all).map(|(_, key)| *key)
     }
 
     fn open_server(
@@ -154,13 +194,14 @@ impl Endpoint {
             ),
         };
         self.server_index.insert(matched.clone(), key);
-        self.identities.insert(identity.clone(), key);
+        self.identities.insert((identity.clone(), key));
         let server = Server {
             machine,
             flow,
             back,
             matched,
             identity,
+            target: request.uri.clone(),
             trying,
             response: Bytes::new(),
             to_tag: None,
@@ -202,7 +243,7 @@ impl Endpoint {
                 // The ACK of a 2xx has a branch of its own: its dialog finds it (§13.3.1.4).
                 let identity = InviteIdentity::of(&request, Method::Invite)?;
                 let to = request.to()?;
-                self.identities.get(&identity).copied().filter(|key| {
+                self.alike(&identity).find(|key| {
                     let ours = self.servers.get(key).and_then(|s| s.to_tag.as_deref());
                     ours.is_some() && ours == to.tag()
                 })
@@ -306,6 +347,23 @@ impl Endpoint {
         }
     }
 
+    pub(super) fn respond_once(
+        &mut self,
+        key: ServerKey,
+        mut response: Response,
+        out: &mut Vec<Output>,
+    ) {
+        let Some(server) = self.servers.get(&key).filter(|s| s.is_waiting()) else {
+            return out.push(Output::Dropped(DropReason::UnknownKey));
+        };
+        response.set_to_tag(&server.fallback_tag);
+        out.push(Output::Transmit {
+            flow: server.back,
+            bytes: response.write(),
+        });
+        self.remove_server(key);
+    }
+
     pub(super) fn server_due(&mut self, now: Instant, key: ServerKey, out: &mut Vec<Output>) {
         let Some(server) = self.servers.get_mut(&key) else {
             return;
@@ -397,10 +455,7 @@ impl Endpoint {
     pub(super) fn remove_server(&mut self, key: ServerKey) {
         if let Some(server) = self.servers.remove(&key) {
             self.server_index.remove(&server.matched);
-            // A later transaction may have taken the same identity over.
-            if self.identities.get(&server.identity) == Some(&key) {
-                self.identities.remove(&server.identity);
-            }
+            self.identities.remove(&(server.identity, key));
         }
         self.schedule.set(Owner::Server(key), None);
     }

@@ -7,7 +7,7 @@ use duolog_sip::{Headers, Request};
 pub(crate) const ALLOW: &str = "INVITE, ACK, BYE, CANCEL, OPTIONS, INFO";
 
 /// Fields that belong to a hop or a dialog, or are made anew on each side.
-const OWN: [&str; 21] = [
+const OWN: [&str; 24] = [
     "Via",
     "Route",
     "Record-Route",
@@ -30,6 +30,10 @@ const OWN: [&str; 21] = [
     "RSeq",
     "RAck",
     "Recv-Info",
+    // These name a dialog of the leg they came on, which the other party does not know.
+    "Replaces",
+    "Join",
+    "Target-Dialog",
 ];
 
 /// Option tags that promise something about a dialog or a hop, and so would be a promise of this

@@ -12,7 +12,7 @@ use crate::role::b2bua::carry::carry;
 use crate::role::b2bua::context::{Action, Context};
 use crate::role::b2bua::leg::Stage;
 use crate::role::b2bua::recorded::Closing;
-use crate::role::b2bua::{Abandoned, Call, Phase};
+use crate::role::b2bua::{Abandoned, Bye, Call, Phase};
 
 impl Call {
     /// One side hangs up.
@@ -58,9 +58,17 @@ impl Call {
         else {
             return;
         };
-        if exchange.client.is_some() || matches!(self.phase, Phase::Opening | Phase::Inviting) {
+        if matches!(self.phase, Phase::Opening | Phase::Inviting) {
             // The caller is gone with its connection, without a word.
             return self.end(cx, HungUpBy::DialogLost(exchange.asker));
+        }
+        if let Some(client) = exchange.client {
+            // A re-INVITE is gone with its connection; what stood before stands (RFC 3261 §14.1).
+            self.limit = None;
+            self.abandoned
+                .push(Abandoned::Again(client, exchange.asker.other()));
+            self.exchange = None;
+            return cx.act(Action::Cancel(client));
         }
         let exchange = self.exchange.take();
         if let Some((unacked, far)) =
@@ -134,7 +142,7 @@ impl Call {
             let leg = self.leg(side).id;
             cx.media(MediaCommand::CloseLeg { leg });
             match by {
-                HungUpBy::Party(gone) | HungUpBy::DialogLost(gone) if gone == side => {
+                HungUpBy::Party(gone) if gone == side => {
                     self.leg_mut(side).stage = Stage::Over;
                 }
                 _ => self.hang_up(cx, side, bye),
@@ -191,9 +199,25 @@ impl Call {
     }
 
     fn send_bye(&mut self, cx: &mut Context<'_>, side: Side, bye: Request) {
-        let key = self.next_key();
-        self.byes.push(key);
-        cx.act(Action::Request(key, self.leg(side).flow, bye));
+        let (key, flow) = (self.next_key(), self.leg(side).flow);
+        self.byes.push(Bye {
+            key,
+            side,
+            flow,
+            request: Box::new(bye.clone()),
+        });
+        cx.act(Action::Request(key, flow, bye));
+    }
+
+    /// A BYE was lost with its connection: it goes to where the party listens, once.
+    pub(super) fn bye_again(&mut self, cx: &mut Context<'_>, key: ClientKey) {
+        let Some(at) = self.byes.iter().position(|bye| bye.key == key) else {
+            return;
+        };
+        let bye = self.byes.swap_remove(at);
+        if self.leg(bye.side).flow != bye.flow {
+            self.send_bye(cx, bye.side, *bye.request);
+        }
     }
 
     /// A 2xx that nobody waits for any more, or of another fork: it is acknowledged, and the dialog

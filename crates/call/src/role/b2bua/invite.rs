@@ -1,7 +1,7 @@
 //! Setting a call up: the caller's INVITE to the callee, and the callee's answers back.
 
 use duolog_sip::endpoint::{ClientFailure, ClientKey, ServerKey};
-use duolog_sip::{Dialog, Flow, Method, Request, Response};
+use duolog_sip::{Dialog, Flow, Method, Request, Response, StatusCode, Transport};
 
 use crate::answer::refusal;
 use crate::fact::{Fact, HungUpBy, Opening, Side};
@@ -10,7 +10,7 @@ use crate::media::{CallId, MediaCommand, RecordingId};
 use crate::plan::{Plan, RecordingPlan};
 use crate::role::b2bua::carry::{carry, max_forwards};
 use crate::role::b2bua::context::{Action, Context};
-use crate::role::b2bua::leg::{Leg, Stage, introduce, uri_at};
+use crate::role::b2bua::leg::{Leg, Stage, introduce, uri_at, way_back};
 use crate::role::b2bua::recorded::Recorded;
 use crate::role::b2bua::session::{Exchange, Offer, Unacked, drop_body};
 use crate::role::b2bua::sounds::Legs;
@@ -55,8 +55,10 @@ impl Call {
     /// Takes a call on: asks for ports and opens the row of its recording.
     pub(crate) fn begin(cx: &mut Context<'_>, begin: Begin) -> Self {
         let legs = legs_of(begin.id);
-        let caller = Leg::new(legs.caller, Side::Caller, begin.flow, cx.tokens.tag());
-        let callee = Leg::new(legs.callee, Side::Callee, begin.route.flow, cx.tokens.tag());
+        let (back, onward) = (way_back(&begin.invite, begin.flow), begin.route.flow);
+        let home = home(cx.settings, &begin, back);
+        let caller = Leg::new(legs.caller, Side::Caller, back, home, cx.tokens.tag());
+        let callee = Leg::new(legs.callee, Side::Callee, onward, onward, cx.tokens.tag());
         cx.media(MediaCommand::OpenLeg { leg: legs.caller });
         cx.media(MediaCommand::OpenLeg { leg: legs.callee });
         let recorded = open_recording(cx, &begin, legs);
@@ -225,6 +227,10 @@ impl Call {
             // A redirection would take the call around this node, and so around its recording.
             return self.fail(cx, 480, by);
         }
+        if response.status == StatusCode::UNAVAILABLE {
+            // A 503 says that this node cannot take calls (RFC 3261 §16.7 step 6).
+            return self.fail(cx, 500, by);
+        }
         let mut reply = self.reply(cx, &exchange.request, Side::Caller, response);
         reply.headers.remove("Contact");
         reply.body = response.body.clone();
@@ -238,7 +244,8 @@ impl Call {
         let code = match (why, self.onward) {
             (ClientFailure::Timeout, Onward::Phone) => 408,
             (ClientFailure::Timeout, Onward::Trunk) => 504,
-            (ClientFailure::Transport, _) => 503,
+            // To be taken for a 503 of the callee, which is 500 for the caller (RFC 3261 §16.9).
+            (ClientFailure::Transport, _) => 500,
         };
         self.fail(cx, code, HungUpBy::NoAnswer);
     }
@@ -272,6 +279,12 @@ impl Call {
         let mut reply = Response::to(request, response.status);
         reply.reason.clone_from(&response.reason);
         reply.set_to_tag(&self.leg(side).tag);
+        // What makes a dialog carries the path back (RFC 3261 §12.1.1).
+        if !response.status.is_final() || response.status.is_success() {
+            for route in request.headers.values("Record-Route") {
+                reply.headers.push("Record-Route", route);
+            }
+        }
         introduce(&mut reply.headers, &self.leg(side).contact(cx.settings));
         carry(&response.headers, &mut reply.headers);
         reply
@@ -298,6 +311,19 @@ impl Call {
         } else if let Ok(dialog) = Dialog::uas(&exchange.request, reply, self.caller.flow) {
             self.caller.bind(cx, dialog);
         }
+    }
+}
+
+/// Where the caller listens, as configured: what its connection came from is no place to connect to.
+fn home(settings: &Settings, begin: &Begin, back: Flow) -> Flow {
+    let contact = begin.route.caller.contact(settings);
+    match (back.transport, contact.transport) {
+        (Transport::Tcp, Transport::Tcp) => Flow {
+            local: settings.local.tcp.unwrap_or(back.local),
+            peer: contact.addr,
+            ..back
+        },
+        _ => back,
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-use duolog_sip::sdp::{Description, Direction, Encoding, RtcpMux, SdpError};
+use duolog_sip::sdp::{Description, Direction, Encoding, Format, RtcpMux, SdpError};
 use duolog_sip::{Dialog, Flow, Headers, Method, NameAddr, Request, Transport, Uri};
 
 use crate::fact::Side;
@@ -15,7 +15,10 @@ use crate::settings::Settings;
 pub(crate) struct Leg {
     pub(crate) id: LegId,
     pub(crate) side: Side,
+    /// Where requests to this party go.
     pub(crate) flow: Flow,
+    /// Where this party listens: the way to it when its connection is gone.
+    home: Flow,
     /// Our tag in this leg's dialog.
     pub(crate) tag: String,
     pub(crate) dialog: Option<Dialog>,
@@ -66,11 +69,12 @@ pub(crate) enum Audible {
 }
 
 impl Leg {
-    pub(crate) fn new(id: LegId, side: Side, flow: Flow, tag: String) -> Self {
+    pub(crate) fn new(id: LegId, side: Side, flow: Flow, home: Flow, tag: String) -> Self {
         Self {
             id,
             side,
             flow,
+            home,
             tag,
             dialog: None,
             stage: Stage::Early,
@@ -79,6 +83,13 @@ impl Leg {
             connected: None,
             holding: Holding::No,
             audio: Audible::Yes,
+        }
+    }
+
+    /// A path is gone: if it was this leg's, requests go to where the party listens.
+    pub(crate) fn lost(&mut self, flow: Flow) {
+        if self.flow == flow {
+            self.flow = self.home;
         }
     }
 
@@ -117,6 +128,20 @@ impl Leg {
     }
 }
 
+/// Where requests to the sender of `request` go: back along a connection; over UDP to the port it sent
+/// from where it asks for that (RFC 3581 §4), else to the one in its Via (RFC 3261 §18.2.2).
+pub(crate) fn way_back(request: &Request, flow: Flow) -> Flow {
+    let Ok(via) = request.via() else { return flow };
+    if flow.transport == Transport::Tcp || via.rport().is_some() {
+        return flow;
+    }
+    let port = via.port.filter(|port| *port != 0).unwrap_or(5060);
+    Flow {
+        peer: SocketAddr::new(flow.peer.ip(), port),
+        ..flow
+    }
+}
+
 /// Our Contact for a peer reached over `flow`.
 pub(crate) fn contact(settings: &Settings, flow: &Flow) -> String {
     let addr = settings.local.on(flow.transport).unwrap_or(flow.local);
@@ -138,14 +163,21 @@ pub(crate) fn introduce(headers: &mut Headers, contact: &str) {
     headers.push("Allow", ALLOW);
 }
 
-/// What each side is connected to once both have described themselves: formats both have, each in
-/// that party's numbers.
+/// What each side is connected to once both have described themselves: formats both have, first in
+/// that party's own numbers, which it is sent; then in those of the other party where they differ,
+/// under which it may send (RFC 3264 §6.1: an answer may number anew).
 pub(crate) fn media(own: &Description, other: &Description, flow: &Flow) -> Option<LegMedia> {
     let (own, other) = (own.audio()?, other.audio()?);
     let shared = |encoding: Encoding| {
         encoding != Encoding::Other && other.formats.iter().any(|f| f.encoding == encoding)
     };
+    let ours = |encoding: Encoding| own.formats.iter().any(|f| f.encoding == encoding);
+    let told = other.formats.iter().filter(|format| {
+        let free = |f: &Format| f.payload_type != format.payload_type;
+        shared(format.encoding) && ours(format.encoding) && own.formats.iter().all(free)
+    });
     let formats = own.formats.iter().filter(|format| shared(format.encoding));
+    let formats = formats.chain(told);
     Some(LegMedia {
         rtp: own.rtp,
         rtcp: own.rtcp,
@@ -245,7 +277,7 @@ mod tests {
             .iter()
             .map(|format| format.payload_type)
             .collect();
-        assert_eq!(types, [8, 101]);
+        assert_eq!(types, [8, 101, 96]);
         assert_eq!(media.signalled_from, flow.peer.ip());
         assert_eq!(
             contact(&crate::testing::settings(), &flow),

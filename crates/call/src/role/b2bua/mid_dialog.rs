@@ -10,7 +10,7 @@ use crate::role::b2bua::carry::{carry, max_forwards, required};
 use crate::role::b2bua::context::{Action, Context};
 use crate::role::b2bua::leg::introduce;
 use crate::role::b2bua::session::{Exchange, Offer, Unacked};
-use crate::role::b2bua::{Abandoned, Body, Call, Phase, Relay};
+use crate::role::b2bua::{Abandoned, Body, Call, Phase, RELAYS, Relay};
 
 impl Call {
     /// An INVITE within the dialog of `side`: it goes to the other side.
@@ -131,6 +131,10 @@ impl Call {
             .as_ref()
             .map(|exchange| exchange.asker.other());
         self.limit = None;
+        if why == ClientFailure::Transport {
+            // The path failed, not the dialog: the session stands as it did (RFC 3261 §14.1).
+            return self.refuse_exchange(cx, 500);
+        }
         self.refuse_exchange(cx, 408);
         if let Some(far) = far {
             self.end(cx, HungUpBy::DialogLost(far));
@@ -186,6 +190,9 @@ impl Call {
     fn relay(&mut self, cx: &mut Context<'_>, side: Side, key: ServerKey, request: Request) {
         if !required(&request).is_empty() {
             return self.refuse(cx, key, &request, 420, None);
+        }
+        if self.relays.len() >= RELAYS {
+            return self.refuse(cx, key, &request, 500, Some("too many requests wait"));
         }
         let far = side.other();
         let Some(mut carried) = self.leg_mut(far).request(request.method.clone()) else {

@@ -50,11 +50,11 @@ pub(crate) struct Call {
     /// INVITEs whose answer nobody waits for any more.
     abandoned: Vec<Abandoned>,
     /// BYEs that are not answered yet.
-    byes: Vec<ClientKey>,
+    byes: Vec<Bye>,
     recorded: Option<Recorded>,
     /// When the phase, or the exchange, has taken too long.
     limit: Option<Instant>,
-    keys: u16,
+    keys: u32,
     /// The first INVITE to the callee, as sent: a forked answer needs it to be acknowledged.
     sent: Option<(ClientKey, Box<Request>)>,
     /// What the callee's provisional answers have said so far.
@@ -111,6 +111,14 @@ struct Relay {
     side: Side,
 }
 
+/// A BYE of ours that waits for its answer.
+struct Bye {
+    key: ClientKey,
+    side: Side,
+    flow: Flow,
+    request: Box<Request>,
+}
+
 /// An INVITE whose 2xx, if it still comes, is acknowledged and ended (RFC 3261 §9.1, §13.2.2.4).
 enum Abandoned {
     /// The first INVITE to the callee; `Call::sent` has what was sent.
@@ -127,8 +135,12 @@ impl Abandoned {
     }
 }
 
-/// Low bits of a client key that count within a call.
-const KEY_BITS: u32 = 16;
+/// Low bits of a client key that count within a call: so many requests that none still runs when
+/// its number comes again.
+const KEY_BITS: u32 = 24;
+
+/// Requests of one call that may wait for the other side at once.
+const RELAYS: usize = 16;
 
 /// The call a client key belongs to.
 pub(crate) fn call_of(key: ClientKey) -> CallId {
@@ -195,6 +207,18 @@ impl Call {
         if flow.transport == Transport::Tcp && flow.peer.ip() == leg.flow.peer.ip() {
             leg.flow = flow;
         }
+    }
+
+    /// The connections this call leans on.
+    pub(crate) fn connections(&self) -> impl Iterator<Item = Flow> {
+        let flows = [self.caller.flow, self.callee.flow].into_iter();
+        flows.filter(|flow| flow.transport == Transport::Tcp)
+    }
+
+    /// A connection is gone: requests to its party go to where that one listens.
+    pub(crate) fn connection_lost(&mut self, flow: Flow) {
+        self.caller.lost(flow);
+        self.callee.lost(flow);
     }
 
     /// A request within one of this call's dialogs.
@@ -271,6 +295,9 @@ impl Call {
             let relay = self.relays.swap_remove(at);
             return self.refuse(cx, relay.asker, &relay.request, 408, None);
         }
+        if why == ClientFailure::Transport {
+            self.bye_again(cx, key);
+        }
         self.forget(key);
     }
 
@@ -303,12 +330,12 @@ impl Call {
     }
 
     fn next_key(&mut self) -> ClientKey {
-        self.keys = self.keys.wrapping_add(1);
+        self.keys = self.keys.wrapping_add(1) & ((1 << KEY_BITS) - 1);
         ClientKey((self.id.0 << KEY_BITS) | u64::from(self.keys))
     }
 
     fn forget(&mut self, key: ClientKey) {
-        self.byes.retain(|bye| *bye != key);
+        self.byes.retain(|bye| bye.key != key);
         self.abandoned.retain(|abandoned| abandoned.key() != key);
     }
 

@@ -213,6 +213,8 @@ impl Recorded {
 
     /// The call is over.
     pub(crate) fn ended(&mut self, cx: &mut Context<'_>, by: HungUpBy, closing: Closing) {
+        // Half a code is nobody's any more.
+        self.collector = None;
         self.note(cx, Fact::HungUp { by });
         let steps = self.machine.handle(Input::Ended);
         self.close(cx, &steps, closing);

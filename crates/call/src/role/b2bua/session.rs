@@ -97,13 +97,18 @@ impl Call {
                     content_type: None,
                 })
             }
-            (Offer::Late(_), _, Some(body)) => {
-                let bytes = self.carry_body(asker, &body).ok()?;
-                Some(Answer {
+            (Offer::Late(_), _, Some(body)) => match self.carry_body(asker, &body) {
+                Ok(bytes) => Some(Answer {
                     bytes,
                     content_type: None,
-                })
-            }
+                }),
+                Err(_) => {
+                    // Nobody will answer that offer, but the 2xx must have its ACK.
+                    let unacked = self.exchange.as_mut()?.unacked.take()?;
+                    self.acknowledge(cx, asker.other(), unacked, None);
+                    None
+                }
+            },
             // The answer came early, and only then.
             (Offer::Given(_), None, _) if self.phase == Phase::Inviting => {
                 let early = self.leg(asker.other()).described.as_ref()?;

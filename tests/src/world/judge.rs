@@ -1,0 +1,437 @@
+//! The audio oracle: compares a finished recording with what each party sent and what the network
+//! lost, sample by sample, and with the gaps its manifest lists.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::time::Instant;
+
+use duolog::phone::SentPacket;
+use duolog_archive::{Channel, GapReason, Span};
+use duolog_audio::g711::{self, Law};
+use duolog_media::LegKey;
+
+use super::World;
+use super::kept::Kept;
+use super::net::Flight;
+use super::watch::{Life, QUIET, samples_between};
+
+/// A packet, and what an order takes to its thread.
+const UNDER_WAY: u64 = 160 + 2;
+
+/// The packet that was under way when a recording was resumed came while it was paused: its end is
+/// not kept either. 20 ms, what an order takes to its thread, and how much later than it arrived the
+/// jitter at the party's beginning may have made it lie.
+fn under_way(world: &World) -> u64 {
+    UNDER_WAY + samples_between(world.now(), world.now() + world.net.media.jitter)
+}
+
+/// What the oracle found.
+#[derive(Debug, Clone, Default)]
+pub struct Verdict {
+    /// Everything that is wrong; empty when the recording can be trusted.
+    pub faults: Vec<String>,
+    /// How many samples later the owner and the other party lie than they arrived at the soonest.
+    pub skew: [Option<i64>; 2],
+    /// Samples compared and found the same.
+    pub exact: [u64; 2],
+    /// Samples of packets that the network lost, found listed.
+    pub lost: [u64; 2],
+    /// Samples that arrived and that the spool could not keep, found listed.
+    pub unkept: [u64; 2],
+}
+
+impl Verdict {
+    /// How far the channels lie apart, in samples.
+    #[must_use]
+    pub fn apart(&self) -> Option<u64> {
+        Some(self.skew[0]?.abs_diff(self.skew[1]?))
+    }
+}
+
+/// What ought to be at a sample.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Ought {
+    /// Nothing was said.
+    Nothing,
+    /// This sample.
+    Audio(i16),
+    /// A packet that the network lost.
+    Lost,
+    /// Silence in which a packet was lost, nobody can know where.
+    Somewhere,
+    /// Cannot be known from outside: keys, and the edges of the recording.
+    Anything,
+}
+
+/// A packet of a party with its fate.
+struct Spoken<'a> {
+    packet: &'a SentPacket,
+    flight: &'a Flight,
+    law: Option<Law>,
+}
+
+/// Judges one recording of a world.
+#[must_use]
+pub fn judge(world: &World, kept: &Kept) -> Verdict {
+    let mut verdict = Verdict::default();
+    let Some(life) = world.node.watch().lives().get(&kept.recording) else {
+        verdict.faults.push("a recording nobody opened".into());
+        return verdict;
+    };
+    let Some(started) = life.started else {
+        if kept.manifest.length.samples > 0 {
+            verdict
+                .faults
+                .push("a recording that never started has a length".into());
+        }
+        return verdict;
+    };
+    pauses(kept, life, under_way(world), &mut verdict);
+    for side in 0..2 {
+        let channel = &kept.manifest.channels[side];
+        let samples = &kept.channels[side];
+        if samples.len() as u64 != kept.manifest.length.samples {
+            let (is, says) = (samples.len(), kept.manifest.length.samples);
+            verdict.faults.push(format!(
+                "channel {side}: {is} samples, the manifest says {says}"
+            ));
+            continue;
+        }
+        let peer = world.node.watch().peer(life.legs[side]);
+        let spoken = peer.map_or_else(Vec::new, |peer| said(world, peer.rtp, life.legs[side]));
+        let bench = Bench {
+            world,
+            life,
+            started,
+            side,
+            samples,
+            channel,
+        };
+        bench.compare(&spoken, &mut verdict);
+    }
+    verdict
+}
+
+/// Everything a phone said to a leg, each packet with its fate.
+fn said(world: &World, rtp: SocketAddr, leg: LegKey) -> Vec<Spoken<'_>> {
+    let Some(who) = world.at(rtp) else {
+        return Vec::new();
+    };
+    let (sent, flights) = (world.phone(who).sent(), world.net.flights(rtp));
+    assert_eq!(
+        sent.len(),
+        flights.len(),
+        "the phone and the network counted alike"
+    );
+    let law = |packet: &SentPacket| match packet.payload_type {
+        0 => Some(Law::Mulaw),
+        8 => Some(Law::Alaw),
+        _ => None,
+    };
+    let port = world.node.watch().port(leg);
+    let spoken = sent
+        .iter()
+        .zip(flights)
+        .filter(|(_, flight)| Some(flight.to.port()) == port);
+    spoken
+        .map(|(packet, flight)| Spoken {
+            packet,
+            flight,
+            law: law(packet),
+        })
+        .collect()
+}
+
+fn pauses(kept: &Kept, life: &Life, slack: u64, verdict: &mut Verdict) {
+    let length = kept.manifest.length.samples;
+    let real = life
+        .pauses
+        .iter()
+        .map(|(from, until)| (*from, until.unwrap_or(length)));
+    // Of an interrupted recording the end is gone, and what happened there.
+    let real = real.map(|(from, until)| (from, until.min(length)));
+    let real: Vec<_> = real.filter(|(from, until)| until > from).collect();
+    // What was under way at the end of a pause may lie a little behind it.
+    let tail = |span: &&Span| {
+        let behind =
+            |(_, until): &(u64, u64)| span.position > *until && span.position <= until + slack;
+        real.iter().any(behind) && span.samples <= slack
+    };
+    let told: Vec<&Span> = kept
+        .manifest
+        .pauses
+        .iter()
+        .filter(|span| !tail(span))
+        .collect();
+    let alike = |((from, until), span): (&(u64, u64), &&Span)| {
+        let end = span.position + span.samples;
+        // While a time line settles, what was hidden may still move to an earlier place.
+        let early = if *from < 4_000 { slack - UNDER_WAY } else { 0 };
+        (from.saturating_sub(early)..=*from).contains(&span.position)
+            && (*until..=*until + slack).contains(&end)
+    };
+    if real.len() != told.len() || !real.iter().zip(&told).all(alike) {
+        verdict
+            .faults
+            .push(format!("pauses are {real:?}, the manifest lists {told:?}"));
+    }
+}
+
+/// One channel on the bench.
+struct Bench<'a> {
+    world: &'a World,
+    life: &'a Life,
+    started: Instant,
+    side: usize,
+    samples: &'a [i16],
+    channel: &'a Channel,
+}
+
+impl Bench<'_> {
+    fn compare(&self, spoken: &[Spoken<'_>], verdict: &mut Verdict) {
+        let closing = self.life.closing.unwrap_or(self.world.now());
+        let came = |s: &&Spoken<'_>| {
+            let at = s.flight.arrived;
+            s.law.is_some() && at.is_some_and(|at| self.started < at && at <= closing)
+        };
+        let loud = |s: &&Spoken<'_>| loud(&s.packet.payload, s.law);
+        let mut ought = vec![Ought::Nothing; self.samples.len()];
+        let came: Vec<&Spoken<'_>> = spoken.iter().filter(came).collect();
+        if let Some(first) = came.first() {
+            let loud: Vec<&Spoken<'_>> = came.iter().copied().filter(loud).collect();
+            let sure = |s: &&&Spoken<'_>| !self.in_pause(s) && !self.is_unkept(s);
+            let sure: Vec<&Spoken<'_>> = loud.iter().filter(sure).copied().collect();
+            let mut tried = sure.iter().chain(&loud).take(200);
+            let found = tried.find_map(|s| Some((*s, self.search(s)?)));
+            let (anchor, at) = match found {
+                Some(found) => found,
+                // Silence looks the same everywhere: it is taken to lie where it arrived.
+                None if loud.is_empty() => (*first, self.soonest(first)),
+                // Too little to be sure of anything.
+                None if sure.len() < 10 => {
+                    ought.fill(Ought::Anything);
+                    return self.check(&ought, verdict);
+                }
+                None => {
+                    let what = format!("channel {}: nothing of its party is there", self.side);
+                    return verdict.faults.push(what);
+                }
+            };
+            verdict.skew[self.side] = found.map(|_| at - self.soonest(anchor));
+            self.lay_out(spoken, (anchor, at), closing, &mut ought);
+        }
+        self.check(&ought, verdict);
+    }
+
+    /// Where a packet lay had it come as fast as the network can.
+    fn soonest(&self, spoken: &Spoken<'_>) -> i64 {
+        let at = spoken.flight.sent + self.world.net.media.delay;
+        samples_between(self.started, at) as i64 - samples_between(at, self.started) as i64
+    }
+
+    fn in_pause(&self, spoken: &Spoken<'_>) -> bool {
+        let at = self.soonest(spoken);
+        let slack = 8 * 250;
+        let near = |(from, until): &(u64, Option<u64>)| {
+            at + slack >= *from as i64 && at - slack <= until.unwrap_or(u64::MAX >> 1) as i64
+        };
+        self.life.pauses.iter().any(near)
+    }
+
+    /// Whether the end of the recording or a gap of our own may have taken a packet.
+    fn is_unkept(&self, spoken: &Spoken<'_>) -> bool {
+        let at = self.soonest(spoken);
+        let slack = 8 * 250;
+        let gaps = self
+            .channel
+            .gaps
+            .iter()
+            .filter(|gap| gap.reason.is_our_loss());
+        let mut gaps = gaps.map(|gap| (gap.position as i64, (gap.position + gap.samples) as i64));
+        let cut = self.life.closing.is_none() && at + slack >= self.samples.len() as i64;
+        cut || gaps.any(|(from, until)| at + slack >= from && at - slack <= until)
+    }
+
+    /// Where a packet's samples lie in the channel, near where they should.
+    fn search(&self, spoken: &Spoken<'_>) -> Option<i64> {
+        let wanted = decoded(&spoken.packet.payload, spoken.law?);
+        let around = self.soonest(spoken);
+        let slack = 8 * 250;
+        let from = (around - slack).max(0) as usize;
+        let to = ((around + slack).max(0) as usize).min(self.samples.len());
+        let hay = self.samples.get(from..to)?;
+        let found = hay
+            .windows(wanted.len())
+            .position(|window| window == wanted)?;
+        Some((from + found) as i64)
+    }
+
+    /// Writes down what ought to be there, all of it placed by one packet's place.
+    fn lay_out(
+        &self,
+        spoken: &[Spoken<'_>],
+        (anchor, at): (&Spoken<'_>, i64),
+        closing: Instant,
+        ought: &mut [Ought],
+    ) {
+        let place =
+            |s: &Spoken<'_>| at + i64::from(s.packet.timestamp.since(anchor.packet.timestamp));
+        let in_call = |s: &Spoken<'_>| {
+            s.flight
+                .arrived
+                .is_some_and(|at| at > self.started && at <= closing)
+        };
+        let heard = |s: &Spoken<'_>| s.law.is_some() && in_call(s);
+        let first = spoken.iter().position(heard).unwrap_or(0);
+        let last = spoken.iter().rposition(heard).unwrap_or(0);
+        let mut paint = |from: i64, what: &mut dyn FnMut(usize) -> Ought, length: usize| {
+            for offset in 0..length {
+                let position = usize::try_from(from + offset as i64).ok();
+                if let Some(slot) = position.and_then(|p| ought.get_mut(p)) {
+                    *slot = what(offset);
+                }
+            }
+        };
+        for (n, s) in spoken.iter().enumerate() {
+            let from = place(s);
+            let audio = s.law.map(|law| decoded(&s.packet.payload, law));
+            let within = first < n && n < last;
+            match (s.flight.arrived, audio) {
+                (None, audio) if within => {
+                    let (before, behind) = around(spoken, n);
+                    if let Some(audio) = audio.filter(|_| runs_on(&spoken[before..=behind])) {
+                        paint(from, &mut |_| Ought::Lost, audio.len());
+                        continue;
+                    }
+                    let begins =
+                        place(&spoken[before]) + spoken[before].packet.payload.len() as i64;
+                    let length = (place(&spoken[behind]) - begins).max(0) as usize;
+                    paint(begins, &mut |_| Ought::Somewhere, length);
+                }
+                (Some(_), Some(audio)) if in_call(s) => {
+                    paint(from, &mut |o| Ought::Audio(audio[o]), audio.len());
+                }
+                (_, Some(audio)) => paint(from, &mut |_| Ought::Anything, audio.len()),
+                // A press lasts 100 ms from its time stamp and is followed by a pause.
+                (_, None) => paint(from, &mut |_| Ought::Anything, 8 * 220),
+            }
+        }
+    }
+
+    fn check(&self, ought: &[Ought], verdict: &mut Verdict) {
+        let gaps = self.gaps(&mut verdict.faults);
+        let torn = self.life.closing.is_none();
+        let media = &self.world.net.media;
+        let lead =
+            400 + samples_between(self.started, self.started + media.jitter + media.held_back);
+        let mut runs: BTreeMap<&'static str, (usize, usize, usize)> = BTreeMap::new();
+        let mut pauses = self.life.pauses.iter().peekable();
+        for (at, (&sample, &ought)) in self.samples.iter().zip(ought).enumerate() {
+            while pauses
+                .next_if(|(_, until)| until.is_some_and(|u| u <= at as u64))
+                .is_some()
+            {}
+            let paused = pauses.peek().is_some_and(|(from, _)| *from <= at as u64);
+            let silent = sample.abs() <= QUIET;
+            let gap = gaps[at];
+            let wrong = match ought {
+                _ if paused && !silent => Some("audio inside a pause"),
+                _ if paused && gap != Some(GapReason::Paused) => Some("a pause that is not listed"),
+                _ if paused => None,
+                _ if gap.is_some() && !silent => Some("audio inside a gap"),
+                Ought::Audio(wanted) if sample == wanted && gap.is_none() => {
+                    verdict.exact[self.side] += 1;
+                    None
+                }
+                _ if (at as u64) < lead && gap.is_some() => None,
+                _ if gap == Some(GapReason::Paused) && self.just_resumed(at as u64) => None,
+                // Its gap may have been torn off with the end.
+                _ if torn && silent && self.just_resumed(at as u64) => None,
+                _ if gap.is_some_and(GapReason::is_our_loss) => {
+                    verdict.unkept[self.side] += 1;
+                    None
+                }
+                Ought::Audio(_) if gap.is_some() => Some("a gap where audio arrived"),
+                Ought::Audio(_) => Some("other samples than were sent"),
+                Ought::Lost if gap == Some(GapReason::Loss) => {
+                    verdict.lost[self.side] += 1;
+                    None
+                }
+                // On hold and under a key nothing is expected: that is the better reason.
+                Ought::Lost if gap.is_some_and(GapReason::is_on_purpose) => None,
+                Ought::Lost => Some("a lost packet that is not listed as loss"),
+                Ought::Nothing if gap == Some(GapReason::Loss) => Some("a loss that was none"),
+                Ought::Nothing | Ought::Somewhere if gap.is_none() => {
+                    Some("silence that is not listed")
+                }
+                Ought::Nothing | Ought::Somewhere | Ought::Anything => None,
+            };
+            if let Some(wrong) = wrong {
+                let run = runs.entry(wrong).or_insert((at, at, 0));
+                (run.1, run.2) = (at, run.2 + 1);
+            }
+        }
+        let side = self.side;
+        verdict
+            .faults
+            .extend(runs.into_iter().map(|(wrong, (first, last, count))| {
+                format!("channel {side}: {wrong}: {count} samples from {first} to {last}")
+            }));
+    }
+
+    fn just_resumed(&self, at: u64) -> bool {
+        let slack = under_way(self.world);
+        let resumed = self.life.pauses.iter().filter_map(|(_, until)| *until);
+        resumed
+            .into_iter()
+            .any(|until| (until..until + slack).contains(&at))
+    }
+
+    /// The reason listed for every sample.
+    fn gaps(&self, faults: &mut Vec<String>) -> Vec<Option<GapReason>> {
+        let mut gaps = vec![None; self.samples.len()];
+        let mut end = 0;
+        for line in &self.channel.gaps {
+            let until = line.position + line.samples;
+            if line.position < end || until > self.samples.len() as u64 || line.samples == 0 {
+                faults.push(format!("channel {}: {line:?} after {end}", self.side));
+                continue;
+            }
+            gaps[line.position as usize..until as usize].fill(Some(line.reason));
+            end = until;
+        }
+        gaps
+    }
+}
+
+/// The speech before and behind a lost packet that came.
+fn around(spoken: &[Spoken<'_>], lost: usize) -> (usize, usize) {
+    let came = |s: &Spoken<'_>| s.law.is_some() && s.flight.arrived.is_some();
+    let before = spoken[..lost].iter().rposition(came).unwrap_or(0);
+    let behind = spoken[lost..].iter().position(came);
+    (before, behind.map_or(spoken.len() - 1, |at| lost + at))
+}
+
+/// Whether speech goes on without a key or a pause: only then can a receiver know where what is
+/// missing in it was.
+fn runs_on(spoken: &[Spoken<'_>]) -> bool {
+    spoken.windows(2).all(|two| {
+        let step = two[1].packet.timestamp.since(two[0].packet.timestamp);
+        two.iter().all(|s| s.law.is_some()) && step == two[0].packet.payload.len() as i32
+    })
+}
+
+fn decoded(codes: &[u8], law: Law) -> Vec<i16> {
+    codes.iter().map(|&code| g711::decode(law, code)).collect()
+}
+
+/// Whether a packet can be told from any other.
+fn loud(codes: &[u8], law: Option<Law>) -> bool {
+    law.is_some_and(|law| {
+        let quiet = codes
+            .iter()
+            .filter(|&&code| g711::decode(law, code).abs() <= 64)
+            .count();
+        quiet * 2 < codes.len()
+    })
+}
