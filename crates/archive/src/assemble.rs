@@ -525,7 +525,12 @@ mod tests {
         let paused = |position| fact(position, Fact::RecordingPaused { by, way });
         let resumed = |position| fact(position, Fact::RecordingResumed { by, way });
         let frames = |end: Frame| {
-            let blocks = [audio(0, 160), audio(160, 160), audio(320, 160), audio(480, 160)];
+            let blocks = [
+                audio(0, 160),
+                audio(160, 160),
+                audio(320, 160),
+                audio(480, 160),
+            ];
             [open()]
                 .into_iter()
                 .chain([paused(200), resumed(300), paused(400)])

@@ -30,6 +30,10 @@ const COMMIT_AGAIN: Duration = Duration::from_millis(20);
 /// Entries taken from the queue before a commit that is due may run.
 const BURST: usize = 256;
 
+/// The thread rests this long between two looks at the queue: being woken for each block would cost the
+/// relay and itself more than writing it. Part of what a crash may cost.
+const REST: Duration = Duration::from_millis(40);
+
 /// Memory of one queued block of 320 ms in G.711: its bytes, the block and its place in the queue.
 const BLOCK_BYTES: u64 = 5_120 + 128;
 
@@ -193,14 +197,16 @@ impl Keeper {
                 .writer
                 .deadline()
                 .map_or(IDLE, |d| d.saturating_duration_since(now));
+            let mut taken = 0;
             let ended = match self.entries.recv_timeout(wait.min(IDLE)) {
                 Ok(first) => {
                     self.take(first);
-                    for _ in 1..BURST {
-                        let Ok(next) = self.entries.try_recv() else {
-                            break;
-                        };
+                    taken = 1;
+                    while taken < BURST
+                        && let Ok(next) = self.entries.try_recv()
+                    {
                         self.take(next);
+                        taken += 1;
                     }
                     false
                 }
@@ -219,6 +225,9 @@ impl Keeper {
                 self.commit(now, &gate);
             }
             self.vitals.turns.fetch_add(1, Ordering::Relaxed);
+            if !ended && taken < BURST {
+                std::thread::sleep(REST);
+            }
             if ended {
                 let since = *stopping.get_or_insert(now);
                 if self.writer.deadline().is_none() || now.duration_since(since) > LAST_COMMITS {

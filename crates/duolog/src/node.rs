@@ -5,7 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
 use std::sync::Arc;
 use std::thread::JoinHandle;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, anyhow};
 use bytes::Bytes;
@@ -36,6 +36,14 @@ const REPORTS: usize = 16_384;
 
 /// Work that may wait for the archive before it waits in the spool thread.
 const WORK: usize = 16_384;
+
+/// Longest time from the append of a block to its commit. With the window of 200 ms and the block of 320 ms
+/// of a track, and the spool thread's rest of 40 ms, a crash costs less than a second.
+const GROUP_COMMIT: Duration = Duration::from_millis(360);
+
+/// How long a relay thread may take to accept its last order, and how often it is asked.
+const STOP_WITHIN: Duration = Duration::from_secs(10);
+const STOP_AGAIN: Duration = Duration::from_millis(10);
 
 /// Niceness of archive threads: they take what calls leave.
 const ARCHIVE_NICENESS: i32 = 10;
@@ -179,11 +187,9 @@ impl Node {
             |what: &str| anyhow!("the {what} thread broke; what was recorded is in the spool");
         self.signalling.join().map_err(|_| broke("signalling"))?;
         for (orders, thread) in self.relays {
-            // A stuck thread never ends; the process does without it.
-            if orders.send(Instant::now(), Order::Stop).is_ok() {
-                drop(orders);
-                thread.join().map_err(|_| broke("relay"))?;
-            }
+            stop_relay(&orders)?;
+            drop(orders);
+            thread.join().map_err(|_| broke("relay"))?;
         }
         self.keeper.join().map_err(|_| broke("spool"))?;
         self.runtime
@@ -192,6 +198,21 @@ impl Node {
         self.runtime.shutdown_background();
         Ok(())
     }
+}
+
+/// Gives a relay thread its last order, for which a full queue must first have room.
+fn stop_relay(orders: &Orders) -> Result<()> {
+    let latest = Instant::now() + STOP_WITHIN;
+    while orders.send(Instant::now(), Order::Stop).is_err() {
+        if Instant::now() > latest {
+            // Without its end the spool's queue never closes: the process ends around it.
+            return Err(anyhow!(
+                "a relay thread is stuck; the next start finishes its recordings"
+            ));
+        }
+        std::thread::sleep(STOP_AGAIN);
+    }
+    Ok(())
 }
 
 /// Ends a node.
@@ -238,6 +259,7 @@ fn open_spool(config: &Config, gate: &Gate, wall: WallClock) -> Result<Spooling>
     let settings = duolog_spool::Settings {
         low_bytes: config.spool.floor,
         full_bytes: config.spool.floor / 16,
+        group_commit: GROUP_COMMIT,
         ..duolog_spool::Settings::default()
     };
     let writer = Writer::new(disk, settings).with_context(place)?;

@@ -5,8 +5,8 @@
 //! 3. Carry out orders; run deadlines, unless datagrams that came before them still wait.
 //! 4. Hand entries to the spool's queue; what it refuses goes back to the shard, which makes a
 //!    listed gap of it.
-//! 5. Rest for half a millisecond when few packets were ready: waking for every single packet costs four to
-//!    six times the processor time of the packets themselves.
+//! 5. Rest for what is left of half a millisecond: waking for every single packet costs four to six
+//!    times the processor time of the packets themselves.
 
 mod backlog;
 pub mod ports;
@@ -37,12 +37,10 @@ use ports::Ports;
 use socket::{BATCH, Batch, ClockPair};
 use sockets::{ROUND, Sockets};
 
-/// How long the thread rests when few packets were ready. Half a millisecond stays well under the
-/// millisecond of added latency that a relay may cost.
-const REST: Duration = Duration::from_micros(500);
-
-/// With more ready sockets than this the thread does not rest.
-const BUSY: usize = 24;
+/// A round that takes less than this is followed by a rest, so that packets gather meanwhile. Half a
+/// millisecond stays well under the millisecond of added latency that a relay may cost; a thread that
+/// is busy for longer does not rest.
+const ROUND_TIME: Duration = Duration::from_micros(500);
 
 /// Longest wait, so that the heartbeat is seen and refused entries are offered again.
 const LONGEST_WAIT: Duration = Duration::from_millis(250);
@@ -221,6 +219,7 @@ impl Relay {
             let ready = self.sockets.wait(wait_ms).unwrap_or_else(|error| {
                 panic!("epoll_wait on a live set can only be interrupted: {error}")
             });
+            let woke = Instant::now();
             let left = self.receive(ready);
             if self.obey() == Turn::Last {
                 return self.end();
@@ -235,8 +234,8 @@ impl Relay {
                 self.publish();
             }
             self.vitals.turns.fetch_add(1, Ordering::Relaxed);
-            if ready > 0 && ready < BUSY && left == Left::Nothing {
-                std::thread::sleep(REST);
+            if ready > 0 && left == Left::Nothing {
+                std::thread::sleep(ROUND_TIME.saturating_sub(now.duration_since(woke)));
             }
         }
     }
@@ -250,6 +249,10 @@ impl Relay {
         let now = clocks.instant();
         for i in 0..ready {
             let Some((port, socket)) = self.sockets.ready(i) else {
+                if self.sockets.is_wake(i) {
+                    // The counter only wakes; how often it was raised says nothing.
+                    let _ = self.wake.read();
+                }
                 continue;
             };
             // An error is an ICMP refusal of something sent before: the peer's port is closed. Its
@@ -334,8 +337,6 @@ impl Relay {
     }
 
     fn obey(&mut self) -> Turn {
-        // The counter only wakes; how often it was raised says nothing.
-        let _ = self.wake.read();
         loop {
             match self.orders.try_recv() {
                 Ok((now, Order::Media(command))) => {

@@ -121,6 +121,11 @@ impl Sockets {
         }
     }
 
+    /// Whether the `i`-th ready descriptor is the one that only wakes.
+    pub fn is_wake(&self, i: usize) -> bool {
+        self.ready[i].data() == WAKE
+    }
+
     /// The `i`-th ready socket; `None` for the wake-up and for one closed meanwhile.
     pub fn ready(&self, i: usize) -> Option<(PortId, &UdpSocket)> {
         let id = u32::try_from(self.ready[i].data()).ok()?;

@@ -131,7 +131,7 @@ impl Endpoint {
             true => MOST,
             false => MOST_WITHIN,
         };
-        if false {
+        if self.servers.len() >= most {
             self.refuse(back, &request, StatusCode::UNAVAILABLE, out);
             return Ok(());
         }
