@@ -5,7 +5,7 @@
 //! 3. Carry out orders; run deadlines, unless datagrams that came before them still wait.
 //! 4. Hand entries to the spool's queue; what it refuses goes back to the shard, which makes a
 //!    listed gap of it.
-//! 5. Rest for what is left of half a millisecond: waking for every single packet costs four to six
+//! 5. Rest for what is left of a millisecond: waking for every single packet costs four to six
 //!    times the processor time of the packets themselves.
 
 mod backlog;
@@ -34,13 +34,17 @@ use crate::contain::Breaks;
 use crate::keeper::{Offered, SpoolQueue};
 use backlog::{Backlog, Left};
 use ports::Ports;
-use socket::{BATCH, Batch, ClockPair};
+use socket::{BATCH, Batch, ClockPair, Take};
 use sockets::{ROUND, Sockets};
 
-/// A round that takes less than this is followed by a rest, so that packets gather meanwhile. Half a
-/// millisecond stays well under the millisecond of added latency that a relay may cost; a thread that
-/// is busy for longer does not rest.
-const ROUND_TIME: Duration = Duration::from_micros(500);
+/// A round that takes less than this is followed by a rest, so that packets gather meanwhile: just
+/// under the millisecond of added latency that a relay may cost. A thread that is busy for longer does
+/// not rest.
+const ROUND_TIME: Duration = Duration::from_micros(900);
+
+/// While rounds follow each other within this, a socket of a party that speaks holds one packet at the
+/// most: taking one is then cheaper than asking for more. After a longer one whole batches are taken.
+const PROMPT_ROUND: Duration = Duration::from_millis(5);
 
 /// Longest wait, so that the heartbeat is seen and refused entries are offered again.
 const LONGEST_WAIT: Duration = Duration::from_millis(250);
@@ -206,6 +210,7 @@ impl Relay {
     fn run(mut self) {
         let mut published = Instant::now();
         let mut backlog = Backlog::default();
+        let mut last = published;
         loop {
             // What came before this moment is read in this round: deadlines run up to here and no
             // further, wherever the thread may be kept from a processor meanwhile.
@@ -220,7 +225,12 @@ impl Relay {
                 panic!("epoll_wait on a live set can only be interrupted: {error}")
             });
             let woke = Instant::now();
-            let left = self.receive(ready);
+            let take = match woke.duration_since(last) < PROMPT_ROUND {
+                true => Take::One,
+                false => Take::Batch,
+            };
+            last = woke;
+            let left = self.receive(ready, take);
             if self.obey() == Turn::Last {
                 return self.end();
             }
@@ -240,7 +250,9 @@ impl Relay {
         }
     }
 
-    fn receive(&mut self, ready: usize) -> Left {
+    /// Takes what the ready sockets hold: one datagram of each, or a batch where the thread was kept from
+    /// its work and more may wait.
+    fn receive(&mut self, ready: usize, take: Take) -> Left {
         let mut left = match ready < ROUND {
             true => Left::Nothing,
             false => Left::Perhaps,
@@ -257,8 +269,8 @@ impl Relay {
             };
             // An error is an ICMP refusal of something sent before: the peer's port is closed. Its
             // media time-out will tell.
-            let count = self.batch.receive(socket).unwrap_or(0);
-            if count == BATCH {
+            let count = self.batch.receive(socket, take).unwrap_or(0);
+            if take == Take::Batch && count == BATCH {
                 left = Left::Perhaps;
             }
             for n in 0..count {
@@ -429,7 +441,7 @@ mod tests {
         let host = IpAddr::from([127, 0, 0, 1]);
         Setting {
             shard: Shard::new(ShardSettings::new((Instant::now(), wall))),
-            ports: Ports::new(host, (38440, 38459), 0, 1),
+            ports: Ports::new(host, (13440, 13459), 0, 1),
             random: ChaCha12Rng::from_seed([7; 32]),
             cname: Bytes::from_static(b"test"),
             reports: mpsc::channel(64).0,

@@ -106,15 +106,15 @@ mod tests {
     #[test]
     fn a_taken_port_is_passed_over_and_a_spent_range_is_an_error() {
         let host = IpAddr::from([127, 0, 0, 1]);
-        let mut ports = Ports::new(host, (38400, 38403), 0, 1);
-        let _other = UdpSocket::bind((host, 38401)).expect("the test's own port");
+        let mut ports = Ports::new(host, (13400, 13403), 0, 1);
+        let _other = UdpSocket::bind((host, 13401)).expect("the test's own port");
         let pair = ports.open().expect("one pair is left");
-        assert_eq!(pair.port, 38402);
-        assert_eq!(pair.rtcp.local_addr().expect("bound").port(), 38403);
+        assert_eq!(pair.port, 13402);
+        assert_eq!(pair.rtcp.local_addr().expect("bound").port(), 13403);
         let error = ports.open().expect_err("the only other pair is taken");
         assert_eq!(error.kind(), io::ErrorKind::AddrInUse);
         drop(pair);
-        ports.close(38402);
-        assert_eq!(ports.open().expect("given back").port, 38402);
+        ports.close(13402);
+        assert_eq!(ports.open().expect("given back").port, 13402);
     }
 }

@@ -26,6 +26,15 @@ const LONGEST_STANDSTILL: Duration = Duration::from_secs(20);
 /// Room for one time stamp control message.
 const CONTROL_BYTES: usize = 64;
 
+/// How much is taken from a socket at once.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Take {
+    /// One datagram, without asking for a second.
+    One,
+    /// Up to [`BATCH`].
+    Batch,
+}
+
 /// Buffers for one batch, reused for every socket of a relay thread.
 pub struct Batch {
     bytes: Box<[[u8; DATAGRAM_BYTES]; BATCH]>,
@@ -92,12 +101,16 @@ impl Batch {
     /// Takes up to [`BATCH`] waiting datagrams without blocking and says how many there were; 0
     /// when none waits. A pending socket error (an ICMP refusal) is returned once and cleared by
     /// the kernel.
-    pub fn receive(&mut self, socket: &impl AsRawFd) -> io::Result<usize> {
+    pub fn receive(&mut self, socket: &impl AsRawFd, take: Take) -> io::Result<usize> {
+        let most = match take {
+            Take::One => 1,
+            Take::Batch => BATCH,
+        };
         // SAFETY: `iovec` and `mmsghdr` are plain old data for which all zeroes is valid.
         let mut parts: [libc::iovec; BATCH] = unsafe { mem::zeroed() };
         // SAFETY: as above.
         let mut messages: [libc::mmsghdr; BATCH] = unsafe { mem::zeroed() };
-        for i in 0..BATCH {
+        for i in 0..most {
             parts[i].iov_base = self.bytes[i].as_mut_ptr().cast();
             parts[i].iov_len = DATAGRAM_BYTES;
             let header = &mut messages[i].msg_hdr;
@@ -115,7 +128,7 @@ impl Batch {
             libc::recvmmsg(
                 socket.as_raw_fd(),
                 messages.as_mut_ptr(),
-                BATCH as libc::c_uint,
+                most as libc::c_uint,
                 libc::MSG_DONTWAIT,
                 std::ptr::null_mut(),
             )
@@ -260,7 +273,7 @@ mod tests {
             }
             wait_readable(&receiver);
             let mut batch = Batch::default();
-            let count = batch.receive(&receiver).expect("receive");
+            let count = batch.receive(&receiver, Take::Batch).expect("receive");
             let clocks = ClockPair::read();
             assert_eq!(count, 3);
             for i in 0..count {
@@ -271,7 +284,7 @@ mod tests {
                 let slack = Duration::from_millis(1);
                 assert!(arrived + slack >= before && arrived <= clocks.instant() + slack);
             }
-            assert_eq!(batch.receive(&receiver).expect("empty"), 0);
+            assert_eq!(batch.receive(&receiver, Take::Batch).expect("empty"), 0);
         }
     }
 
@@ -283,7 +296,7 @@ mod tests {
         sender.send_to(&[7; 9000], to).expect("send");
         wait_readable(&receiver);
         let mut batch = Batch::default();
-        assert_eq!(batch.receive(&receiver).expect("receive"), 1);
+        assert_eq!(batch.receive(&receiver, Take::Batch).expect("receive"), 1);
         let (_, _, bytes) = batch.datagram(0, ClockPair::read()).expect("sender");
         assert_eq!(bytes.len(), DATAGRAM_BYTES);
     }
@@ -304,7 +317,7 @@ mod tests {
         other.send_to(b"heard", to).expect("send");
         wait_readable(&receiver);
         let mut batch = Batch::default();
-        assert_eq!(batch.receive(&receiver).expect("receive"), 1);
+        assert_eq!(batch.receive(&receiver, Take::Batch).expect("receive"), 1);
         assert_eq!(
             batch.datagram(0, ClockPair::read()).expect("sender").2,
             b"heard"

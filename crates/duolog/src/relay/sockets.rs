@@ -199,7 +199,7 @@ mod tests {
     fn a_refusal_of_an_earlier_datagram_costs_none_of_the_later_ones() {
         let wake = EventFd::new().expect("an event descriptor");
         let host = std::net::IpAddr::from([127, 0, 0, 1]);
-        let ports = Ports::new(host, (38410, 38419), 0, 1);
+        let ports = Ports::new(host, (13410, 13419), 0, 1);
         let mut sockets = Sockets::new(ports, wake.as_fd()).expect("an epoll set");
         let opened = sockets.open(LegKey(1)).expect("a pair");
         let peer = UdpSocket::bind((host, 0)).expect("loopback");
