@@ -111,6 +111,12 @@ impl Shard {
         self.recordings.len()
     }
 
+    /// How many refused entries wait to be handed out again.
+    #[must_use]
+    pub fn entries_waiting(&self) -> usize {
+        self.spooling.backlog.len()
+    }
+
     /// When [`Shard::tick`] is wanted next; it may turn out that nothing was due.
     #[must_use]
     pub fn deadline(&self) -> Option<Instant> {

@@ -2,7 +2,7 @@
 //!
 //! 1. Wait until a socket is readable, a deadline of the shard is due, or an order came.
 //! 2. Take what waits on each ready socket and give it to the shard; send what comes out at once.
-//! 3. Carry out orders; run deadlines, unless datagrams that came before them still wait.
+//! 3. Carry out orders and run deadlines, unless datagrams that came before them still wait.
 //! 4. Hand entries to the spool's queue; what it refuses goes back to the shard, which makes a
 //!    listed gap of it.
 //! 5. Rest for what is left of a millisecond: waking for every single packet costs four to six
@@ -231,10 +231,11 @@ impl Relay {
             };
             last = woke;
             let left = self.receive(ready, take);
-            if self.obey() == Turn::Last {
-                return self.end();
-            }
+            // What a party said before its recording is closed comes before the closing.
             if backlog.may_tick(began, left) {
+                if self.obey() == Turn::Last {
+                    return self.end();
+                }
                 self.tick(began);
             }
             let now = Instant::now();
@@ -340,7 +341,8 @@ impl Relay {
             self.tick(now);
             let offered = self.flush(now);
             self.publish();
-            if offered == Offered::Taken || now > latest {
+            let done = offered == Offered::Taken && self.shard.entries_waiting() == 0;
+            if done || now > latest {
                 return;
             }
             self.vitals.turns.fetch_add(1, Ordering::Relaxed);
