@@ -48,7 +48,9 @@ pub async fn serve(
     node: Arc<dyn Node>,
     stop: impl Future<Output = ()> + Send + 'static,
 ) -> std::io::Result<()> {
-    axum::serve(listener, router(node)).with_graceful_shutdown(stop).await
+    axum::serve(listener, router(node))
+        .with_graceful_shutdown(stop)
+        .await
 }
 
 fn router(node: Arc<dyn Node>) -> Router {
@@ -67,9 +69,10 @@ async fn metrics(State(node): State<Arc<dyn Node>>) -> Response {
 async fn healthz(State(node): State<Arc<dyn Node>>) -> Response {
     match node.liveness() {
         Liveness::Alive => answer(StatusCode::OK, json!({"status": "alive"})),
-        Liveness::Stuck(thread) => {
-            answer(StatusCode::SERVICE_UNAVAILABLE, json!({"status": "stuck", "thread": thread}))
-        }
+        Liveness::Stuck(thread) => answer(
+            StatusCode::SERVICE_UNAVAILABLE,
+            json!({"status": "stuck", "thread": thread}),
+        ),
     }
 }
 
@@ -84,7 +87,12 @@ async fn readyz(State(node): State<Arc<dyn Node>>) -> Response {
 }
 
 fn answer(status: StatusCode, body: serde_json::Value) -> Response {
-    (status, [(header::CONTENT_TYPE, "application/json")], body.to_string()).into_response()
+    (
+        status,
+        [(header::CONTENT_TYPE, "application/json")],
+        body.to_string(),
+    )
+        .into_response()
 }
 
 #[cfg(test)]
@@ -109,23 +117,42 @@ mod tests {
     }
 
     async fn ask(node: Fixed, path: &str) -> (u16, String) {
-        let request = Request::get(path).body(Body::empty()).expect("a plain request");
-        let answer = router(Arc::new(node)).oneshot(request).await.expect("infallible");
+        let request = Request::get(path)
+            .body(Body::empty())
+            .expect("a plain request");
+        let answer = router(Arc::new(node))
+            .oneshot(request)
+            .await
+            .expect("infallible");
         let status = answer.status().as_u16();
-        let body = to_bytes(answer.into_body(), 1 << 16).await.expect("a short body");
+        let body = to_bytes(answer.into_body(), 1 << 16)
+            .await
+            .expect("a short body");
         (status, String::from_utf8(body.to_vec()).expect("text"))
     }
 
     #[tokio::test]
     async fn answers_say_what_the_node_says() {
         let well = || Fixed(Liveness::Alive, Readiness::Ready);
-        assert_eq!(ask(well(), "/healthz").await, (200, r#"{"status":"alive"}"#.into()));
-        assert_eq!(ask(well(), "/readyz").await, (200, r#"{"status":"ready"}"#.into()));
-        assert_eq!(ask(well(), "/metrics").await.1, "duolog_available 1\n# EOF\n");
+        assert_eq!(
+            ask(well(), "/healthz").await,
+            (200, r#"{"status":"alive"}"#.into())
+        );
+        assert_eq!(
+            ask(well(), "/readyz").await,
+            (200, r#"{"status":"ready"}"#.into())
+        );
+        assert_eq!(
+            ask(well(), "/metrics").await.1,
+            "duolog_available 1\n# EOF\n"
+        );
         assert_eq!(ask(well(), "/other").await.0, 404);
         let ill = || {
             let reasons = vec!["the spool's disk is full".into()];
-            Fixed(Liveness::Stuck("spool".into()), Readiness::NotReady(reasons))
+            Fixed(
+                Liveness::Stuck("spool".into()),
+                Readiness::NotReady(reasons),
+            )
         };
         let (status, body) = ask(ill(), "/readyz").await;
         assert_eq!(status, 503);

@@ -488,6 +488,10 @@ mod tests {
         orders.send(Instant::now(), Order::Stop).expect("room");
         // The thread is at its end and still turning when the keeper begins.
         while vitals.turns.load(Ordering::Relaxed) < 3 {
+            assert!(
+                !thread.is_finished(),
+                "the thread ended with entries refused"
+            );
             std::thread::yield_now();
         }
         let keeper = std::thread::spawn(move || keeper.run());
