@@ -19,7 +19,7 @@ pub struct Settings {
     pub users: Vec<User>,
     /// The trunk that gets every number that belongs to no user; without one such calls are 404.
     pub next_hop: Option<TrunkIndex>,
-    /// The language of prompts, as a tag (`en`, `nl`).
+    /// The language of prompts where a user has none of their own, as a tag (`en`, `nl`).
     pub language: String,
     /// The codes that pause and resume a recording.
     pub feature_codes: FeatureCodes,
@@ -34,6 +34,13 @@ pub struct Settings {
     pub timers: Timers,
     /// Ties `Instant` to wall time, only to make time-ordered recording ids.
     pub epoch: Epoch,
+}
+
+impl Settings {
+    /// The language in which parties of `owner`'s recordings are told.
+    pub fn language_of<'a>(&'a self, owner: &'a User) -> &'a str {
+        owner.language.as_deref().unwrap_or(&self.language)
+    }
 }
 
 /// One known pair of the two clocks.
@@ -108,6 +115,8 @@ pub struct User {
     pub numbers: Vec<String>,
     /// Where the phone is.
     pub contact: Contact,
+    /// The language of the prompts on this user's recordings; `None` for the node's.
+    pub language: Option<String>,
     /// Whether and how this user's calls are recorded.
     pub recording: RecordingSettings,
 }

@@ -81,6 +81,7 @@ fn user(name: &str, numbers: &[&str], addr: &str, recording: RecordingSettings) 
         name: name.into(),
         numbers: numbers.iter().map(|number| (*number).to_owned()).collect(),
         contact: contact(addr),
+        language: None,
         recording,
     }
 }

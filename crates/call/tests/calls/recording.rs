@@ -1,8 +1,8 @@
 //! What is recorded, who hears what and when.
 
 use duolog_call::{
-    Digit, End, Fact, LegId, Means, MediaCommand, MediaEvent, Mode, Notice, PromptName,
-    RepeatInterval, Settings, Side,
+    Announce, Digit, End, Fact, LegId, Means, MediaCommand, MediaEvent, Mode, Notice, PromptName,
+    RepeatInterval, Settings, Side, Sound,
 };
 use duolog_sip::Method;
 
@@ -56,6 +56,28 @@ fn the_owner_is_left_on_either_side() {
         });
         assert_eq!(opening.unwrap().owner_side, side);
         w.bye(from);
+        w.settle();
+    }
+}
+
+#[test]
+fn each_owner_s_calls_are_announced_in_the_owner_s_language() {
+    for (owner, expected) in [(ALICE, "nl"), (CAROL, "en")] {
+        let mut told = settings();
+        for user in &mut told.users {
+            user.recording.announce = Announce::On;
+        }
+        let mut w = World::with(told, 3);
+        w.call(TRUNK, owner);
+        let spoken = w.media.iter().filter_map(|(_, c)| match c {
+            MediaCommand::Play {
+                sound: Sound::Prompt { language, .. },
+                ..
+            } => Some(language.as_str()),
+            _ => None,
+        });
+        assert_eq!(spoken.collect::<Vec<_>>(), [expected; 2], "both parties");
+        w.bye(TRUNK);
         w.settle();
     }
 }

@@ -56,6 +56,7 @@ pub fn over(transport: Transport) -> Settings {
         name: name.to_owned(),
         numbers: vec![NAMES[party].to_owned()],
         contact: contact(party),
+        language: None,
         recording,
     };
     Settings {
@@ -70,7 +71,10 @@ pub fn over(transport: Transport) -> Settings {
         users: vec![
             user("alice", ALICE, alice),
             user("bob", BOB, RecordingSettings::default()),
-            user("carol", CAROL, carol),
+            User {
+                language: Some("en".to_owned()),
+                ..user("carol", CAROL, carol)
+            },
         ],
         next_hop: Some(TrunkIndex(0)),
         language: "nl".to_owned(),

@@ -5,6 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
+use duolog_call::RepeatInterval;
 use duolog_sip::Transport;
 use toml_edit::Document;
 
@@ -257,14 +258,15 @@ fn operations(mut section: Section<'_>) -> SocketAddr {
 }
 
 const LANGUAGE: &str = "write a language as in en or nl";
-const REPEAT_TONE: &str = "write 10s to 90s, or off";
+const REPEAT_TONE: &str = "write 10s to 90s, on for 20s, or off";
 
-/// E5: 10 to 90 seconds, refused outside, never clamped.
+/// E5: 10 to 90 whole seconds, 20 where only `on` is said; refused outside, never clamped.
 fn repeat_tone(text: &str) -> Option<Option<Duration>> {
     match text {
         "off" => Some(None),
+        "on" => Some(Some(RepeatInterval::default().duration())),
         _ => duration(text)
-            .filter(|d| (10 * SECONDS..=90 * SECONDS).contains(d))
+            .filter(|d| (10 * SECONDS..=90 * SECONDS).contains(d) && d.subsec_nanos() == 0)
             .map(Some),
     }
 }
@@ -352,9 +354,9 @@ mod tests {
             "line 2: sip.listen: needs at least one address",
             "line 4: media.threads: 0 is outside 1..64",
             "line 5: media.prots: unknown key; did you mean ports?",
-            "line 9: user[0].repeat_tone: \"9s\" is not allowed; write 10s to 90s, or off",
+            "line 9: user[0].repeat_tone: \"9s\" is not allowed; write 10s to 90s, on for 20s, or off",
             "line 10: user[1].contact: is missing; write udp:HOST:PORT",
-            "line 12: user[1].repeat_tone: \"91s\" is not allowed; write 10s to 90s, or off",
+            "line 12: user[1].repeat_tone: \"91s\" is not allowed; write 10s to 90s, on for 20s, or off",
             "line 13: user[1].mode: \"sometimes\" is not allowed; one of never, always, always-pause-resume",
         ];
         assert_eq!(told.len(), expected.len(), "{told:#?}");
@@ -378,8 +380,11 @@ mod tests {
         check("10s", Some(Some(10)));
         check("20s", Some(Some(20)));
         check("90s", Some(Some(90)));
+        check("on", Some(Some(20)));
         check("off", Some(None));
-        for refused in ["9s", "91s", "9999ms", "90001ms", "0s", "twenty", ""] {
+        for refused in [
+            "9s", "91s", "9999ms", "90001ms", "10500ms", "0s", "twenty", "",
+        ] {
             check(refused, None);
         }
     }

@@ -132,7 +132,7 @@ impl Translator {
                 };
                 self.recordings.insert(recording, recorded);
                 let user = self.settings.users.iter().find(|u| u.name == opening.owner);
-                let payload = facts::opening(&opening, user, &self.settings.language).write();
+                let payload = facts::opening(&opening, user, &self.settings).write();
                 let (owner, other) = (key(owner), key(other));
                 (
                     recording,

@@ -3,11 +3,11 @@
 use duolog_archive::wire;
 use duolog_call::{
     Announce, CallDirection, Completion, Control, End, Ending, Fact, HungUpBy, Means, Mode, Notice,
-    Opening, PromptName, Side, User,
+    Opening, PromptName, Settings, Side, User,
 };
 
 /// What a recording is opened with; `owner` is the user it names, where it still exists.
-pub fn opening(opening: &Opening, owner: Option<&User>, language: &str) -> wire::Opening {
+pub fn opening(opening: &Opening, owner: Option<&User>, settings: &Settings) -> wire::Opening {
     wire::Opening {
         call_id: opening.call_id.clone(),
         caller: opening.from.clone(),
@@ -25,7 +25,7 @@ pub fn opening(opening: &Opening, owner: Option<&User>, language: &str) -> wire:
             Mode::AlwaysPauseResume => wire::Mode::AlwaysWithPause,
         },
         announced: owner
-            .map(|user| announced(user, language))
+            .map(|user| announced(user, settings.language_of(user)))
             .unwrap_or_default(),
         ..wire::Opening::default()
     }

@@ -62,6 +62,7 @@ fn user(user: &config::User) -> User {
         name: user.name.clone(),
         numbers: user.numbers.clone(),
         contact: contact(user.contact),
+        language: user.language.clone(),
         recording: RecordingSettings {
             mode: match user.mode {
                 config::Mode::Never => Mode::Never,

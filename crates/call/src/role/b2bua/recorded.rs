@@ -50,6 +50,7 @@ pub(crate) struct Closing {
 impl Recorded {
     /// The recording `plan` asks for; its row has been opened.
     pub(crate) fn new(id: RecordingId, plan: &RecordingPlan, legs: Legs, cx: &Context<'_>) -> Self {
+        let owner = &cx.settings.users[plan.owner.0];
         let codes = || Collector::new(cx.settings.feature_codes.clone());
         Self {
             id,
@@ -60,7 +61,7 @@ impl Recorded {
             announcement: None,
             tone: plan.settings.repeat_tone.map(RepeatTone::new),
             collector: plan.may_pause().then(codes),
-            sounds: Sounds::new(legs),
+            sounds: Sounds::new(legs, cx.settings.language_of(owner)),
             row: Row::Open,
             asked_by: Means::FeatureCode,
         }

@@ -23,6 +23,7 @@ impl Legs {
 /// What was played and has not been reported as ended.
 pub(super) struct Sounds {
     legs: Legs,
+    language: String,
     playing: Vec<Playing>,
     plays: u64,
 }
@@ -35,9 +36,10 @@ pub(super) struct Playing {
 }
 
 impl Sounds {
-    pub(super) fn new(legs: Legs) -> Self {
+    pub(super) fn new(legs: Legs, language: &str) -> Self {
         Self {
             legs,
+            language: language.to_owned(),
             playing: Vec::new(),
             plays: 0,
         }
@@ -70,7 +72,7 @@ impl Sounds {
         cx: &mut Context<'_>,
         prompt: PromptName,
     ) -> [(LegId, PlayId); 2] {
-        let language = cx.settings.language.clone();
+        let language = self.language.clone();
         self.play(cx, &Sound::Prompt { prompt, language })
     }
 
