@@ -43,7 +43,8 @@ use sockets::{ROUND, Sockets};
 const ROUND_TIME: Duration = Duration::from_micros(900);
 
 /// While rounds follow each other within this, a socket of a party that speaks holds one packet at the
-/// most: taking one is then cheaper than asking for more. After a longer one whole batches are taken.
+/// most: taking one is then cheaper than asking for more. After a longer one whole batches are taken
+/// until every socket is empty.
 const PROMPT_ROUND: Duration = Duration::from_millis(5);
 
 /// Longest wait, so that the heartbeat is seen and refused entries are offered again.
@@ -211,6 +212,7 @@ impl Relay {
         let mut published = Instant::now();
         let mut backlog = Backlog::default();
         let mut last = published;
+        let mut left = Left::Nothing;
         loop {
             // What came before this moment is read in this round: deadlines run up to here and no
             // further, wherever the thread may be kept from a processor meanwhile.
@@ -225,12 +227,14 @@ impl Relay {
                 panic!("epoll_wait on a live set can only be interrupted: {error}")
             });
             let woke = Instant::now();
-            let take = match woke.duration_since(last) < PROMPT_ROUND {
+            // Since the last round began: its own list of ready sockets may be older than a standstill.
+            let prompt = woke.duration_since(last) < PROMPT_ROUND;
+            let take = match prompt && left == Left::Nothing {
                 true => Take::One,
                 false => Take::Batch,
             };
-            last = woke;
-            let left = self.receive(ready, take);
+            last = began;
+            left = self.receive(ready, take);
             // What a party said before its recording is closed comes before the closing.
             if backlog.may_tick(began, left) {
                 if self.obey() == Turn::Last {
