@@ -555,14 +555,15 @@ mod tests {
         assert!(timeline.gaps.iter().all(Vec::is_empty) && timeline.facts.is_empty());
     }
 
+    #[track_caller]
+    fn check(frames: impl IntoIterator<Item = Frame>, state: EndState, reason: &str) {
+        let verdict = judge(&assemble([open()].into_iter().chain(frames)));
+        assert_eq!(verdict.state, state, "{}", verdict.reason);
+        assert!(verdict.reason.contains(reason), "{}", verdict.reason);
+    }
+
     #[test]
-    fn end_states() {
-        #[track_caller]
-        fn check(frames: impl IntoIterator<Item = Frame>, state: EndState, reason: &str) {
-            let verdict = judge(&assemble([open()].into_iter().chain(frames)));
-            assert_eq!(verdict.state, state, "{}", verdict.reason);
-            assert!(verdict.reason.contains(reason), "{}", verdict.reason);
-        }
+    fn end_states_of_calls_with_audio() {
         let whole = [audio(0, 160), seal(160, End::Finished)];
         check(whole, EndState::Complete, "came to its end");
         let lossy = [
@@ -598,6 +599,10 @@ mod tests {
             seal(160, End::Finished),
         ];
         check(one, EndState::OneWay, "from the other party");
+    }
+
+    #[test]
+    fn end_states_of_silent_unkept_and_broken_calls() {
         let none = both(0, 160, NotStarted);
         check(
             none.into_iter().chain([seal(160, End::Finished)]),

@@ -76,6 +76,10 @@ fn dialects() {
             address("192.0.2.10:40000")
         );
     }
+}
+
+#[test]
+fn what_is_no_description_is_refused() {
     for bad in [
         &b""[..],
         b"v=1\r\n",

@@ -127,14 +127,20 @@ enum Event {
 
 type Filter = Box<dyn FnMut(&Message) -> bool>;
 
+/// What is under way, in the order of its arrival; the number keeps what arrives together apart.
+#[derive(Default)]
+struct Queue {
+    events: BTreeMap<(Instant, u64), Event>,
+    counter: u64,
+}
+
 pub struct World {
     pub engine: Engine,
     transport: Transport,
     pub parties: Vec<Party>,
     pub start: Instant,
     pub now: Instant,
-    queue: BTreeMap<(Instant, u64), Event>,
-    counter: u64,
+    queue: Queue,
     /// Messages that are lost on the way.
     pub lose: Option<Filter>,
     /// The ports the parties send from; they listen on 5060.
@@ -182,8 +188,7 @@ impl World {
             parties: (0..4).map(party).collect(),
             start,
             now: start,
-            queue: BTreeMap::new(),
-            counter: 0,
+            queue: Queue::default(),
             lose: None,
             sends_from: [5060; 4],
             bend: None,
@@ -200,7 +205,7 @@ impl World {
     pub fn run(&mut self, ms: u64) {
         let end = self.now + Duration::from_millis(ms);
         loop {
-            let queued = self.queue.first_key_value().map(|((at, _), _)| *at);
+            let queued = self.queue.events.first_key_value().map(|((at, _), _)| *at);
             let parties = self
                 .parties
                 .iter()
@@ -211,7 +216,7 @@ impl World {
             };
             self.now = self.now.max(at);
             if queued == Some(at) {
-                let (_, event) = self.queue.pop_first().unwrap();
+                let (_, event) = self.queue.events.pop_first().unwrap();
                 self.happen(event);
             } else if self.engine.deadline() == Some(at) {
                 self.node(Input::Deadline);
@@ -251,8 +256,10 @@ impl World {
     }
 
     fn later(&mut self, delay: Duration, event: Event) {
-        self.counter += 1;
-        self.queue.insert((self.now + delay, self.counter), event);
+        self.queue.counter += 1;
+        self.queue
+            .events
+            .insert((self.now + delay, self.queue.counter), event);
     }
 
     fn is_lost(&mut self, bytes: &Bytes) -> bool {
@@ -493,7 +500,7 @@ impl World {
     }
 
     pub fn new_request(&mut self, who: usize, method: Method, number: &str) -> Request {
-        self.counter += 1;
+        self.queue.counter += 1;
         let name = method.as_str().to_owned();
         let uri = format!("sip:{number}@{NODE}");
         let mut request = Request::new(method, uri.parse().unwrap());
@@ -502,10 +509,10 @@ impl World {
         headers.push("Max-Forwards", "70");
         headers.push(
             "From",
-            format!("\"Caller\" <sip:{own}@{at}>;tag=f{}", self.counter),
+            format!("\"Caller\" <sip:{own}@{at}>;tag=f{}", self.queue.counter),
         );
         headers.push("To", format!("<{uri}>"));
-        headers.push("Call-ID", format!("call-{}@{own}", self.counter));
+        headers.push("Call-ID", format!("call-{}@{own}", self.queue.counter));
         headers.push("CSeq", format!("1 {name}"));
         headers.push("Contact", format!("<sip:{own}@{at}>"));
         request

@@ -185,25 +185,12 @@ async fn gaps_are_listed_and_paused_audio_is_nowhere() {
         tape.audio(0, SampleFormat::Alaw, &owner, &other);
         tape.gap(1, 160, 160, GapReason::Loss);
         for (position, samples) in pauses {
-            let by = (Side::Owner, Way::FeatureCode);
-            tape.fact(
-                position,
-                &Fact::RecordingPaused {
-                    by: by.0,
-                    way: by.1,
-                }
-                .write(),
-            );
+            let (by, way) = (Side::Owner, Way::FeatureCode);
+            tape.fact(position, &Fact::RecordingPaused { by, way }.write());
             tape.gap(0, position, samples, GapReason::Paused);
             tape.gap(1, position, samples, GapReason::Paused);
-            tape.fact(
-                position + samples,
-                &Fact::RecordingResumed {
-                    by: by.0,
-                    way: by.1,
-                }
-                .write(),
-            );
+            let resumed = Fact::RecordingResumed { by, way };
+            tape.fact(position + samples, &resumed.write());
         }
         tape.gap(0, 8 * BLOCK, 800, GapReason::Held);
         tape.gap(1, 8 * BLOCK, 800, GapReason::Silence);
