@@ -1,9 +1,16 @@
 #!/bin/sh
-# Installs what is missing, given as COMMAND:DEBIAN-PACKAGE.
+# Installs what is missing, given as COMMAND:DEBIAN-PACKAGE or as FILE-PATTERN:DEBIAN-PACKAGE, where a
+# pattern begins with a slash.
 set -eu
+there() {
+  case "$1" in
+    /*) ls $1 >/dev/null 2>&1 ;;
+    *) command -v "$1" >/dev/null 2>&1 ;;
+  esac
+}
 missing=""
 for pair in "$@"; do
-  command -v "${pair%%:*}" >/dev/null 2>&1 || missing="$missing ${pair#*:}"
+  there "${pair%%:*}" || missing="$missing ${pair#*:}"
 done
 [ -z "$missing" ] && exit 0
 echo "duolog needs these Debian packages and installs them now:$missing"

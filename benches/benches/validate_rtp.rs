@@ -53,7 +53,7 @@ fn validate_rtp(criterion: &mut Criterion) {
             let view = View::parse(black_box(&datagram)).expect("a good packet");
             let placement = source.update(view.seq(), view.timestamp(), arrival);
             assert_eq!(placement.kind, Kind::New);
-            timeline.update(view.ssrc(), view.timestamp(), arrival);
+            timeline.update(view.ssrc(), view.timestamp(), arrival, SAMPLES);
             timeline.ticks_after(start, view.timestamp())
         });
     });

@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use duolog_audio::codec::Codec;
 use duolog_media::{
     Command, Direction, Encoding, Entry, LegIdentity, LegKey, Outbox, PayloadFormat, PeerMedia,
     PortId, RecordingCommand, RecordingKey, RtcpMux, Shard, ShardSettings,
@@ -81,7 +82,7 @@ impl Calls {
             }
             if recorded == Recorded::Yes {
                 let recording = RecordingKey(u128::from(call));
-                let (owner, other, payload) = (legs[0], legs[1], Bytes::new());
+                let (owner, other, payload) = (legs[0], Some(legs[1]), Bytes::new());
                 for command in [
                     RecordingCommand::Open {
                         owner,
@@ -116,7 +117,7 @@ impl Calls {
         let home = SocketAddr::from((ip, 4000));
         let pcmu = PayloadFormat {
             payload_type: PayloadType(0),
-            encoding: Encoding::Pcmu,
+            encoding: Encoding::Speech(Codec::Pcmu),
         };
         let peer = PeerMedia {
             rtp: home,
@@ -125,6 +126,8 @@ impl Calls {
             signalled_from: home.ip(),
             formats: vec![pcmu],
             direction: Direction::SendRecv,
+            ptime_ms: 20,
+            security: None,
         };
         self.command(Command::Connect { leg, peer });
         self.parties

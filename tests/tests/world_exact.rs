@@ -10,7 +10,7 @@ use duolog_media::Sabotage;
 use duolog_tests::world::judge::{Verdict, judge};
 use duolog_tests::world::kept::{Kept, finish};
 use duolog_tests::world::net::Conditions;
-use duolog_tests::world::scene::{Desk, Saying, Scene, desk, outside};
+use duolog_tests::world::scene::{Desk, Saying, Scene, desk, in_laws, outside};
 
 const CALL: Duration = Duration::from_secs(60);
 
@@ -69,7 +69,7 @@ fn a_clean_network_is_bit_exact_in_either_law() {
         (Law::Alaw, StoredFormat::WavAlaw),
     ] {
         let scene = Scene {
-            laws: [law; 2],
+            codecs: in_laws([law; 2]),
             ..Scene::new(10, Desk::quiet())
         };
         let (kept, verdict) = assert_exact(&format!("clean {law:?}"), &scene);
@@ -81,7 +81,7 @@ fn a_clean_network_is_bit_exact_in_either_law() {
 #[test]
 fn parties_with_different_laws_are_exact_as_well() {
     let scene = Scene {
-        laws: [Law::Alaw, Law::Mulaw],
+        codecs: in_laws([Law::Alaw, Law::Mulaw]),
         ..Scene::new(11, Desk::quiet())
     };
     assert_exact("two laws", &scene);
@@ -97,12 +97,13 @@ fn jitter_and_reorder_inside_the_window_change_nothing() {
     ] {
         let new = Scene::new(seed, Desk::quiet());
         let scene = Scene {
-            laws: [law; 2],
+            codecs: in_laws([law; 2]),
             media: jittery(),
             ..new
         };
         let (kept, verdict) = assert_exact("jitter", &scene);
-        let figures = kept.manifest.channels.map(|c| c.figures.expect("counted"));
+        let channels = kept.manifest.channels.into_iter();
+        let figures: Vec<_> = channels.map(|c| c.figures.expect("counted")).collect();
         assert!(figures.iter().all(|f| f.lost + f.late == 0), "{figures:?}");
         assert!(verdict.lost == [0, 0]);
     }
@@ -116,7 +117,7 @@ fn of_a_lossy_network_only_the_lost_packets_are_missing_and_each_is_listed() {
             ..Conditions::clean()
         };
         let scene = Scene {
-            laws: [law; 2],
+            codecs: in_laws([law; 2]),
             media,
             ..Scene::new(seed, Desk::quiet())
         };

@@ -8,11 +8,11 @@ use duolog_audio::g711::Law;
 use duolog_tests::world::World;
 use duolog_tests::world::judge::judge;
 use duolog_tests::world::kept::{Kept, finish};
-use duolog_tests::world::scene::{Desk, Scene, desk, outside};
+use duolog_tests::world::scene::{Desk, Scene, desk, in_laws, outside};
 
 fn held_call(seed: u64, laws: [Law; 2], holder: duolog_tests::world::Who) -> (World, Kept) {
     let mut world = Scene {
-        laws,
+        codecs: in_laws(laws),
         ..Scene::new(seed, Desk::quiet())
     }
     .build();

@@ -12,7 +12,7 @@ use duolog_audio::tone::{self, ToneShape};
 use duolog_call::PromptName;
 use duolog_tests::world::judge::judge;
 use duolog_tests::world::kept::{Kept, finish};
-use duolog_tests::world::scene::{Desk, Saying, Scene, desk, outside};
+use duolog_tests::world::scene::{Desk, Saying, Scene, desk, in_laws, outside};
 use duolog_tests::world::sound::{ToneRun, find, instant_of, tone_runs};
 use duolog_tests::world::{Who, World};
 
@@ -239,7 +239,7 @@ fn through(law: Law, samples: &[i16]) -> Vec<i16> {
 }
 
 fn prompt(name: PromptName) -> Vec<i16> {
-    let book = PromptBook::load(None).expect("shipped prompts");
+    let book = PromptBook::load(None, &duolog::abilities::Abilities::default()).expect("shipped prompts");
     book.prompt(name, "en").linear.to_vec()
 }
 
@@ -257,7 +257,7 @@ fn assert_prompt(
         .ear()
         .packets()
         .first()
-        .and_then(|p| p.law)
+        .and_then(|p| p.codec?.law())
         .expect("a law");
     let prompt = through(law, &prompt(said));
     let (at, correlation) = find(&prompt, &heard.samples);
@@ -297,7 +297,7 @@ fn both_hear_the_whole_announcement_before_the_first_sample_is_kept() {
     );
     for law in [Law::Mulaw, Law::Alaw] {
         let mut world = Scene {
-            laws: [law; 2],
+            codecs: in_laws([law; 2]),
             ..scene.clone()
         }
         .build();

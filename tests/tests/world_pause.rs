@@ -317,7 +317,7 @@ fn the_code_never_reaches_the_other_party_and_other_digits_do() {
         assert_eq!(keys_at(&world, outside(0)), expected, "{pressed}");
         assert_eq!(keys_at(&world, desk(0)), [0_u8; 0]);
         let others = world.phone(outside(0)).ear().packets().iter();
-        let events = others.filter(|p| p.law.is_none()).count();
+        let events = others.filter(|p| p.codec.is_none()).count();
         assert_eq!(
             events == 0,
             expected.is_empty(),

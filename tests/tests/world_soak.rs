@@ -12,7 +12,7 @@ use duolog_tests::world::dice::Dice;
 use duolog_tests::world::judge::judge;
 use duolog_tests::world::kept::finish;
 use duolog_tests::world::net::Conditions;
-use duolog_tests::world::scene::{Desk, Saying, Scene, desk, outside};
+use duolog_tests::world::scene::{Desk, Saying, Scene, desk, in_laws, outside};
 use duolog_tests::world::{Who, World};
 
 const SEEDS: u64 = 200;
@@ -64,7 +64,7 @@ fn random_world(seed: u64) -> World {
     Scene {
         desks: (0..DESKS).map(|_| random_desk(&mut dice)).collect(),
         trunk_phones: OUTSIDE,
-        laws,
+        codecs: in_laws(laws),
         voices: [Saying::Noise; 2],
         sip,
         media,

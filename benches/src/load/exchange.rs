@@ -362,11 +362,13 @@ fn description(rtp: SocketAddr) -> Bytes {
             },
             Format {
                 payload_type: 101,
-                encoding: Encoding::TelephoneEvent,
+                encoding: Encoding::TelephoneEvent { rate_hz: 8_000 },
             },
         ],
         ptime_ms: Some(20),
         direction: Direction::SendRecv,
+        profile: duolog_sip::sdp::Profile::Avp,
+        crypto: Vec::new(),
     };
     offer.describe().write()
 }

@@ -4,7 +4,8 @@ use crate::catalogue::{Catalogue, CatalogueError, Row};
 use crate::format::RequestedFormat;
 use crate::manifest::{Manifest, ManifestError};
 use crate::objects::{ObjectError, Objects};
-use duolog_audio::container::ogg_opus;
+use crate::report::Tally;
+use duolog_audio::codec::G729Library;
 use duolog_spool::{Disk, DiskError, RealDisk, RecordingId, SimDisk};
 use std::collections::BTreeSet;
 use std::path::PathBuf;
@@ -51,8 +52,12 @@ pub struct Settings {
     pub scratch: PathBuf,
     /// What new recordings are stored as.
     pub format: RequestedFormat,
-    /// Bits per second for each channel of an Ogg Opus object, 6,000 to 128,000.
+    /// Bits per second for each channel of an Ogg Opus object at 8 kHz, 6,000 to 128,000. Wider
+    /// recordings take 4/3 (16 kHz), 2 (24 kHz) and 8/3 (48 kHz) of it.
     pub opus_bitrate: u32,
+    /// The G.729 library, where it is installed. Without it the payloads of G.729 are kept as received,
+    /// beside the audio.
+    pub g729: Option<G729Library>,
 }
 
 /// Why the archive could not be opened.
@@ -113,9 +118,17 @@ pub struct Archive<S> {
     pub(crate) objects: Objects,
     pub(crate) scratch: PathBuf,
     pub(crate) format: RequestedFormat,
-    pub(crate) opus: ogg_opus::Settings,
+    pub(crate) opus_bitrate: u32,
+    pub(crate) g729: Option<G729Library>,
     /// Recordings that are being finished now: two at once would sweep each other's objects.
     pub(crate) at_work: Arc<Mutex<BTreeSet<RecordingId>>>,
+}
+
+impl Shown {
+    /// What it adds to the program's counters; none without a manifest.
+    pub fn tally(&self) -> Option<Tally> {
+        self.manifest.as_ref().map(Tally::of)
+    }
 }
 
 impl<S> Clone for Archive<S> {
@@ -126,7 +139,8 @@ impl<S> Clone for Archive<S> {
             objects: self.objects.clone(),
             scratch: self.scratch.clone(),
             format: self.format,
-            opus: self.opus,
+            opus_bitrate: self.opus_bitrate,
+            g729: self.g729.clone(),
             at_work: Arc::clone(&self.at_work),
         }
     }
@@ -140,17 +154,14 @@ impl<S: Spool> Archive<S> {
             path: scratch.clone(),
             source,
         })?;
-        let opus = ogg_opus::Settings {
-            bitrate_per_channel: settings.opus_bitrate,
-            ..ogg_opus::Settings::default()
-        };
         Ok(Archive {
             spool: Arc::new(spool),
             catalogue: Catalogue::open(&settings.catalogue).await?,
             objects: Objects::open(&settings.objects)?,
             scratch,
             format: settings.format,
-            opus,
+            opus_bitrate: settings.opus_bitrate,
+            g729: settings.g729,
             at_work: Arc::default(),
         })
     }

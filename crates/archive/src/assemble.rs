@@ -1,20 +1,21 @@
 //! From a spool's frames to a time line: pure, one frame at a time.
 
-use crate::format::{SAMPLE_RATE_HZ, SampleFormat};
+use crate::format::{SAMPLE_RATE_HZ, SampleFormat, coded_channel};
+use crate::frames::{placed, rate_needed_hz};
 use crate::gap::GapReason;
-use crate::timeline::{Cover, PlacedFact, Placer, Run, Timeline};
+use crate::timeline::{CodedRun, Cover, DRIFT_TICKS, PlacedFact, Placer, Run, Timeline};
 use crate::wall::WallTime;
 use crate::wire::{End, Ending, Fact, Opening};
 use duolog_spool::{Closing, Frame};
 
 /// No recording is longer: 31 days. What claims to lie beyond is a flaw, not hours of silence to make.
-const MAX_SAMPLES: u64 = 31 * 24 * 3_600 * SAMPLE_RATE_HZ as u64;
+pub(crate) const MAX_TICKS: u64 = 31 * 24 * 3_600 * SAMPLE_RATE_HZ as u64;
 
 /// No more flaws than these are told apart.
 const MAX_FLAWS: usize = 20;
 
 /// Takes a recording's frames, in order.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Assembly {
     opening: Option<(WallTime, Opening)>,
     seal: Option<Seal>,
@@ -22,9 +23,36 @@ pub(crate) struct Assembly {
     furthest: u64,
     placer: Placer,
     runs: Vec<Run>,
+    coded: [Coded; 2],
+    rate_hz: u32,
     listed: [Vec<(u64, u64, GapReason)>; 2],
     facts: Vec<PlacedFact>,
     flaws: Vec<String>,
+}
+
+/// One channel's coded frames.
+#[derive(Debug, Default)]
+struct Coded {
+    placer: Placer,
+    runs: Vec<CodedRun>,
+}
+
+impl Default for Assembly {
+    fn default() -> Assembly {
+        Assembly {
+            opening: None,
+            seal: None,
+            latest: WallTime::default(),
+            furthest: 0,
+            placer: Placer::default(),
+            runs: Vec::new(),
+            coded: Default::default(),
+            rate_hz: SAMPLE_RATE_HZ,
+            listed: Default::default(),
+            facts: Vec::new(),
+            flaws: Vec::new(),
+        }
+    }
 }
 
 #[derive(Debug)]
@@ -44,9 +72,10 @@ impl Assembly {
                 format,
                 samples,
                 payload,
-            } => {
-                self.audio(*position, u64::from(*samples), *format, payload.len());
-            }
+            } => match coded_channel(*format) {
+                Some(channel) => self.coded(channel, *position, u64::from(*samples), payload),
+                None => self.audio(*position, u64::from(*samples), *format, payload.len()),
+            },
             Frame::Gap {
                 channel,
                 position,
@@ -89,6 +118,7 @@ impl Assembly {
             None => (self.furthest, self.latest, interrupted()),
         };
         let audio_end = self.runs.last().map_or(0, |run| run.position + run.samples);
+        // A coded frame cannot be cut where the recording ended; what it has too much is not heard.
         let length = match ending.end {
             End::Interrupted => sealed.max(self.furthest),
             _ => sealed.max(audio_end),
@@ -102,7 +132,12 @@ impl Assembly {
             _ => at,
         };
         let Assembly {
-            runs, facts, flaws, ..
+            runs,
+            coded,
+            rate_hz,
+            facts,
+            flaws,
+            ..
         } = self;
         let ended_at = ended_at.max(opened_at);
         Timeline {
@@ -111,7 +146,9 @@ impl Assembly {
             ending,
             ended_at,
             length,
+            rate_hz,
             runs,
+            coded: coded.map(|coded| coded.runs),
             gaps,
             facts,
             flaws,
@@ -155,6 +192,48 @@ impl Assembly {
                 samples: place.samples,
                 format,
             }),
+        }
+    }
+
+    /// A stretch's coded frames of one channel. A frame may reach beyond its stretch.
+    fn coded(&mut self, channel: usize, position: u64, ticks: u64, list: &[u8]) {
+        if !self.reaches(position, ticks) {
+            return;
+        }
+        let read = placed(position, list);
+        if read.damaged {
+            self.flaw("a list of coded frames is cut off".to_owned());
+        }
+        for frame in read.frames {
+            if frame.position >= position + ticks {
+                self.flaw("a coded frame lies outside its stretch".to_owned());
+                continue;
+            }
+            let Some(codec) = frame.codec else {
+                self.flaw("audio in a codec that this version cannot read".to_owned());
+                let until = frame.position + frame.ticks;
+                self.listed[channel].push((frame.position, until, GapReason::Unknown));
+                continue;
+            };
+            let coded = &mut self.coded[channel];
+            let Some(place) = coded.placer.place(frame.position, frame.ticks) else {
+                continue;
+            };
+            self.rate_hz = self.rate_hz.max(rate_needed_hz(codec, frame.payload));
+            let end = place.position + place.samples;
+            match coded.runs.last_mut() {
+                Some(run)
+                    if run.codec == codec
+                        && place.position - run.position - run.samples <= DRIFT_TICKS =>
+                {
+                    run.samples = end - run.position;
+                }
+                _ => coded.runs.push(CodedRun {
+                    position: place.position,
+                    samples: place.samples,
+                    codec,
+                }),
+            }
         }
     }
 
@@ -208,7 +287,7 @@ impl Assembly {
 
     fn reaches(&mut self, position: u64, samples: u64) -> bool {
         let end = position.saturating_add(samples);
-        let possible = end <= MAX_SAMPLES;
+        let possible = end <= MAX_TICKS;
         if possible {
             self.furthest = self.furthest.max(end);
         } else {
@@ -264,15 +343,60 @@ impl Assembly {
             End::NotStarted | End::NotAnswered | End::Refused
         );
         if !(unanswered && self.runs.is_empty()) {
-            let mut from = 0;
-            for run in &self.runs {
-                cover.paint(from, run.position, GapReason::LostInCrash);
-                from = run.position + run.samples;
-            }
-            cover.paint(from, length, GapReason::LostInCrash);
+            self.paint_bare(channel, length, ending, &mut cover);
         }
         cover.gaps()
     }
+
+    /// Where one channel has neither blocks nor coded frames, and no reason is listed. Without a block it
+    /// was not on disk yet when the recorder stopped. With an empty block everything there was came to
+    /// the disk, but for a gap that was not over.
+    fn paint_bare(&self, channel: usize, length: u64, ending: &Ending, cover: &mut Cover) {
+        let in_empty = match ending.end {
+            End::Interrupted => GapReason::LostInCrash,
+            _ => GapReason::Unknown,
+        };
+        let (empty, full): (Vec<&Run>, Vec<&Run>) = self
+            .runs
+            .iter()
+            .partition(|run| run.format == SampleFormat::Empty);
+        let coded = self.coded[channel].runs.iter();
+        let coded = coded.map(|run| (run.position, run.position + run.samples));
+        let full = full
+            .iter()
+            .map(|run| (run.position, run.position + run.samples));
+        let mut there: Vec<(u64, u64)> = coded.chain(full).collect();
+        there.sort_unstable();
+        'holes: for (from, until) in holes(&there, length) {
+            let first = empty.partition_point(|run| run.position + run.samples <= from);
+            for run in &empty[first..] {
+                let (begin, end) = (run.position, run.position + run.samples);
+                if begin >= until {
+                    break;
+                }
+                // What drift took between two frames is bridged.
+                let inside = begin <= from && until <= end && from > 0 && until < length;
+                if inside && until - from <= DRIFT_TICKS {
+                    continue 'holes;
+                }
+                cover.paint(from.max(begin), until.min(end), in_empty);
+            }
+            cover.paint(from, until, GapReason::LostInCrash);
+        }
+    }
+}
+
+/// What `there`, in order, leaves bare before `length`.
+fn holes(there: &[(u64, u64)], length: u64) -> Vec<(u64, u64)> {
+    let (mut holes, mut next) = (Vec::new(), 0);
+    for (from, until) in there.iter().copied().chain([(length, length)]) {
+        let from = from.min(length);
+        if from > next {
+            holes.push((next, from));
+        }
+        next = until.max(next);
+    }
+    holes
 }
 
 fn interrupted() -> Ending {
@@ -287,6 +411,8 @@ fn rank(reason: GapReason) -> u8 {
         GapReason::Paused => 0,
         reason if reason.is_on_purpose() => 1,
         reason if reason.is_our_loss() => 2,
+        // What was told as silence while nobody knew more may later be told as loss.
+        GapReason::Silence => 4,
         _ => 3,
     }
 }
@@ -491,6 +617,119 @@ mod tests {
         assert_eq!(timeline.length, 400);
         assert_eq!(timeline.flaws.len(), 6, "{:?}", timeline.flaws);
         assert_eq!(judge(&timeline).state, EndState::Partial);
+    }
+
+    /// Coded frames of 160 ticks at these offsets of a stretch.
+    fn coded(channel: usize, position: u64, samples: u32, frames: &[(u32, u16)]) -> Frame {
+        let mut payload = Vec::new();
+        for (offset, codec) in frames {
+            let (offset, codec) = (*offset, *codec);
+            let frame = duolog_audio::coded::CodedFrame {
+                offset,
+                ticks: 160,
+                codec,
+                payload: &[15 << 3, 1, 2],
+            };
+            duolog_audio::coded::push(&mut payload, frame);
+        }
+        let format = [crate::format::CODED_OWNER, crate::format::CODED_OTHER][channel];
+        Frame::Audio {
+            position,
+            format,
+            samples,
+            payload,
+        }
+    }
+
+    fn empty(position: u64, samples: u32) -> Frame {
+        Frame::Audio {
+            position,
+            format: 4,
+            samples,
+            payload: Vec::new(),
+        }
+    }
+
+    fn runs(timeline: &Timeline, channel: usize) -> Vec<(u64, u64, u16)> {
+        let runs = timeline.coded[channel].iter();
+        runs.map(|run| (run.position, run.samples, run.codec.code()))
+            .collect()
+    }
+
+    #[test]
+    fn coded_frames_stand_in_for_blocks() {
+        const G722: u16 = 3;
+        const OPUS: u16 = 5;
+        let frames = [
+            open(),
+            // A tick of drift between two frames, a tick of overlap, a frame into the next stretch.
+            coded(
+                0,
+                0,
+                640,
+                &[(0, G722), (161, G722), (320, G722), (560, G722)],
+            ),
+            coded(1, 0, 640, &[(160, OPUS), (0, OPUS), (320, 777)]),
+            empty(0, 640),
+            coded(0, 640, 160, &[(80, OPUS), (160, OPUS)]),
+            empty(640, 160),
+            gap(0, 480, 40, GapReason::Loss),
+            gap(0, 520, 40, GapReason::Loss),
+            gap(1, 480, 320, Silence),
+            seal(800, End::Finished),
+        ];
+        let timeline = assemble(frames);
+        let wanted = [(0, 480, G722), (560, 160, G722), (720, 160, OPUS)];
+        assert_eq!(runs(&timeline, 0), wanted);
+        assert_eq!(runs(&timeline, 1), [(0, 320, OPUS)]);
+        assert_eq!(
+            gaps(&timeline, 0),
+            [(480, 80, GapReason::Loss)],
+            "pieces join"
+        );
+        assert_eq!(
+            gaps(&timeline, 1),
+            [(320, 160, Unknown), (480, 320, Silence)]
+        );
+        assert_eq!((timeline.length, timeline.rate_hz), (800, 48_000));
+        assert_eq!(timeline.flaws.len(), 2, "{:?}", timeline.flaws);
+        assert!(timeline.has_audio());
+    }
+
+    #[test]
+    fn what_is_bare_has_a_reason() {
+        let frames = |end| {
+            [
+                open(),
+                coded(0, 0, 320, &[(0, 3)]),
+                empty(0, 320),
+                audio(320, 160),
+                coded(0, 640, 320, &[(0, 3), (160, 3)]),
+                empty(640, 320),
+                end,
+            ]
+        };
+        let finished = assemble(frames(seal(1_000, End::Finished)));
+        let lost = [(480, 160, LostInCrash), (960, 40, LostInCrash)];
+        assert_eq!(
+            gaps(&finished, 0),
+            [&[(160, 160, Unknown)][..], &lost].concat()
+        );
+        assert_eq!(
+            gaps(&finished, 1),
+            [
+                (0, 320, Unknown),
+                (480, 160, LostInCrash),
+                (640, 320, Unknown),
+                (960, 40, LostInCrash)
+            ]
+        );
+        let crashed = assemble(frames(torn(1_000)));
+        assert_eq!(
+            gaps(&crashed, 0),
+            [&[(160, 160, LostInCrash)][..], &lost].concat()
+        );
+        assert_eq!(judge(&crashed).state, EndState::Interrupted);
     }
 
     #[test]

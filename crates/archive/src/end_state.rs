@@ -2,7 +2,7 @@
 
 use crate::gap::GapReason;
 use crate::timeline::Timeline;
-use crate::wire::{End, Side};
+use crate::wire::{End, Layout, Side};
 use serde::{Deserialize, Serialize};
 
 /// In which state a recording ended.
@@ -98,11 +98,17 @@ fn judge_media(timeline: &Timeline) -> Verdict {
         state,
         reason: reason.to_owned(),
     };
+    if timeline.length == 0 {
+        let reason = "the call ended before anything was to be recorded";
+        return verdict(EndState::NoMedia, reason);
+    }
+    if timeline.opening.layout == Layout::Mixed {
+        return match timeline.hearing(Side::Mixed) {
+            Hearing::Nothing => verdict(EndState::NoMedia, "nothing arrived"),
+            Hearing::Heard | Hearing::NotWanted => judge_keeping(timeline),
+        };
+    }
     match (timeline.hearing(Side::Owner), timeline.hearing(Side::Other)) {
-        _ if timeline.length == 0 => verdict(
-            EndState::NoMedia,
-            "the call ended before anything was to be recorded",
-        ),
         (Hearing::Nothing, Hearing::Heard | Hearing::NotWanted) => {
             verdict(EndState::OneWay, "nothing arrived from the owner")
         }
@@ -118,7 +124,7 @@ fn judge_media(timeline: &Timeline) -> Verdict {
 
 fn judge_keeping(timeline: &Timeline) -> Verdict {
     let lost_by_us: u64 = timeline
-        .gaps
+        .listed()
         .iter()
         .flatten()
         .map(|gap| match gap.reason {
@@ -182,14 +188,15 @@ impl Timeline {
     pub(crate) fn hearing(&self, side: Side) -> Hearing {
         let channel = Timeline::channel(side);
         let figures = match side {
-            Side::Owner => &self.ending.owner,
+            Side::Owner | Side::Mixed => &self.ending.owner,
             _ => &self.ending.other,
         };
         let arrived = figures.as_ref().is_some_and(|figures| figures.received > 0);
         let lost_by_us = self.gaps[channel]
             .iter()
             .any(|gap| gap.reason.is_our_loss());
-        let missing = self.missing(channel, |_| true);
+        // What could not be transcoded was heard and is kept.
+        let missing = self.missing(channel, |reason| reason != GapReason::Untranscoded);
         let unwanted = self.missing(channel, GapReason::is_on_purpose);
         if arrived || lost_by_us || missing < self.length {
             Hearing::Heard

@@ -20,17 +20,15 @@ pub(crate) use record::row_of;
 
 use crate::archive::{Archive, Shown, Spool};
 use crate::assemble::Assembly;
-use crate::catalogue::{ManifestRef, Row, Written};
+use crate::catalogue::{ManifestRef, Row, RowEnding, Written};
 use crate::digest::{CHUNK_BYTES, Digests};
-use crate::encode::{self, OpusShape};
-use crate::format::SAMPLE_RATE_HZ;
 use crate::id::recording_text;
-use crate::manifest::{AudioObject, Level, Manifest};
-use crate::objects::{Attempt, ObjectError, Objects, differs};
+use crate::manifest::{AudioObject, Level, Manifest, Untranscoded};
+use crate::objects::{Attempt, ObjectError, differs};
+use crate::sink::OpusShape;
 use crate::timeline::Timeline;
-use bytes::Bytes;
-use container::{EncodedAudio, encode_into};
-use duolog_audio::container::ogg_opus::Tags;
+use container::{EncodedAudio, KeptAsReceived, Workshop};
+use duolog_audio::container::ogg_opus::{self, Tags};
 use duolog_spool::{Reader, RecordingId, State, Trouble, release};
 use record::manifest_of;
 use std::fs::File;
@@ -55,7 +53,9 @@ pub(crate) struct AudioStored {
     assembled: Assembled,
     attempt: Attempt,
     audio: Option<AudioObject>,
-    levels: Option<[Level; 2]>,
+    levels: Option<Vec<Level>>,
+    /// What could not be decoded, by its channel.
+    kept: Vec<(usize, Untranscoded)>,
 }
 
 /// After step 4.
@@ -156,11 +156,16 @@ impl<S: Spool> Archive<S> {
                 audio: None,
             });
         }
-        let choice = encode::choose(self.format, &assembled.timeline);
-        let opus = self.opus_shape(recording);
-        let (spool, scratch) = (self.spool.clone(), self.scratch.clone());
+        let (archive, mut assembled) = (self.clone(), assembled);
         let work = tokio::task::spawn_blocking(move || {
-            let audio = encode_into(spool.as_ref(), scratch, &assembled, choice, &opus)?;
+            let workshop = Workshop {
+                spool: archive.spool.as_ref(),
+                scratch: archive.scratch.clone(),
+                requested: archive.format,
+                opus: archive.opus_shape(recording),
+                g729: archive.g729.clone(),
+            };
+            let audio = workshop.encode(&mut assembled)?;
             Ok(Encoded {
                 assembled,
                 audio: Some(audio),
@@ -183,8 +188,8 @@ impl<S: Spool> Archive<S> {
         let Some(EncodedAudio {
             file,
             choice,
-            digests,
             levels,
+            kept,
         }) = audio
         else {
             return Ok(AudioStored {
@@ -192,20 +197,21 @@ impl<S: Spool> Archive<S> {
                 attempt,
                 audio: None,
                 levels: None,
+                kept: Vec::new(),
             });
         };
         let key = attempt.key(choice.format.file_name());
-        let stored = put_and_confirm(&self.objects, &key, Source::File(file), &digests).await;
-        stored.map_err(|error| {
-            let place = self.objects.path(&key).display().to_string();
-            self.refused(recording, Step::StoreAudio, place, error.into())
-        })?;
+        let digests = self.store_file(recording, &key, file).await?;
+        let mut untranscoded = Vec::new();
+        for one in kept {
+            untranscoded.push(self.store_kept(recording, &attempt, one).await?);
+        }
         let audio = AudioObject {
             key,
             format: choice.format,
             requested: self.format,
             note: choice.note,
-            sample_rate_hz: SAMPLE_RATE_HZ,
+            sample_rate_hz: assembled.timeline.rate_hz,
             digests,
         };
         Ok(AudioStored {
@@ -213,6 +219,47 @@ impl<S: Spool> Archive<S> {
             attempt,
             audio: Some(audio),
             levels: Some(levels),
+            kept: untranscoded,
+        })
+    }
+
+    async fn store_kept(
+        &self,
+        recording: RecordingId,
+        attempt: &Attempt,
+        kept: KeptAsReceived,
+    ) -> Result<(usize, Untranscoded), FinishError> {
+        let side = ["owner", "other"][kept.channel.min(1)];
+        let key = attempt.key(&format!(
+            "{side}.{}",
+            kept.codec.name().to_ascii_lowercase()
+        ));
+        let digests = self.store_file(recording, &key, kept.file).await?;
+        let untranscoded = Untranscoded {
+            untranscoded: true,
+            codec: kept.codec.name(),
+            ticks: kept.ticks,
+            key,
+            digests,
+        };
+        Ok((kept.channel, untranscoded))
+    }
+
+    /// Stores a file and reads it back.
+    async fn store_file(
+        &self,
+        recording: RecordingId,
+        key: &str,
+        file: File,
+    ) -> Result<Digests, FinishError> {
+        let stored = async {
+            let digests = self.objects.put_file(key, file).await?;
+            self.objects.confirm(key, &digests).await?;
+            Ok(digests)
+        };
+        stored.await.map_err(|error: ObjectError| {
+            let place = self.objects.path(key).display().to_string();
+            self.refused(recording, Step::StoreAudio, place, error.into())
         })
     }
 
@@ -226,13 +273,14 @@ impl<S: Spool> Archive<S> {
         let manifest = manifest_of(stored);
         let bytes = manifest.write();
         let digests = Digests::of(&bytes);
-        let source = Source::Bytes(bytes.into());
-        put_and_confirm(&self.objects, &key, source, &digests)
-            .await
-            .map_err(|error| {
-                let place = self.objects.path(&key).display().to_string();
-                self.refused(recording, Step::StoreManifest, place, error.into())
-            })?;
+        let stored = async {
+            self.objects.put(&key, bytes.into()).await?;
+            self.objects.confirm(&key, &digests).await
+        };
+        stored.await.map_err(|error| {
+            let place = self.objects.path(&key).display().to_string();
+            self.refused(recording, Step::StoreManifest, place, error.into())
+        })?;
         let reference = ManifestRef {
             key,
             sha256: digests.sha256,
@@ -272,12 +320,37 @@ impl<S: Spool> Archive<S> {
                 Ok(found) => Err(differs(key, (found.bytes, sha256), &found)),
                 Err(error) => Err(error),
             };
-            confirmed.map_err(|error| {
-                let place = self.objects.path(key).display().to_string();
-                self.refused(row.id, Step::Confirm, place, error.into())
-            })?;
+            confirmed.map_err(|error| self.unconfirmed(row, key, error))?;
+        }
+        for kept in self.untranscoded(row, ending).await? {
+            let confirmed = self.objects.confirm(&kept.key, &kept.digests).await;
+            confirmed.map_err(|error| self.unconfirmed(row, &kept.key, error))?;
         }
         Ok(())
+    }
+
+    /// What a row's manifest says is kept beside the audio.
+    async fn untranscoded(
+        &self,
+        row: &Row,
+        ending: &RowEnding,
+    ) -> Result<Vec<Untranscoded>, FinishError> {
+        let Some(stored) = &ending.manifest else {
+            return Ok(Vec::new());
+        };
+        let bytes = self.objects.read(&stored.key).await;
+        let bytes = bytes.map_err(|error| self.unconfirmed(row, &stored.key, error))?;
+        // Its digest is right, so a manifest that cannot be parsed is one of a newer duolog.
+        let manifest = Manifest::parse(&bytes).ok();
+        let channels = manifest.into_iter().flat_map(|manifest| manifest.channels);
+        Ok(channels
+            .filter_map(|channel| channel.untranscoded)
+            .collect())
+    }
+
+    fn unconfirmed(&self, row: &Row, key: &str, error: ObjectError) -> FinishError {
+        let place = self.objects.path(key).display().to_string();
+        self.refused(row.id, Step::Confirm, place, error.into())
     }
 
     /// Step 6. What cannot be removed costs room and nothing else.
@@ -311,15 +384,21 @@ impl<S: Spool> Archive<S> {
             .map_err(refused)
     }
 
-    fn opus_shape(&self, recording: RecordingId) -> OpusShape {
-        let mut settings = self.opus;
-        settings.serial = recording.0 as u32;
+    pub(crate) fn opus_shape(&self, recording: RecordingId) -> OpusShape {
+        let settings = ogg_opus::Settings {
+            serial: recording.0 as u32,
+            ..ogg_opus::Settings::default()
+        };
         let comment = |name: &str, value: String| (name.to_owned(), value);
         let tags = Tags {
             vendor: concat!("duolog ", env!("CARGO_PKG_VERSION")).to_owned(),
             comments: vec![comment("RECORDING", recording_text(recording))],
         };
-        OpusShape { settings, tags }
+        OpusShape {
+            bitrate: self.opus_bitrate,
+            settings,
+            tags,
+        }
     }
 
     fn catalogue_refused(&self, recording: RecordingId, error: StepError) -> FinishError {
@@ -379,24 +458,6 @@ fn flaw(trouble: &Trouble) -> Option<String> {
             "{count} frames are missing from the spool, from number {first} on"
         )),
     }
-}
-
-enum Source {
-    File(File),
-    Bytes(Bytes),
-}
-
-async fn put_and_confirm(
-    objects: &Objects,
-    key: &str,
-    source: Source,
-    digests: &Digests,
-) -> Result<(), ObjectError> {
-    match source {
-        Source::File(file) => objects.put_file(key, file).await?,
-        Source::Bytes(bytes) => objects.put(key, bytes).await?,
-    }
-    objects.confirm(key, digests).await
 }
 
 #[cfg(test)]

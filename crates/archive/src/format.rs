@@ -3,8 +3,25 @@
 use duolog_audio::g711::Law;
 use serde::{Deserialize, Serialize};
 
-/// Samples per second and channel of everything recorded, in Hz.
+/// Ticks per second: the unit of every position and length in spool, manifest and catalogue, whatever
+/// the rate of the stored audio. A file at `r` Hz has exactly `ticks * r / 8000` samples per channel.
 pub const SAMPLE_RATE_HZ: u32 = duolog_audio::SAMPLE_RATE_HZ;
+
+/// The format code of a spool's audio frame whose payload is a list of coded frames
+/// ([`duolog_audio::coded`]) of the owner.
+pub const CODED_OWNER: u8 = 0x10;
+
+/// The format code of a list of coded frames of the other party.
+pub const CODED_OTHER: u8 = 0x11;
+
+/// The channel whose coded frames a format code announces.
+pub(crate) fn coded_channel(code: u8) -> Option<usize> {
+    match code {
+        CODED_OWNER => Some(0),
+        CODED_OTHER => Some(1),
+        _ => None,
+    }
+}
 
 /// How the samples of a spool's audio frame are written: both channels interleaved, owner first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -15,22 +32,32 @@ pub enum SampleFormat {
     Alaw,
     /// Linear, two bytes a sample, little-endian.
     Pcm16,
+    /// No bytes: what there is of this stretch is in coded frames.
+    Empty,
 }
 
 impl SampleFormat {
+    const ALL: [SampleFormat; 4] = [
+        SampleFormat::Mulaw,
+        SampleFormat::Alaw,
+        SampleFormat::Pcm16,
+        SampleFormat::Empty,
+    ];
+
     /// The code to write into a spool's audio frame.
     pub fn code(self) -> u8 {
         match self {
             SampleFormat::Mulaw => 1,
             SampleFormat::Alaw => 2,
             SampleFormat::Pcm16 => 3,
+            SampleFormat::Empty => 4,
         }
     }
 
     /// The format behind a code of the spool; none for a code that this version does not know.
     pub fn from_code(code: u8) -> Option<SampleFormat> {
-        let all = [SampleFormat::Mulaw, SampleFormat::Alaw, SampleFormat::Pcm16];
-        all.into_iter().find(|format| format.code() == code)
+        let mut all = SampleFormat::ALL.into_iter();
+        all.find(|format| format.code() == code)
     }
 
     /// Bytes that one sample of both channels takes.
@@ -38,6 +65,7 @@ impl SampleFormat {
         match self {
             SampleFormat::Mulaw | SampleFormat::Alaw => 2,
             SampleFormat::Pcm16 => 4,
+            SampleFormat::Empty => 0,
         }
     }
 
@@ -45,7 +73,7 @@ impl SampleFormat {
         match self {
             SampleFormat::Mulaw => Some(Law::Mulaw),
             SampleFormat::Alaw => Some(Law::Alaw),
-            SampleFormat::Pcm16 => None,
+            SampleFormat::Pcm16 | SampleFormat::Empty => None,
         }
     }
 }
@@ -59,8 +87,11 @@ pub enum RequestedFormat {
     OggOpus,
     /// WAV with 16-bit linear samples.
     WavPcm16,
-    /// WAV with the G.711 codes as they arrived; PCM16 where a call had more than one law.
+    /// WAV with the G.711 codes as they arrived; PCM16 where a call had more than one law, or a codec
+    /// that is not G.711.
     WavAsReceived,
+    /// FLAC with 16-bit samples.
+    Flac,
 }
 
 /// What an object holds.
@@ -75,14 +106,25 @@ pub enum StoredFormat {
     WavMulaw,
     /// WAV with G.711 A-law codes as received.
     WavAlaw,
+    /// FLAC (RFC 9639) with 16-bit samples.
+    Flac,
 }
 
 impl StoredFormat {
+    const ALL: [StoredFormat; 5] = [
+        StoredFormat::OggOpus,
+        StoredFormat::WavPcm16,
+        StoredFormat::WavMulaw,
+        StoredFormat::WavAlaw,
+        StoredFormat::Flac,
+    ];
+
     /// The file name of an object in this format.
     pub fn file_name(self) -> &'static str {
         match self {
             StoredFormat::OggOpus => "audio.ogg",
             StoredFormat::WavPcm16 | StoredFormat::WavMulaw | StoredFormat::WavAlaw => "audio.wav",
+            StoredFormat::Flac => "audio.flac",
         }
     }
 
@@ -93,18 +135,14 @@ impl StoredFormat {
             StoredFormat::WavPcm16 => "wav_pcm16",
             StoredFormat::WavMulaw => "wav_mulaw",
             StoredFormat::WavAlaw => "wav_alaw",
+            StoredFormat::Flac => "flac",
         }
     }
 
     /// Reads what [`StoredFormat::word`] gives.
     pub fn from_word(word: &str) -> Option<StoredFormat> {
-        let all = [
-            StoredFormat::OggOpus,
-            StoredFormat::WavPcm16,
-            StoredFormat::WavMulaw,
-            StoredFormat::WavAlaw,
-        ];
-        all.into_iter().find(|format| format.word() == word)
+        let mut all = StoredFormat::ALL.into_iter();
+        all.find(|format| format.word() == word)
     }
 }
 
@@ -114,12 +152,18 @@ mod tests {
 
     #[test]
     fn codes_and_words_have_inverses() {
-        for format in [SampleFormat::Mulaw, SampleFormat::Alaw, SampleFormat::Pcm16] {
-            assert_eq!(SampleFormat::from_code(format.code()), Some(format));
+        for (code, format) in [1, 2, 3, 4].into_iter().zip(SampleFormat::ALL) {
+            assert_eq!(format.code(), code);
+            assert_eq!(SampleFormat::from_code(code), Some(format));
         }
-        assert_eq!(SampleFormat::from_code(0), None);
-        assert_eq!(SampleFormat::from_code(4), None);
-        for word in ["ogg_opus", "wav_pcm16", "wav_mulaw", "wav_alaw"] {
+        for code in [0, 5, CODED_OWNER, CODED_OTHER] {
+            assert_eq!(SampleFormat::from_code(code), None);
+        }
+        assert_eq!(
+            [0x10, 0x11, 0x12].map(coded_channel),
+            [Some(0), Some(1), None]
+        );
+        for word in ["ogg_opus", "wav_pcm16", "wav_mulaw", "wav_alaw", "flac"] {
             let format = StoredFormat::from_word(word).unwrap();
             assert_eq!(serde_json::to_string(&format).unwrap(), format!("{word:?}"));
         }

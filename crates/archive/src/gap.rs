@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 /// Why a channel has no audio for a while. The names are on disk in manifests, the codes in spool
 /// files; neither is ever used again for something else.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum GapReason {
     /// Nothing had arrived from that party yet.
@@ -24,7 +24,26 @@ pub enum GapReason {
     SpoolFull,
     /// It was not on disk yet when the recorder stopped.
     LostInCrash,
+    /// Digits were heard and are silenced in the recording, or it is so close to pressed ones that their
+    /// sound may be in it. Made by the archive, never in the spool.
+    DtmfMasked,
+    /// The audio is there, as received, in an object of its own: no decoder of its codec was installed.
+    /// Made by the archive, never in the spool.
+    Untranscoded,
     /// A code that this version does not know.
+    #[serde(other)]
+    Unknown,
+}
+
+/// How the sound in a gap was made: it is synthetic, nobody heard it like that on the line.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Concealed {
+    /// From the copy of lower quality that the next packet carries (RFC 6716 §2.1.7).
+    Fec,
+    /// Made up by the codec from what came before.
+    Plc,
+    /// In a word this version does not know.
     #[serde(other)]
     Unknown,
 }
@@ -51,7 +70,7 @@ impl GapReason {
         known.map_or(GapReason::Unknown, |(_, reason)| *reason)
     }
 
-    /// The code to write into a spool's gap frame; 0 for [`GapReason::Unknown`].
+    /// The code to write into a spool's gap frame; 0 for a reason that the spool never has.
     pub fn code(self) -> u8 {
         CODES
             .iter()
@@ -66,7 +85,13 @@ impl GapReason {
 
     /// Whether no audio was wanted: such a gap takes nothing from a recording's completeness.
     pub fn is_on_purpose(self) -> bool {
-        matches!(self, GapReason::Paused | GapReason::Held | GapReason::Dtmf)
+        use GapReason::{Dtmf, DtmfMasked, Held, Paused};
+        matches!(self, Paused | Held | Dtmf | DtmfMasked)
+    }
+
+    /// Whether the stretch is silent whatever the spool holds.
+    pub(crate) fn is_silenced(self) -> bool {
+        matches!(self, GapReason::Paused | GapReason::DtmfMasked)
     }
 }
 
@@ -102,6 +127,13 @@ mod tests {
             "spool_full",
         ];
         assert_eq!(names, expected.map(|name| format!("{name:?}")));
+        for (reason, name) in [
+            (GapReason::DtmfMasked, "dtmf_masked"),
+            (GapReason::Untranscoded, "untranscoded"),
+        ] {
+            assert_eq!(serde_json::to_string(&reason).unwrap(), format!("{name:?}"));
+            assert_eq!(reason.code(), 0, "never in a spool");
+        }
         assert_eq!(
             serde_json::from_str::<GapReason>("\"eclipse\"").unwrap(),
             GapReason::Unknown

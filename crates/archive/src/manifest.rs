@@ -3,10 +3,11 @@
 use crate::digest::Digests;
 use crate::end_state::EndState;
 use crate::format::{RequestedFormat, SAMPLE_RATE_HZ, StoredFormat};
-use crate::gap::GapReason;
+use crate::gap::{Concealed, GapReason};
+use crate::report::{Report, report};
 use crate::timeline::Timeline;
 use crate::wall::WallTime;
-use crate::wire::{Fact, Figures, Opening, Side};
+use crate::wire::{Fact, Figures, Layout, Opening, Side, Skew};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
@@ -18,8 +19,8 @@ pub const MANIFEST_VERSION: u16 = 1;
 #[error("not a manifest that this version can read")]
 pub struct ManifestError(#[from] serde_json::Error);
 
-/// Everything there is to know about a recording. Positions and lengths are samples per channel since
-/// the recording's start, 8,000 a second; times are RFC 3339 in UTC.
+/// Everything there is to know about a recording. Positions and lengths are ticks since the
+/// recording's start, 8,000 a second whatever the rate of the audio; times are RFC 3339 in UTC.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Manifest {
     /// [`MANIFEST_VERSION`] of the writer.
@@ -42,8 +43,11 @@ pub struct Manifest {
     pub length: Length,
     /// The stored audio; none where there was none to keep.
     pub audio: Option<AudioObject>,
-    /// The channels, left first: the owner, the other party.
-    pub channels: [Channel; 2],
+    /// The channels, left first: the owner, the other party; of [`Layout::Mixed`] the one there is.
+    pub channels: Vec<Channel>,
+    /// What holds for all channels together.
+    #[serde(flatten)]
+    pub together: Together,
     /// When recording was paused.
     pub pauses: Vec<Span>,
     /// Every fact, in order.
@@ -53,10 +57,20 @@ pub struct Manifest {
     pub flaws: Vec<String>,
 }
 
+/// What holds for all channels together.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Together {
+    /// How many channels there are, and whose.
+    pub layout: Layout,
+    /// How far apart they were, where it was measured.
+    pub skew: Option<Skew>,
+}
+
 /// How long a recording is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Length {
-    /// Samples per channel.
+    /// Ticks: samples per channel if it is stored at 8 kHz.
     pub samples: u64,
     /// Milliseconds, cut.
     pub ms: u64,
@@ -73,7 +87,8 @@ pub struct AudioObject {
     pub requested: RequestedFormat,
     /// Why it is not what was asked for, where it is not.
     pub note: Option<String>,
-    /// Samples per second and channel, in Hz.
+    /// Samples per second and channel, in Hz: what the widest codec of the call needs. A position in
+    /// the audio is that of the manifest times this over 8,000.
     pub sample_rate_hz: u32,
     /// Size and digests.
     #[serde(flatten)]
@@ -89,10 +104,37 @@ pub struct Channel {
     pub samples: u64,
     /// Level of what is there; none without audio.
     pub level: Option<Level>,
-    /// What arrived, where it was counted.
+    /// What arrived, as the media plane counted it.
     pub figures: Option<Figures>,
-    /// Where there is nothing, and why; silent in the audio.
+    /// What should have come, what came, and what stands where nothing did.
+    #[serde(default)]
+    pub report: Report,
+    /// What could not be decoded and is kept as received.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub untranscoded: Option<Untranscoded>,
+    /// Where there is nothing, and why; silent in the audio unless it says `concealed`.
     pub gaps: Vec<GapLine>,
+}
+
+/// Payloads of one channel for whose codec no decoder was installed, in an object of their own. It is
+/// as [`duolog_audio::coded`] has it, but in pieces, each behind its place (numbers little-endian):
+///
+/// ```text
+/// u64 position in ticks | u32 octets | that many octets: a list of coded frames | ...
+/// ```
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Untranscoded {
+    /// Always true.
+    pub untranscoded: bool,
+    /// The codec, as in [`duolog_audio::codec::Codec::name`].
+    pub codec: String,
+    /// Ticks of audio that are in the object and not in the channel.
+    pub ticks: u64,
+    /// Where the object lies, below the object store's root.
+    pub key: String,
+    /// Size and digests.
+    #[serde(flatten)]
+    pub digests: Digests,
 }
 
 /// How loud a channel is, over all samples that are there.
@@ -122,6 +164,9 @@ pub struct GapLine {
     pub samples: u64,
     /// Why.
     pub reason: GapReason,
+    /// How the sound was made that stands there nevertheless: it is synthetic.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub concealed: Option<Concealed>,
 }
 
 /// A fact, where it stands, and when it was.
@@ -160,11 +205,11 @@ impl Length {
 }
 
 /// The channels of a manifest: what the time line says, with the levels measured while encoding.
-pub(crate) fn channels(timeline: &Timeline, levels: Option<[Level; 2]>) -> [Channel; 2] {
-    [Side::Owner, Side::Other].map(|side| {
-        let channel = Timeline::channel(side);
+pub(crate) fn channels(timeline: &Timeline, levels: Option<&[Level]>) -> Vec<Channel> {
+    let channel = |side: &Side| {
+        let channel = Timeline::channel(*side);
         let figures = match side {
-            Side::Owner => timeline.ending.owner.clone(),
+            Side::Owner | Side::Mixed => timeline.ending.owner.clone(),
             _ => timeline.ending.other.clone(),
         };
         let gaps = timeline.gaps[channel].iter();
@@ -172,16 +217,21 @@ pub(crate) fn channels(timeline: &Timeline, levels: Option<[Level; 2]>) -> [Chan
             position: gap.position,
             samples: gap.samples,
             reason: gap.reason,
+            concealed: gap.concealed,
         });
         let samples = timeline.length - timeline.missing(channel, |_| true);
+        let levels = levels.filter(|_| samples > 0);
         Channel {
-            side,
+            side: *side,
             samples,
-            level: levels.filter(|_| samples > 0).map(|levels| levels[channel]),
+            level: levels.and_then(|levels| levels.get(channel)).copied(),
             figures,
+            report: report(timeline, *side),
+            untranscoded: None,
             gaps: gaps.collect(),
         }
-    })
+    };
+    timeline.sides().iter().map(channel).collect()
 }
 
 /// Every fact of a time line as a manifest's line.
@@ -205,6 +255,7 @@ mod tests {
             position: 3,
             samples: 4,
             reason: GapReason::Loss,
+            concealed: Some(Concealed::Fec),
         };
         let level = Level {
             rms_dbfs: -20.1,
@@ -217,6 +268,14 @@ mod tests {
             figures: Some(Figures {
                 received: 5,
                 ..Figures::default()
+            }),
+            report: Report::default(),
+            untranscoded: Some(Untranscoded {
+                untranscoded: true,
+                codec: "G729".to_owned(),
+                ticks: 160,
+                key: "2026/11/22/rec_x/a/owner.g729".to_owned(),
+                digests: Digests::of(b"xyz"),
             }),
             gaps: vec![gap],
         };
@@ -241,7 +300,11 @@ mod tests {
                 sample_rate_hz: SAMPLE_RATE_HZ,
                 digests: Digests::of(b"abc"),
             }),
-            channels: [channel(Side::Owner), channel(Side::Other)],
+            channels: vec![channel(Side::Owner), channel(Side::Other)],
+            together: Together {
+                layout: Layout::TwoParty,
+                skew: Some(Skew::default()),
+            },
             pauses: vec![Span {
                 position: 3,
                 samples: 4,
@@ -279,6 +342,12 @@ mod tests {
         check(&value, "/audio/chunk_bytes", 65_536);
         check(&value, "/channels/0/side", "owner");
         check(&value, "/channels/1/gaps/0/reason", "loss");
+        check(&value, "/channels/1/gaps/0/concealed", "fec");
+        check(&value, "/channels/0/untranscoded/untranscoded", true);
+        check(&value, "/channels/0/untranscoded/bytes", 3);
+        check(&value, "/channels/0/report/paused_ticks", 0);
+        check(&value, "/layout", "two_party");
+        check(&value, "/skew/max_us", 0);
         check(&value, "/channels/1/level/rms_dbfs", -20.1);
         check(&value, "/facts/0/fact/kind", "held");
         check(&value, "/facts/0/fact/by", "other");
@@ -290,7 +359,13 @@ mod tests {
         value["signature"] = "x".into();
         value["facts"][0]["fact"]["kind"] = "levitated".into();
         value["channels"][0]["gaps"][0]["reason"] = "sunspots".into();
-        value.as_object_mut().unwrap().remove("flaws");
+        for old in ["flaws", "layout", "skew"] {
+            value.as_object_mut().unwrap().remove(old);
+        }
+        for old in ["report", "untranscoded"] {
+            let channel = value["channels"][1].as_object_mut().unwrap();
+            channel.remove(old);
+        }
         let parsed = Manifest::parse(&serde_json::to_vec(&value).unwrap()).unwrap();
         assert_eq!(parsed.facts[0].fact.kind(), "levitated");
         assert_eq!(parsed.channels[0].gaps[0].reason, GapReason::Unknown);

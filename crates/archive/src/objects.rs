@@ -5,10 +5,10 @@
 //! 2. What is stored is read back and compared before anybody relies on it.
 //! 3. Which attempt is the recording is decided by the catalogue's row; the others are swept after.
 
-use crate::digest::{Digester, Digests};
+use crate::digest::{CHUNK_BYTES, Digester, Digests};
 use crate::wall::WallTime;
 use bytes::Bytes;
-use futures_util::{StreamExt, TryStreamExt};
+use futures_util::TryStreamExt;
 use object_store::local::LocalFileSystem;
 use object_store::path::Path as Key;
 use object_store::{ObjectStore, ObjectStoreExt, WriteMultipart};
@@ -25,7 +25,11 @@ const PART_BYTES: usize = 5 << 20;
 const PARTS_IN_FLIGHT: usize = 2;
 
 /// Bytes that are read from a file at a time.
-const READ_BYTES: usize = 64 << 10;
+const READ_BYTES: usize = 1 << 20;
+
+/// Bytes of an object that are asked for at a time: a store's own pieces may be small, and each costs a
+/// change of threads.
+const RANGE_BYTES: u64 = 4 << 20;
 
 /// A manifest is never longer; what is longer is not read into memory.
 const MAX_MANIFEST_BYTES: u64 = 256 << 20;
@@ -174,8 +178,8 @@ impl Objects {
         self.root.join(key)
     }
 
-    /// Stores a file from its beginning, piece by piece.
-    pub(crate) async fn put_file(&self, key: &str, mut file: File) -> Result<(), ObjectError> {
+    /// Stores a file from its beginning, piece by piece; the digests are those of what was read from it.
+    pub(crate) async fn put_file(&self, key: &str, mut file: File) -> Result<Digests, ObjectError> {
         let failed = |source| failed(key, "written", source);
         let broken = |source| ObjectError::File {
             key: key.to_owned(),
@@ -190,6 +194,7 @@ impl Objects {
             .await
             .map_err(failed)?;
         let mut writer = WriteMultipart::new_with_chunk_size(upload, PART_BYTES);
+        let mut digester = Digester::new(CHUNK_BYTES);
         let mut piece = vec![0; READ_BYTES];
         loop {
             let read = match file.read(&mut piece).await {
@@ -206,9 +211,11 @@ impl Objects {
                 .wait_for_capacity(PARTS_IN_FLIGHT)
                 .await
                 .map_err(failed)?;
+            digester.push(&piece[..read]);
             writer.write(&piece[..read]);
         }
-        writer.finish().await.map(drop).map_err(failed)
+        writer.finish().await.map_err(failed)?;
+        Ok(digester.finish())
     }
 
     /// Stores bytes.
@@ -246,15 +253,12 @@ impl Objects {
             verb: "read",
             source,
         };
-        let mut pieces = self
-            .store
-            .get(&Key::from(key))
-            .await
-            .map_err(failed)?
-            .into_stream();
+        let key = Key::from(key);
+        let size = self.store.head(&key).await.map_err(failed)?.size;
         let mut digester = Digester::new(chunk_bytes);
-        while let Some(piece) = pieces.next().await {
-            let piece = piece.map_err(failed)?;
+        for from in (0..size).step_by(RANGE_BYTES as usize) {
+            let range = from..size.min(from + RANGE_BYTES);
+            let piece = self.store.get_range(&key, range).await.map_err(failed)?;
             digester.push(&piece);
             to.write_all(&piece).await.map_err(broken)?;
         }
@@ -344,8 +348,8 @@ mod tests {
         file.write_all(&bytes).unwrap();
         let attempt = Attempt::begin(WallTime(0), "rec_x");
         let key = attempt.key("audio.ogg");
-        objects.put_file(&key, file).await.unwrap();
-        let digests = Digests::of(&bytes);
+        let digests = objects.put_file(&key, file).await.unwrap();
+        assert_eq!(digests, Digests::of(&bytes));
         objects.confirm(&key, &digests).await.unwrap();
         assert_eq!(std::fs::read(objects.path(&key)).unwrap(), bytes);
         assert!(key.starts_with("1970/01/01/rec_x/"), "{key}");

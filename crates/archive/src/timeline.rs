@@ -1,19 +1,32 @@
 //! A recording on its time line: where there is audio, where there is none and why, what happened.
 //!
-//! Positions are samples per channel since the recording's start, at 8,000 a second.
+//! Positions are ticks since the recording's start, 8,000 a second, whatever the codec.
 
 use crate::format::SampleFormat;
-use crate::gap::GapReason;
+use crate::gap::{Concealed, GapReason};
 use crate::wall::WallTime;
-use crate::wire::{Ending, Fact, Opening, Side};
+use crate::wire::{Ending, Fact, Layout, Opening, Side};
+use duolog_audio::codec::Codec;
 use std::collections::BTreeMap;
 
-/// Both channels' audio without a hole, in one format.
+/// What duolog itself may have shortened or stretched against clock drift: a hole of no more ticks
+/// between two frames is none.
+pub(crate) const DRIFT_TICKS: u64 = 2;
+
+/// Both channels' blocks without a hole, in one format.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Run {
     pub(crate) position: u64,
     pub(crate) samples: u64,
     pub(crate) format: SampleFormat,
+}
+
+/// One channel's coded frames of one codec without a hole.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct CodedRun {
+    pub(crate) position: u64,
+    pub(crate) samples: u64,
+    pub(crate) codec: Codec,
 }
 
 /// One channel without audio, and why.
@@ -22,6 +35,14 @@ pub(crate) struct Gap {
     pub(crate) position: u64,
     pub(crate) samples: u64,
     pub(crate) reason: GapReason,
+    /// How the sound was made that stands there nevertheless.
+    pub(crate) concealed: Option<Concealed>,
+}
+
+impl Gap {
+    pub(crate) fn end(&self) -> u64 {
+        self.position + self.samples
+    }
 }
 
 /// A fact and where it stands.
@@ -40,10 +61,14 @@ pub(crate) struct Timeline {
     pub(crate) opened_at: WallTime,
     pub(crate) ending: Ending,
     pub(crate) ended_at: WallTime,
-    /// In samples; where it ends, there is audio, or a gap that says why not.
+    /// In ticks; where it ends, there is audio, or a gap that says why not.
     pub(crate) length: u64,
+    /// Samples per second that the widest codec of the call needs: 8, 16, 24 or 48 kHz.
+    pub(crate) rate_hz: u32,
     /// In order, none touching the next one of the same format.
     pub(crate) runs: Vec<Run>,
+    /// Per channel, owner first: in order.
+    pub(crate) coded: [Vec<CodedRun>; 2],
     /// Per channel, owner first: in order, none touching the next one of the same reason.
     pub(crate) gaps: [Vec<Gap>; 2],
     /// In the order in which they were written.
@@ -55,13 +80,58 @@ pub(crate) struct Timeline {
 impl Timeline {
     pub(crate) fn channel(side: Side) -> usize {
         match side {
-            Side::Owner => 0,
+            Side::Owner | Side::Mixed => 0,
             Side::Other | Side::Nobody | Side::Unknown => 1,
         }
     }
 
+    /// Whose the channels are, the first one first.
+    pub(crate) fn sides(&self) -> &'static [Side] {
+        match self.opening.layout {
+            Layout::Mixed => &[Side::Mixed],
+            Layout::TwoParty | Layout::Unknown => &[Side::Owner, Side::Other],
+        }
+    }
+
+    /// The gaps of the channels that there are, the first one first.
+    pub(crate) fn listed(&self) -> &[Vec<Gap>] {
+        &self.gaps[..self.sides().len()]
+    }
+
     pub(crate) fn has_audio(&self) -> bool {
-        !self.runs.is_empty()
+        let blocks = self
+            .runs
+            .iter()
+            .any(|run| run.format != SampleFormat::Empty);
+        blocks || self.coded.iter().any(|coded| !coded.is_empty())
+    }
+
+    /// Lists further stretches of one channel: over gaps that nobody wanted, under those on purpose.
+    pub(crate) fn list(&mut self, channel: usize, stretches: &[(u64, u64)], reason: GapReason) {
+        let listed = std::mem::take(&mut self.gaps[channel]);
+        let (first, last): (Vec<Gap>, Vec<Gap>) = listed
+            .into_iter()
+            .partition(|gap| gap.reason.is_on_purpose());
+        let mut cover = Cover::default();
+        for gap in &first {
+            cover.paint(gap.position, gap.end(), gap.reason);
+        }
+        for (from, until) in stretches {
+            cover.paint(*from, (*until).min(self.length), reason);
+        }
+        for gap in &last {
+            cover.paint(gap.position, gap.end(), gap.reason);
+        }
+        self.gaps[channel] = cover.gaps();
+    }
+
+    /// Notes how the sound of a gap was made.
+    pub(crate) fn conceal(&mut self, channel: usize, position: u64, how: Concealed) {
+        let gaps = &mut self.gaps[channel];
+        let at = gaps.binary_search_by_key(&position, |gap| gap.position);
+        if let Some(gap) = at.ok().and_then(|at| gaps.get_mut(at)) {
+            gap.concealed = Some(how);
+        }
     }
 
     /// Samples of one channel inside gaps whose reason is asked for.
@@ -115,6 +185,13 @@ impl Placer {
     }
 }
 
+/// The gaps that touch a stretch; `gaps` are in order and do not overlap.
+pub(crate) fn gaps_within(gaps: &[Gap], from: u64, until: u64) -> &[Gap] {
+    let first = gaps.partition_point(|gap| gap.end() <= from);
+    let end = gaps.partition_point(|gap| gap.position < until);
+    gaps.get(first..end).unwrap_or_default()
+}
+
 /// Gaps of one channel that never overlap: the first one painted stays.
 #[derive(Debug, Default)]
 pub(crate) struct Cover {
@@ -153,13 +230,14 @@ impl Cover {
         let mut gaps: Vec<Gap> = Vec::new();
         for (position, (end, reason)) in self.painted {
             match gaps.last_mut() {
-                Some(last) if last.position + last.samples == position && last.reason == reason => {
+                Some(last) if last.end() == position && last.reason == reason => {
                     last.samples += end - position;
                 }
                 _ => gaps.push(Gap {
                     position,
                     samples: end - position,
                     reason,
+                    concealed: None,
                 }),
             }
         }

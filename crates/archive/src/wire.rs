@@ -4,9 +4,11 @@
 //! becomes `Unknown`, and a fact of an unknown kind is kept as it was written. So a spool file of an
 //! older or newer duolog is finished like any other.
 
+use crate::gap::GapReason;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
+use std::collections::BTreeMap;
 use thiserror::Error;
 
 /// The version written into every payload. Raised when a field changes its meaning; a new field does
@@ -44,6 +46,10 @@ pub struct Opening {
     pub mode: Mode,
     /// What the parties were to be told.
     pub announced: Announced,
+    /// How many channels there are, and whose.
+    pub layout: Layout,
+    /// What becomes of digits that were pressed.
+    pub dtmf: DtmfPolicy,
     /// Every other setting of the owner at that moment, as configured.
     pub settings: Map<String, Value>,
 }
@@ -60,9 +66,42 @@ impl Default for Opening {
             owner_name: None,
             mode: Mode::Unknown,
             announced: Announced::default(),
+            layout: Layout::default(),
+            dtmf: DtmfPolicy::default(),
             settings: Map::new(),
         }
     }
+}
+
+/// How many channels a recording has, and whose.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Layout {
+    /// Two: the owner left, the other party right.
+    #[default]
+    TwoParty,
+    /// One that carries both parties, as it was received (SPEC D13). In the spool it is the owner's
+    /// channel; what the spool has of the other one is not looked at.
+    Mixed,
+    /// In a word this version does not know: taken for two parties.
+    #[serde(other)]
+    Unknown,
+}
+
+/// What becomes of digits in a recording; the call itself is never touched.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum DtmfPolicy {
+    /// They stay as they were received.
+    #[default]
+    Keep,
+    /// They are silenced in the channel of the party that pressed them: sounds by their frequencies
+    /// (ITU-T Q.23), and what lies beside events (RFC 4733). What of them the other party's telephone
+    /// sends back as an echo is sound of that party and stays, unless it is itself found to be a digit.
+    Mask,
+    /// In a word this version does not know: masked, the careful choice.
+    #[serde(other)]
+    Unknown,
 }
 
 /// Which way a call goes, as seen by the recording's owner.
@@ -137,6 +176,8 @@ pub enum Side {
     Owner,
     /// The other party.
     Other,
+    /// All parties in one channel, [`Layout::Mixed`].
+    Mixed,
     /// Neither of them: duolog itself, or the network.
     Nobody,
     /// In a word this version does not know.
@@ -258,6 +299,8 @@ pub struct Ending {
     pub owner: Option<Figures>,
     /// What arrived from the other party.
     pub other: Option<Figures>,
+    /// How far the two channels were apart, where it was measured.
+    pub skew: Option<Skew>,
 }
 
 impl Default for Ending {
@@ -269,6 +312,7 @@ impl Default for Ending {
             reason: None,
             owner: None,
             other: None,
+            skew: None,
         }
     }
 }
@@ -316,6 +360,40 @@ pub struct Figures {
     pub jitter_ms: Option<f64>,
     /// Round trip to that party at the end, in milliseconds.
     pub round_trip_ms: Option<f64>,
+    /// Ticks of 1/8000 s without audio, by reason, as the media plane counted them.
+    pub filled: BTreeMap<GapReason, u64>,
+    /// What was done against clock drift.
+    pub corrected: Corrected,
+    /// How much faster that party's clock ran than ours, in parts per million.
+    pub drift_ppm: Option<f64>,
+    /// Mean opinion score by the E-model (ITU-T G.107), 1 to 4.5.
+    pub mos: Option<f64>,
+    /// Codecs of the packets, in the order in which they were first seen.
+    pub codecs: Vec<String>,
+    /// Ticks between the last audio and the end.
+    pub tail_ticks: Option<u64>,
+}
+
+/// What was done against clock drift, in ticks of 1/8000 s (SPEC D3).
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Corrected {
+    /// Ticks that were put in.
+    pub inserted_ticks: u64,
+    /// Ticks that were left out.
+    pub dropped_ticks: u64,
+}
+
+/// How far apart the two channels are, in microseconds: what the time line could not correct.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Skew {
+    /// Half of the time it was at most this.
+    pub p50_us: u64,
+    /// 99 % of the time it was at most this.
+    pub p99_us: u64,
+    /// It was never more than this.
+    pub max_us: u64,
 }
 
 impl Opening {
@@ -409,14 +487,25 @@ mod tests {
     fn write_and_parse_are_inverses() {
         let opening = opening();
         assert_eq!(Opening::parse(&opening.write()).unwrap(), opening);
+        let corrected = Corrected {
+            inserted_ticks: 3,
+            dropped_ticks: 1,
+        };
         let figures = Figures {
             received: 7,
             jitter_ms: Some(1.25),
+            filled: BTreeMap::from([(GapReason::Loss, 160), (GapReason::Paused, 8_000)]),
+            corrected,
+            codecs: vec!["opus".to_owned()],
             ..Figures::default()
         };
         let ending = Ending {
             end: End::Finished,
             owner: Some(figures),
+            skew: Some(Skew {
+                max_us: 900,
+                ..Skew::default()
+            }),
             ..Ending::default()
         };
         assert_eq!(Ending::parse(&ending.write()).unwrap(), ending);
@@ -458,6 +547,12 @@ mod tests {
             (Mode::Unknown, Direction::Unknown)
         );
         assert_eq!(opening.announced.pause, PauseNotice::Unknown);
+        let future = br#"{"layout":"quadraphonic","dtmf":"sing"}"#;
+        let opening = Opening::parse(future).unwrap();
+        assert_eq!(
+            (opening.layout, opening.dtmf),
+            (Layout::Unknown, DtmfPolicy::Unknown)
+        );
 
         let held = Fact::parse(br#"{"kind":"held","by":"owner","music":"vivaldi"}"#).unwrap();
         assert_eq!(held, Fact::Held { by: Side::Owner });
@@ -466,7 +561,9 @@ mod tests {
         assert_eq!(unknown.kind(), "teleported");
         assert_eq!(String::from_utf8(unknown.write()).unwrap(), text);
 
-        let ending = Ending::parse(br#"{"end":"abducted","owner":{"received":3,"mood":"good"}}"#);
+        let ending = Ending::parse(
+            br#"{"end":"abducted","owner":{"received":3,"mood":"good","filled":{"sunspots":7}}}"#,
+        );
         let ending = ending.unwrap();
         assert_eq!(
             (ending.end, ending.owner.unwrap().received),

@@ -12,13 +12,20 @@ pub const FLOOR_DBFS: f64 = -120.0;
 
 const FULL_SCALE: f64 = 32_768.0;
 
-/// The peak level of the tone at `frequency_hz` within `samples`, in dBFS, at least [`FLOOR_DBFS`].
+/// The peak level of the tone at `frequency_hz` within `samples` of 8 kHz, in dBFS, at least
+/// [`FLOOR_DBFS`].
 ///
 /// Exact when `samples` holds whole periods; a tone elsewhere leaks by the rectangular window
 /// (about -13 dB at 1.5 / length, falling from there).
 #[must_use]
 pub fn goertzel_dbfs(samples: &[i16], frequency_hz: f64) -> f64 {
-    let step = std::f64::consts::TAU * frequency_hz / f64::from(SAMPLE_RATE_HZ);
+    goertzel_dbfs_at(SAMPLE_RATE_HZ, samples, frequency_hz)
+}
+
+/// As [`goertzel_dbfs`], of `samples` at `rate_hz`.
+#[must_use]
+pub fn goertzel_dbfs_at(rate_hz: u32, samples: &[i16], frequency_hz: f64) -> f64 {
+    let step = std::f64::consts::TAU * frequency_hz / f64::from(rate_hz);
     let coefficient = 2.0 * step.cos();
     let (mut newer, mut older) = (0.0, 0.0);
     for &sample in samples {
@@ -200,6 +207,15 @@ mod tests {
             assert!((rms_dbfs(&tone) - (dbfs - 3.01)).abs() < 0.2);
             assert!(goertzel_dbfs(&tone, 1_400.0) < dbfs - 40.0);
         }
+    }
+
+    #[test]
+    fn goertzel_reads_the_same_at_other_rates() {
+        // 6 kHz at 48 kHz are the samples of 1 kHz at 8 kHz.
+        let tone = sine(1_000.0, 3_276.8, 8_000);
+        let read = goertzel_dbfs_at(48_000, &tone, 6_000.0);
+        assert_eq!(read, goertzel_dbfs(&tone, 1_000.0));
+        assert!(goertzel_dbfs_at(48_000, &tone, 1_000.0) < -60.0);
     }
 
     #[test]

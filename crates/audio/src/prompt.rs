@@ -1,16 +1,19 @@
 //! Sounds that are played to a party: decoded once, kept in every form a leg may need.
 
 mod decode;
+mod encode;
 
 use thiserror::Error;
 
+use crate::codec::{Codec, CodecError, G729Library};
 use crate::g711::{self, Law};
 use crate::tone::ToneShape;
 
 /// Longest prompt, in seconds.
 pub const LONGEST_PROMPT_S: u32 = 60;
 
-/// A sound at 8 kHz, mono: linear, and encoded in both laws. All three are equally long.
+/// A sound at 8 kHz, mono: linear, and encoded in both laws. All three are equally long. In other
+/// codecs it is encoded when [`Prompt::encode`] is called.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Prompt {
     /// 16-bit samples.
@@ -19,6 +22,16 @@ pub struct Prompt {
     pub mulaw: Box<[u8]>,
     /// The same in A-law.
     pub alaw: Box<[u8]>,
+    /// The same at 48 kHz, when the file held more than 8 kHz can.
+    wide: Option<Box<[i16]>>,
+    encoded: Vec<Encoded>,
+}
+
+/// The sound in a codec, in payloads of 20 ms.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Encoded {
+    codec: Codec,
+    frames: Box<[Box<[u8]>]>,
 }
 
 /// Why a sound file cannot be a prompt.
@@ -45,13 +58,16 @@ pub enum PromptError {
 }
 
 impl Prompt {
-    /// Decodes a sound file of any supported format, mixes it to mono and resamples it to 8 kHz.
-    /// Its level is kept.
+    /// Decodes a sound file of any supported format, mixes it to mono and resamples it to 8 kHz,
+    /// beside that to 48 kHz for wide codecs if it holds more than 8 kHz can. Its level is kept.
     ///
     /// # Errors
     /// Every [`PromptError`].
     pub fn decode(file: &[u8]) -> Result<Self, PromptError> {
-        decode::to_mono_8khz(file).map(Self::from_linear)
+        let sound = decode::to_mono(file)?;
+        let mut prompt = Self::from_linear(sound.narrow);
+        prompt.wide = sound.wide.map(Vec::into_boxed_slice);
+        Ok(prompt)
     }
 
     /// A prompt of these samples.
@@ -68,6 +84,8 @@ impl Prompt {
             mulaw: coded(Law::Mulaw),
             alaw: coded(Law::Alaw),
             linear,
+            wide: None,
+            encoded: Vec::new(),
         }
     }
 
@@ -84,6 +102,35 @@ impl Prompt {
             Law::Mulaw => &self.mulaw,
             Law::Alaw => &self.alaw,
         }
+    }
+
+    /// Encodes the sound in each of `codecs` that it is not in yet, in frames of 20 ms, the last
+    /// filled up with silence. Of frames that do not divide (L16 at 11,025 Hz) some are a sample
+    /// longer. Without its library G.729 is left out.
+    ///
+    /// # Errors
+    /// [`CodecError::Rate`], [`CodecError::Setup`]; what was encoded before stays.
+    pub fn encode(
+        &mut self,
+        codecs: &[Codec],
+        g729: Option<&G729Library>,
+    ) -> Result<(), CodecError> {
+        for &codec in codecs {
+            let missing = codec == Codec::G729 && g729.is_none();
+            if !missing && self.frames(codec).is_none() {
+                let frames = encode::frames(&self.linear, self.wide.as_deref(), codec, g729)?;
+                self.encoded.push(Encoded { codec, frames });
+            }
+        }
+        Ok(())
+    }
+
+    /// The payloads of 20 ms that [`Prompt::encode`] made for `codec`, in order; `None` when it
+    /// was not asked for that codec.
+    #[must_use]
+    pub fn frames(&self, codec: Codec) -> Option<&[Box<[u8]>]> {
+        let found = self.encoded.iter().find(|made| made.codec == codec);
+        found.map(|made| &*made.frames)
     }
 
     /// Length in milliseconds, rounded up.

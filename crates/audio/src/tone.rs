@@ -8,7 +8,7 @@ const RAMP_MS: u32 = 5;
 /// A sine tone.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct ToneShape {
-    /// Frequency in Hz, above 0 and below 4,000.
+    /// Frequency in Hz, above 0 and below half the rate it is made at.
     pub frequency_hz: f64,
     /// Length in milliseconds, ramps included.
     pub length_ms: u32,
@@ -40,12 +40,17 @@ impl ToneShape {
     /// The tone's samples at 8 kHz, raised and lowered over 5 ms (less when it is very short).
     #[must_use]
     pub fn samples(&self) -> Box<[i16]> {
-        let length = self.length_ms as usize * SAMPLE_RATE_HZ as usize / 1_000;
-        let ramp = (RAMP_MS as usize * SAMPLE_RATE_HZ as usize / 1_000)
-            .min(length / 2)
-            .max(1);
+        self.samples_at(SAMPLE_RATE_HZ)
+    }
+
+    /// The tone's samples at any rate, raised and lowered in the same way.
+    #[must_use]
+    pub fn samples_at(&self, rate_hz: u32) -> Box<[i16]> {
+        let in_ms = |ms: u32| (u64::from(ms) * u64::from(rate_hz) / 1_000) as usize;
+        let length = in_ms(self.length_ms);
+        let ramp = in_ms(RAMP_MS).min(length / 2).max(1);
         let peak = 32_767.0 * 10_f64.powf(self.level_dbfs / 20.0);
-        let step = std::f64::consts::TAU * self.frequency_hz / f64::from(SAMPLE_RATE_HZ);
+        let step = std::f64::consts::TAU * self.frequency_hz / f64::from(rate_hz);
         (0..length)
             .map(|at| {
                 let from_edge = at.min(length - 1 - at);
@@ -88,6 +93,19 @@ mod tests {
             length_ms: 1_000,
             level_dbfs: -40.0,
         });
+    }
+
+    #[test]
+    fn tones_of_other_rates_are_the_same_sound() {
+        let narrow = beep().samples();
+        for factor in [2, 3, 6] {
+            let wide = beep().samples_at(8_000 * factor);
+            assert_eq!(wide.len(), narrow.len() * factor as usize);
+            let picked = wide.iter().step_by(factor as usize);
+            // The last ramp ends at the last sample, which is not at the same instant.
+            let pairs = narrow.iter().zip(picked).take(narrow.len() - 40);
+            assert!(pairs.into_iter().all(|(a, b)| a.abs_diff(*b) <= 1));
+        }
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! The answers this node gives on its own behalf, outside and inside calls.
 
+use duolog_sip::sdp::SdpError;
 use duolog_sip::{Request, Response, StatusCode};
 
 use crate::role::b2bua::carry::{ALLOW, required};
@@ -33,6 +34,14 @@ pub(crate) fn refusal(
         let text = why.replace(['"', '\\'], "'");
         headers.push("Warning", format!("399 duolog \"{text}\""));
     }
+    response
+}
+
+/// 488: the media of a session cannot be had, with the reason (RFC 3261 §20.43).
+pub(crate) fn not_acceptable(settings: &Settings, request: &Request, why: &SdpError) -> Response {
+    let mut response = refusal(settings, request, 488, None);
+    let warning = format!("{} duolog \"{why}\"", why.warning_code());
+    response.headers.push("Warning", warning);
     response
 }
 

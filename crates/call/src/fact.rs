@@ -3,7 +3,7 @@
 
 use crate::media::{Completion, PromptName};
 use crate::recording::{Control, Refusal};
-use crate::settings::Mode;
+use crate::settings::{Dtmf, Mode};
 
 /// The two sides of a call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -41,6 +41,8 @@ pub struct Opening {
     pub direction: CallDirection,
     /// The mode at that moment.
     pub mode: Mode,
+    /// What is to become of key presses in the stored recording.
+    pub dtmf: Dtmf,
 }
 
 /// How a call relates to the owner of its recording.

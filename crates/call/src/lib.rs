@@ -15,8 +15,9 @@
 //! 4. Every call ends with its legs, transactions, deadlines and table entries gone.
 //! 5. A control that is refused changes nothing but the list of facts.
 //! 6. No digit that a party pressed is ever printed.
-//! 7. Work per event does not grow with the number of calls.
-//! 8. A request of somebody who is no neighbour gets one answer and leaves nothing behind.
+//! 7. No media key stands in a log line, a fact or a `Debug` text; each leg has keys of its own.
+//! 8. Work per event does not grow with the number of calls.
+//! 9. A request of somebody who is no neighbour gets one answer and leaves nothing behind.
 
 mod announcement;
 mod answer;
@@ -42,11 +43,11 @@ pub use feature_code::{CodeError, Digit, FeatureCodes};
 pub use gate::Gate;
 pub use log::{CallLog, LogEvent};
 pub use media::{
-    CallId, Completion, End, Ending, LegId, LegMedia, MediaCommand, MediaEvent, Multiplexing,
-    PayloadFormat, PlayId, PromptName, RecordingId, Sound,
+    CallId, Completion, DtlsRole, End, Ending, LegId, LegMedia, LegSecurity, MediaCommand,
+    MediaEvent, Multiplexing, PayloadFormat, PlayId, PromptName, RecordingId, Sound,
 };
 pub use recording::{Control, Refusal};
 pub use settings::{
-    Announce, Contact, Epoch, IntervalError, LocalAddresses, Mode, Notice, RecordingSettings,
-    RepeatInterval, Settings, Trunk, TrunkIndex, User, UserIndex,
+    Announce, Contact, Dtmf, Epoch, IntervalError, LocalAddresses, MediaSettings, Mode, Notice,
+    RecordingSettings, RepeatInterval, Settings, Trunk, TrunkIndex, User, UserIndex,
 };

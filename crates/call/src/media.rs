@@ -3,7 +3,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use duolog_sip::sdp::{Direction, Encoding};
+use duolog_sip::sdp::{Direction, Encoding, SdesKey};
 
 use crate::fact::{Fact, Opening};
 use crate::feature_code::Digit;
@@ -52,13 +52,45 @@ pub struct LegMedia {
     pub rtcp_mux: Multiplexing,
     /// Where the peer's signalling comes from: the other address latching may accept.
     pub signalled_from: IpAddr,
-    /// The payload formats both parties agreed on: first in the peer's own numbers and order, under
-    /// which it is sent to; then under other numbers that it was told and may send with.
+    /// The payload formats this node and the peer agreed on: first in the peer's own numbers and
+    /// order, under which it is sent to; then under other numbers that it was told and may send with.
+    /// The other leg may have agreed on others.
     pub formats: Vec<PayloadFormat>,
-    /// Packet time the peer asked for, in milliseconds.
+    /// Packet time the peer asked for, 10 to 60 ms.
     pub ptime_ms: u8,
     /// The peer's direction: `SendOnly` means that the peer sends and does not listen.
     pub direction: Direction,
+    /// What protects the packets of this leg; `None` for nothing. Our key stays the same as long as
+    /// the leg is connected with the same suite: its sender goes on where it was.
+    pub security: Option<LegSecurity>,
+}
+
+/// What protects the packets of a leg (SRTP, RFC 3711).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum LegSecurity {
+    /// Keys agreed in the descriptions (RFC 4568). Both have one suite.
+    Sdes {
+        /// What we send with.
+        ours: SdesKey,
+        /// What the peer sends with.
+        theirs: SdesKey,
+    },
+    /// Keys to be agreed by DTLS (RFC 5764).
+    Dtls {
+        /// Our part in the handshake.
+        role: DtlsRole,
+        /// The peer's certificate: `sha-256` and 32 upper-case bytes with colons between them.
+        fingerprint: String,
+    },
+}
+
+/// This node's part in a DTLS handshake.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum DtlsRole {
+    /// It begins.
+    Active,
+    /// It waits for the peer to begin.
+    Passive,
 }
 
 /// RTP and RTCP on one port or on two.

@@ -3,6 +3,7 @@
 //! The source is known by the address the INVITE came from. Neighbours that share one address (a
 //! laboratory, a NAT) are told apart by port over UDP and otherwise by the number in From.
 
+use duolog_sip::sdp::MediaSecurity;
 use duolog_sip::{Flow, Scheme, Transport, Uri};
 
 use crate::settings::{Contact, Settings, TrunkIndex, UserIndex};
@@ -22,6 +23,14 @@ impl Party {
         match self {
             Self::User(UserIndex(at)) => settings.users[at].contact,
             Self::Trunk(TrunkIndex(at)) => settings.trunks[at].contact,
+        }
+    }
+
+    /// Whether media to and from this party is protected.
+    pub(crate) fn media_security(self, settings: &Settings) -> MediaSecurity {
+        match self {
+            Self::User(UserIndex(at)) => settings.users[at].media_security,
+            Self::Trunk(TrunkIndex(at)) => settings.trunks[at].media_security,
         }
     }
 }

@@ -4,6 +4,7 @@
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
+use duolog_sip::sdp::{Encoding, G729, MediaSecurity};
 use duolog_sip::{Timers, Transport};
 
 use crate::feature_code::FeatureCodes;
@@ -23,6 +24,8 @@ pub struct Settings {
     pub language: String,
     /// The codes that pause and resume a recording.
     pub feature_codes: FeatureCodes,
+    /// What this node can do with media.
+    pub media: MediaSettings,
     /// How long a callee may ring before the caller gets 408 (RFC 3261 §16.6, timer C: at least
     /// three minutes for a proxy).
     pub ring_limit: Duration,
@@ -41,6 +44,19 @@ impl Settings {
     pub fn language_of<'a>(&'a self, owner: &'a User) -> &'a str {
         owner.language.as_deref().unwrap_or(&self.language)
     }
+}
+
+/// What this node can do with media. The default: carry it as it is.
+#[derive(Debug, Clone, Default)]
+pub struct MediaSettings {
+    /// Codecs that are offered to a callee beside what the caller offers, in this order; legs that
+    /// then differ are transcoded. Empty: nothing is.
+    pub transcode: Vec<Encoding>,
+    /// Whether G.729 can be transcoded.
+    pub g729: G729,
+    /// Fingerprint of this node's DTLS certificate, `sha-256` and upper-case bytes with colons between
+    /// them; `None` for no DTLS-SRTP.
+    pub dtls_fingerprint: Option<String>,
 }
 
 /// One known pair of the two clocks.
@@ -104,6 +120,8 @@ pub struct Trunk {
     pub name: String,
     /// Where its requests come from and go to.
     pub contact: Contact,
+    /// Whether media to and from it is protected.
+    pub media_security: MediaSecurity,
 }
 
 /// A person with a phone.
@@ -115,6 +133,8 @@ pub struct User {
     pub numbers: Vec<String>,
     /// Where the phone is.
     pub contact: Contact,
+    /// Whether media to and from the phone is protected.
+    pub media_security: MediaSecurity,
     /// The language of the prompts on this user's recordings; `None` for the node's.
     pub language: Option<String>,
     /// Whether and how this user's calls are recorded.
@@ -132,6 +152,8 @@ pub struct RecordingSettings {
     pub notice: Notice,
     /// How often the notice tone sounds while recording; `None` for never.
     pub repeat_tone: Option<RepeatInterval>,
+    /// What becomes of key presses in the stored recording.
+    pub dtmf: Dtmf,
 }
 
 impl Default for RecordingSettings {
@@ -141,8 +163,18 @@ impl Default for RecordingSettings {
             announce: Announce::Off,
             notice: Notice::None,
             repeat_tone: None,
+            dtmf: Dtmf::Keep,
         }
     }
+}
+
+/// What becomes of key presses in a stored recording; parties hear them in either case.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Dtmf {
+    /// They stay.
+    Keep,
+    /// They are silenced, whether they came as telephone events or as tones.
+    Mask,
 }
 
 /// How a recording begins.

@@ -2,13 +2,13 @@
 
 use std::time::{Duration, Instant};
 
-use duolog_sip::sdp::{self, Description, Direction, Encoding, Format};
+use duolog_sip::sdp::{self, Description, Direction, Encoding, Format, MediaSecurity};
 use duolog_sip::{Timers, Transport};
 
 use crate::feature_code::FeatureCodes;
 use crate::settings::{
-    Announce, Contact, Epoch, LocalAddresses, Mode, Notice, RecordingSettings, RepeatInterval,
-    Settings, Trunk, TrunkIndex, User, UserIndex,
+    Announce, Contact, Epoch, LocalAddresses, MediaSettings, Mode, Notice, RecordingSettings,
+    RepeatInterval, Settings, Trunk, TrunkIndex, User, UserIndex,
 };
 
 /// Always with Pause/Resume, with everything that can be heard.
@@ -28,6 +28,7 @@ pub(crate) fn settings() -> Settings {
         announce: Announce::On,
         notice: Notice::Beep,
         repeat_tone: Some(RepeatInterval::default()),
+        ..RecordingSettings::default()
     };
     let carol = RecordingSettings {
         mode: Mode::Always,
@@ -43,10 +44,12 @@ pub(crate) fn settings() -> Settings {
             Trunk {
                 name: "pstn".into(),
                 contact: contact("192.0.2.1:5060"),
+                media_security: MediaSecurity::AsOffered,
             },
             Trunk {
                 name: "lab".into(),
                 contact: contact("192.0.2.20:5070"),
+                media_security: MediaSecurity::AsOffered,
             },
         ],
         users: vec![
@@ -58,6 +61,7 @@ pub(crate) fn settings() -> Settings {
         next_hop: Some(TrunkIndex(0)),
         language: "en".into(),
         feature_codes: FeatureCodes::default(),
+        media: MediaSettings::default(),
         ring_limit: Duration::from_secs(180),
         drain_retry_after_s: 30,
         server_name: "duolog".into(),
@@ -81,6 +85,7 @@ fn user(name: &str, numbers: &[&str], addr: &str, recording: RecordingSettings) 
         name: name.into(),
         numbers: numbers.iter().map(|number| (*number).to_owned()).collect(),
         contact: contact(addr),
+        media_security: MediaSecurity::AsOffered,
         language: None,
         recording,
     }
@@ -106,10 +111,12 @@ pub(crate) fn described(rtp: &str, direction: Direction) -> Description {
         formats: vec![
             format(0, Encoding::Pcmu),
             format(8, Encoding::Pcma),
-            format(101, Encoding::TelephoneEvent),
+            format(101, Encoding::TelephoneEvent { rate_hz: 8000 }),
         ],
         ptime_ms: Some(20),
         direction,
+        profile: sdp::Profile::Avp,
+        crypto: Vec::new(),
     }
     .describe()
 }

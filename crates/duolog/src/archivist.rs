@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use duolog_archive::catalogue::Row;
 use duolog_archive::{Archive, RequestedFormat, Shown, SpoolDirectory, WallTime, wire};
+use duolog_audio::codec::G729Library;
 use duolog_spool::RecordingId;
 use tokio::sync::{Semaphore, mpsc};
 use tokio::task::JoinSet;
@@ -40,7 +41,10 @@ const OPUS_BITRATE: u32 = 24_000;
 /// # Errors
 ///
 /// When the catalogue or a directory can not be opened or made.
-pub async fn open(config: &Config) -> Result<LocalArchive, duolog_archive::OpenError> {
+pub async fn open(
+    config: &Config,
+    g729: Option<G729Library>,
+) -> Result<LocalArchive, duolog_archive::OpenError> {
     let settings = duolog_archive::Settings {
         catalogue: config.store.catalogue.clone(),
         objects: config.store.directory.clone(),
@@ -49,8 +53,10 @@ pub async fn open(config: &Config) -> Result<LocalArchive, duolog_archive::OpenE
             Format::Opus => RequestedFormat::OggOpus,
             Format::WavPcm16 => RequestedFormat::WavPcm16,
             Format::WavG711 => RequestedFormat::WavAsReceived,
+            Format::Flac => RequestedFormat::Flac,
         },
         opus_bitrate: OPUS_BITRATE,
+        g729,
     };
     Archive::open(settings, SpoolDirectory(config.spool.directory.clone())).await
 }
@@ -148,6 +154,9 @@ fn stored(shown: &Shown, metrics: &ArchiveMetrics) {
     };
     let state = ending.state.word();
     metrics.stored.get_or_create(&vec![("state", state)]).inc();
+    if let Some(manifest) = &shown.manifest {
+        metrics.quality.take(manifest);
+    }
     tracing::info!(
         call_id = shown.row.call.call_id,
         recording = duolog_archive::recording_text(shown.row.id),

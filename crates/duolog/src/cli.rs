@@ -2,9 +2,11 @@
 
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use anyhow::{Context, Result};
 use clap::{Parser, Subcommand};
+use duolog_archive::{Export, ExportChannels, ExportFormat, ExportGaps};
 
 use crate::config::{self, Config};
 use crate::{demo, logging, recordings, serve};
@@ -84,10 +86,59 @@ enum RecordingsCommand {
         /// File to write; must not exist.
         #[arg(long)]
         to: PathBuf,
-        /// `stored` as it lies in the store, or `wav` for 16 bit PCM.
-        #[arg(long, default_value = "stored", value_parser = ["stored", "wav"])]
-        format: String,
+        #[command(flatten)]
+        wanted: Wanted,
     },
+}
+
+/// What an exported copy is to be.
+#[derive(Debug, clap::Args)]
+struct Wanted {
+    /// `stored` as it lies in the store, or made anew: `wav` (16 bit PCM), `flac`, `opus`.
+    #[arg(long, default_value = "stored", value_parser = words(&FORMATS))]
+    format: ExportFormat,
+    /// `stereo` (owner left, other party right), `owner`, `other`, or `mono` for both in one.
+    #[arg(long, default_value = "stereo", value_parser = words(&CHANNELS))]
+    channels: ExportChannels,
+    /// `silence` keeps the clock of the call; `cut` leaves out what was paused.
+    #[arg(long, default_value = "silence", value_parser = words(&GAPS))]
+    gaps: ExportGaps,
+    /// Length of one part, as in 45m or 12h: TO.001.wav and so on, seamless.
+    #[arg(long, value_parser = part)]
+    parts: Option<Duration>,
+}
+
+const FORMATS: [(&str, ExportFormat); 4] = [
+    ("stored", ExportFormat::Stored),
+    ("wav", ExportFormat::WavPcm16),
+    ("flac", ExportFormat::Flac),
+    ("opus", ExportFormat::OggOpus),
+];
+const CHANNELS: [(&str, ExportChannels); 4] = [
+    ("stereo", ExportChannels::Stereo),
+    ("owner", ExportChannels::Owner),
+    ("other", ExportChannels::Other),
+    ("mono", ExportChannels::Mono),
+];
+const GAPS: [(&str, ExportGaps); 2] = [("silence", ExportGaps::Silence), ("cut", ExportGaps::Cut)];
+
+/// A word of a closed list.
+fn words<T: Copy + Send + Sync + 'static>(
+    list: &'static [(&'static str, T)],
+) -> impl Fn(&str) -> Result<T, String> + Clone + Send + Sync {
+    move |text| {
+        let found = list.iter().find(|(word, _)| *word == text);
+        found.map(|(_, value)| *value).ok_or_else(|| {
+            let all: Vec<&str> = list.iter().map(|(word, _)| *word).collect();
+            format!("one of {}", all.join(", "))
+        })
+    }
+}
+
+fn part(text: &str) -> Result<Duration, String> {
+    config::duration(text)
+        .filter(|length| !length.is_zero())
+        .ok_or_else(|| "write a length as in 90s, 45m or 12h".to_owned())
 }
 
 #[derive(Debug, clap::Args)]
@@ -149,9 +200,21 @@ fn execute(command: Command) -> Result<ExitCode> {
                 file,
                 id,
                 to,
-                format,
+                wanted,
             } => {
-                recordings::export(&load(&file)?, &id, &to, &format)?;
+                let Wanted {
+                    format,
+                    channels,
+                    gaps,
+                    parts,
+                } = wanted;
+                let export = Export {
+                    format,
+                    channels,
+                    gaps,
+                    parts,
+                };
+                recordings::export(&load(&file)?, &id, &to, export)?;
             }
         },
         Command::Verify { file, ids } => {

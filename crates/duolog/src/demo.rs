@@ -10,8 +10,8 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail};
 use duolog_archive::Shown;
 use duolog_archive::catalogue::{Filter, State};
+use duolog_audio::codec::Codec;
 use duolog_audio::container::wav;
-use duolog_audio::g711::Law;
 use duolog_sip::{StatusCode, Transport};
 
 use crate::config::Config;
@@ -122,7 +122,7 @@ fn phones(
         media: sip.ip(),
         domain: sip.ip().to_string(),
         phones: vec![(name.to_string(), voice)],
-        laws: vec![Law::Alaw, Law::Mulaw],
+        codecs: vec![Codec::Pcma, Codec::Pcmu],
         ptime_ms: 20,
         answering: Answering {
             ring_ms: RING_MS,

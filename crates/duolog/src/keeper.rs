@@ -88,6 +88,25 @@ pub enum Offered {
     Refused,
 }
 
+/// A buffer whose bytes were written, on its way back to the shard that made it.
+#[derive(Debug)]
+pub enum Spent {
+    /// Of a block.
+    Block(Box<Block>),
+    /// Of a list of coded frames.
+    Coded(Vec<u8>),
+}
+
+impl Spent {
+    /// Gives it back.
+    pub fn to(self, shard: &mut Shard) {
+        match self {
+            Spent::Block(block) => shard.recycle(block),
+            Spent::Coded(bytes) => shard.recycle_coded(bytes),
+        }
+    }
+}
+
 /// What the archive is asked to do.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Work {
@@ -121,7 +140,7 @@ pub struct Keeper {
     writer: Writer<RealDisk>,
     entries: Receiver<(usize, Entry)>,
     queue: SpoolQueue,
-    recycled: Vec<SyncSender<Box<Block>>>,
+    recycled: Vec<SyncSender<Spent>>,
     work: mpsc::Sender<Work>,
     /// Work the archive had no room for; the spool keeps the recordings meanwhile.
     waiting: VecDeque<Work>,
@@ -164,7 +183,7 @@ impl Keeper {
     }
 
     /// The queue for one more shard, and where its written blocks come back.
-    pub fn attach(&mut self) -> (SpoolQueue, Receiver<Box<Block>>) {
+    pub fn attach(&mut self) -> (SpoolQueue, Receiver<Spent>) {
         // Blocks beyond this come from a stall that is over: they are freed.
         let (sender, receiver) = std::sync::mpsc::sync_channel(2048);
         let shard = self.recycled.len();
@@ -246,9 +265,10 @@ impl Keeper {
             tracing::error!(%recording, %error, "the spool refused an entry");
         }
         match entry {
-            Entry::Block(block) => {
-                // A full way back means that the shard has blocks enough.
-                let _ = self.recycled[shard].try_send(block);
+            // A full way back means that the shard has buffers enough.
+            Entry::Block(block) => drop(self.recycled[shard].try_send(Spent::Block(block))),
+            Entry::Coded { bytes, .. } => {
+                drop(self.recycled[shard].try_send(Spent::Coded(bytes)));
             }
             Entry::Open { payload, .. } => self.tell(Work::Opened { recording, payload }),
             _ => {}

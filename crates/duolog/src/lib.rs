@@ -14,6 +14,7 @@
 //! 4. One [`gate`] answers INVITE, OPTIONS and `/readyz`.
 //! 5. Numbers and names appear in logs only redacted, digits never.
 
+pub mod abilities;
 pub mod archivist;
 pub mod cli;
 pub mod clock;

@@ -1,6 +1,8 @@
 //! Everything that is counted, in one registry. Counters of other threads are read from what they
 //! publish; nothing here is asked on the packet path. No label names a call, a number or a person.
 
+mod quality;
+
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -14,6 +16,8 @@ use prometheus_client::metrics::MetricType;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::registry::{Registry, Unit};
+
+pub use quality::Quality;
 
 use crate::gate::{Backlog, Disk, Gate, Intake};
 use crate::{keeper, relay, signalling};
@@ -118,6 +122,8 @@ pub struct ArchiveMetrics {
     pub failures: Counter,
     /// Recordings that a crash had left open.
     pub recovered: Counter,
+    /// What the manifests of those stored say.
+    pub quality: Quality,
 }
 
 /// What the threads of a node publish.
@@ -156,6 +162,7 @@ impl Operations {
         registry.register("recordings_store_failures", help, archive.failures.clone());
         let help = "Recordings that a crash had left open and that were finished at the start";
         registry.register("recordings_recovered", help, archive.recovered.clone());
+        archive.quality.register(&mut registry);
         registry.register_collector(Box::new(Published(sources.clone())));
         Self {
             registry,
@@ -442,6 +449,7 @@ mod tests {
         for family in families.into_iter().chain([&archive.stored]) {
             drop(family.get_or_create(&vec![("any", "label")]));
         }
+        archive.quality.touch();
         (Operations::new(&calls, &archive, sources.clone()), sources)
     }
 

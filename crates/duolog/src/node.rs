@@ -19,6 +19,7 @@ use rand_chacha::rand_core::SeedableRng;
 use tokio::runtime::Runtime;
 use tokio::sync::{mpsc, watch};
 
+use crate::abilities::Abilities;
 use crate::archivist::{self, LocalArchive};
 use crate::clock::WallClock;
 use crate::config::Config;
@@ -80,15 +81,17 @@ impl Node {
         raise_file_limit();
         let wall = WallClock::read();
         let gate = Gate::default();
-        let prompts = Arc::new(PromptBook::load(config.announcements.directory.as_deref())?);
+        let abilities = Abilities::find(&config)?;
+        let own = config.announcements.directory.as_deref();
+        let prompts = Arc::new(PromptBook::load(own, &abilities)?);
         let runtime = archive_runtime()?;
         let mut spooling = open_spool(&config, &gate, wall)?;
-        let archive = open_archive(&config, &runtime, wall)?;
+        let archive = open_archive(&config, &abilities, &runtime, wall)?;
         let listeners = Listeners::bind(&config.sip.listen).map_err(|(address, error)| {
             anyhow!("{address} can not be listened on: {error}; is another duolog running?")
         })?;
         let listening = listeners.addresses();
-        let settings = Arc::new(settings(&config, &listening, &wall));
+        let settings = Arc::new(settings(&config, &abilities, &listening, &wall));
         let (reports_in, reports) = mpsc::channel(REPORTS);
         let mut sources = Sources {
             signalling: Arc::default(),
@@ -98,6 +101,7 @@ impl Node {
         };
         let relays = start_relays(
             &config,
+            &abilities,
             &mut spooling.keeper,
             reports_in,
             wall,
@@ -109,7 +113,7 @@ impl Node {
         let setting = signalling::Setting {
             engine: Engine::new(Arc::clone(&settings), random_seed()?),
             listeners,
-            translator: Translator::new(shards, settings, prompts),
+            translator: Translator::new(shards, settings, prompts, abilities.dtls),
             relays: relays.iter().map(|(orders, _)| orders.clone()).collect(),
             media_address: config.media.advertise.unwrap_or(config.media.address),
             reports,
@@ -281,7 +285,12 @@ fn open_spool(config: &Config, gate: &Gate, wall: WallClock) -> Result<Spooling>
     })
 }
 
-fn open_archive(config: &Config, runtime: &Runtime, wall: WallClock) -> Result<LocalArchive> {
+fn open_archive(
+    config: &Config,
+    abilities: &Abilities,
+    runtime: &Runtime,
+    wall: WallClock,
+) -> Result<LocalArchive> {
     if let Some(parent) = config
         .store
         .catalogue
@@ -292,7 +301,7 @@ fn open_archive(config: &Config, runtime: &Runtime, wall: WallClock) -> Result<L
             .with_context(|| format!("the directory {} can not be made", parent.display()))?;
     }
     runtime.block_on(async {
-        let archive = archivist::open(config)
+        let archive = archivist::open(config, abilities.g729.clone())
             .await
             .context("the archive can not be opened")?;
         let now = WallTime(wall.unix_us(Instant::now()));
@@ -314,6 +323,7 @@ fn open_archive(config: &Config, runtime: &Runtime, wall: WallClock) -> Result<L
 
 fn start_relays(
     config: &Config,
+    abilities: &Abilities,
     keeper: &mut Keeper,
     reports: mpsc::Sender<relay::Report>,
     wall: WallClock,
@@ -332,6 +342,7 @@ fn start_relays(
         };
         let shard = ShardSettings {
             media_timeout: config.media.timeout,
+            g729: abilities.g729.clone(),
             ..ShardSettings::new((wall.instant(), rtp_wall))
         };
         let setting = relay::Setting {

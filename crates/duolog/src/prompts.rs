@@ -9,6 +9,7 @@ use duolog_audio::prompt::Prompt;
 use duolog_audio::tone;
 use duolog_call::PromptName;
 
+use crate::abilities::Abilities;
 use crate::translate::facts::prompt_name;
 
 const PROMPTS: [PromptName; 3] = [
@@ -38,7 +39,7 @@ const SHIPPED: [(&str, &str, &[u8]); 6] = shipped![
     "nl" "recording-resumed",
 ];
 
-/// Every sound, ready to be sent in either law.
+/// Every sound, ready to be sent in every codec of a leg.
 #[derive(Debug)]
 pub struct PromptBook {
     prompts: HashMap<(String, &'static str), Arc<Prompt>>,
@@ -53,20 +54,27 @@ impl PromptBook {
     /// # Errors
     ///
     /// When a file there can not be read as audio, or its name is no prompt's.
-    pub fn load(directory: Option<&Path>) -> Result<Self> {
+    pub fn load(directory: Option<&Path>, abilities: &Abilities) -> Result<Self> {
+        let ready = |mut prompt: Prompt| -> Result<Arc<Prompt>> {
+            prompt.encode(&abilities.prompt_codecs(), abilities.g729.as_ref())?;
+            Ok(Arc::new(prompt))
+        };
         let mut prompts = HashMap::new();
         for (language, name, bytes) in SHIPPED {
             let prompt = Prompt::decode(bytes)
                 .with_context(|| format!("the shipped prompt {language}/{name} is damaged"))?;
-            prompts.insert((language.to_string(), name), Arc::new(prompt));
+            prompts.insert((language.to_string(), name), prompt);
         }
         if let Some(directory) = directory {
             add(&mut prompts, directory)?;
         }
+        let prompts = prompts
+            .into_iter()
+            .map(|(name, prompt)| Ok((name, ready(prompt)?)));
         Ok(Self {
-            prompts,
-            beep: Arc::new(Prompt::tone(&tone::beep())),
-            repeat_tone: Arc::new(Prompt::tone(&tone::repeat_tone())),
+            prompts: prompts.collect::<Result<_>>()?,
+            beep: ready(Prompt::tone(&tone::beep()))?,
+            repeat_tone: ready(Prompt::tone(&tone::repeat_tone()))?,
         })
     }
 
@@ -89,7 +97,7 @@ impl PromptBook {
     }
 }
 
-fn add(prompts: &mut HashMap<(String, &'static str), Arc<Prompt>>, directory: &Path) -> Result<()> {
+fn add(prompts: &mut HashMap<(String, &'static str), Prompt>, directory: &Path) -> Result<()> {
     let list = |path: &Path| {
         let entries = std::fs::read_dir(path).with_context(|| {
             format!(
@@ -123,7 +131,7 @@ fn add(prompts: &mut HashMap<(String, &'static str), Arc<Prompt>>, directory: &P
                 .with_context(|| format!("the prompt {} can not be read", file.display()))?;
             let prompt = Prompt::decode(&bytes)
                 .with_context(|| format!("the prompt {} can not be used", file.display()))?;
-            prompts.insert((language.clone(), name), Arc::new(prompt));
+            prompts.insert((language.clone(), name), prompt);
         }
     }
     Ok(())
@@ -135,7 +143,7 @@ mod tests {
 
     #[test]
     fn every_prompt_is_shipped_in_both_languages_and_differs() {
-        let book = PromptBook::load(None).expect("shipped prompts");
+        let book = PromptBook::load(None, &Abilities::default()).expect("shipped prompts");
         for prompt in PROMPTS {
             let [english, dutch] = ["en", "nl"].map(|l| book.prompt(prompt, l));
             assert!(english.linear != dutch.linear, "{prompt:?}");
@@ -154,8 +162,9 @@ mod tests {
         std::fs::create_dir(&folder).expect("scratch");
         let [_, (_, _, paused), ..] = SHIPPED;
         std::fs::write(folder.join("recording-started.wav"), paused).expect("scratch");
-        let book = PromptBook::load(Some(root.path())).expect("a readable prompt");
-        let shipped = PromptBook::load(None).expect("shipped");
+        let book =
+            PromptBook::load(Some(root.path()), &Abilities::default()).expect("a readable prompt");
+        let shipped = PromptBook::load(None, &Abilities::default()).expect("shipped");
         let own = book.prompt(PromptName::RecordingStarts, "nl");
         assert_eq!(
             own.linear,
@@ -164,7 +173,7 @@ mod tests {
         std::fs::write(folder.join("recording-started.wav"), b"noise").expect("scratch");
         let error = format!(
             "{:#}",
-            PromptBook::load(Some(root.path())).expect_err("not audio")
+            PromptBook::load(Some(root.path()), &Abilities::default()).expect_err("not audio")
         );
         assert!(error.contains("recording-started.wav"), "{error}");
         std::fs::rename(
@@ -174,7 +183,7 @@ mod tests {
         .expect("scratch");
         let error = format!(
             "{:#}",
-            PromptBook::load(Some(root.path())).expect_err("no prompt")
+            PromptBook::load(Some(root.path()), &Abilities::default()).expect_err("no prompt")
         );
         assert!(error.contains("not the name of a prompt"), "{error}");
     }

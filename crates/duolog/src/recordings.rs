@@ -4,7 +4,8 @@ use std::path::Path;
 
 use anyhow::{Context, Result};
 use duolog_archive::catalogue::{Filter, Row};
-use duolog_archive::{ExportFormat, SAMPLE_RATE_HZ, recording_text};
+use duolog_archive::{Export, SAMPLE_RATE_HZ, recording_text};
+use duolog_audio::codec::G729Library;
 use serde_json::json;
 
 use crate::archivist::{self, LocalArchive};
@@ -67,21 +68,22 @@ pub fn show(config: &Config, id: &str) -> Result<()> {
     })
 }
 
-/// Writes one recording to a file.
+/// Writes one recording to a file, or to several.
 ///
 /// # Errors
 ///
-/// When it is not found, has no audio, was changed, or the file exists.
-pub fn export(config: &Config, id: &str, to: &Path, format: &str) -> Result<()> {
-    let format = if format == "wav" {
-        ExportFormat::WavPcm16
-    } else {
-        ExportFormat::Stored
-    };
+/// When it is not found, has no audio, was changed, or a file exists.
+pub fn export(config: &Config, id: &str, to: &Path, export: Export) -> Result<()> {
     with_archive(config, async |archive| {
         let row = archive.catalogue().find(id).await?;
-        let exported = archive.export(&row, format, to).await?;
-        println!("{} {} bytes", exported.path.display(), exported.bytes);
+        let exported = archive.export(&row, export, to).await?;
+        for part in &exported.parts {
+            let bytes = std::fs::metadata(part)?.len();
+            println!("{} {bytes} bytes", part.display());
+        }
+        if let Some(note) = exported.note {
+            eprintln!("duolog: {note}");
+        }
         Ok(())
     })
 }
@@ -136,7 +138,7 @@ fn with_archive<T>(
         .build()?;
     runtime.block_on(async {
         let path = config.store.catalogue.display();
-        let open = archivist::open(config).await;
+        let open = archivist::open(config, G729Library::open().ok()).await;
         let archive = open.with_context(|| format!("the archive of {path} can not be opened"))?;
         work(archive).await
     })

@@ -4,8 +4,11 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use bytes::Bytes;
+use duolog_audio::codec::Codec;
 use duolog_audio::prompt::Prompt;
+use duolog_rtp::dtls::{self, Fingerprint};
 use duolog_rtp::event::Digit;
+use duolog_rtp::srtp::MasterKey;
 use duolog_rtp::{PayloadType, RtpTimestamp, SeqNo, Ssrc};
 
 use crate::{LegKey, PlayKey, PortId, RecordingKey};
@@ -87,8 +90,8 @@ pub enum RecordingCommand {
     Open {
         /// The leg whose party is channel 1.
         owner: LegKey,
-        /// The leg whose party is channel 2.
-        other: LegKey,
+        /// The leg whose party is channel 2; `None`: the owner's stream holds both parties, mixed.
+        other: Option<LegKey>,
         /// For the spool.
         payload: Bytes,
     },
@@ -147,7 +150,67 @@ pub struct PeerMedia {
     pub formats: Vec<PayloadFormat>,
     /// Which way media goes.
     pub direction: Direction,
+    /// How much speech the peer wants in one packet, in milliseconds: 10 to 60 (`a=ptime`). Only for
+    /// packets that are made here; what is relayed untouched keeps its length.
+    pub ptime_ms: u8,
+    /// How its packets are protected; `None`: not at all.
+    pub security: Option<Security>,
 }
+
+/// Where the keys of a leg's SRTP come from.
+#[derive(Debug, Clone)]
+pub enum Security {
+    /// From the SDP (RFC 4568).
+    Sdes {
+        /// What we send with.
+        ours: MasterKey,
+        /// What the peer sends with.
+        theirs: MasterKey,
+    },
+    /// From a handshake on the media path (RFC 5763, RFC 5764). Needs [`RtcpMux::Shared`] for RTCP to
+    /// be protected too: there is one association, that of the RTP port.
+    Dtls {
+        /// Who speaks first.
+        role: dtls::Role,
+        /// Our certificate.
+        identity: dtls::Identity,
+        /// The peer's, as its SDP names it.
+        fingerprint: Fingerprint,
+    },
+}
+
+impl PartialEq for Security {
+    fn eq(&self, other: &Security) -> bool {
+        match (self, other) {
+            (
+                Security::Sdes { ours, theirs },
+                Security::Sdes {
+                    ours: our_other,
+                    theirs: their_other,
+                },
+            ) => ours == our_other && theirs == their_other,
+            (
+                Security::Dtls {
+                    role,
+                    identity,
+                    fingerprint,
+                },
+                Security::Dtls {
+                    role: other_role,
+                    identity: other_identity,
+                    fingerprint: other_fingerprint,
+                },
+            ) => {
+                role == other_role
+                    && identity.fingerprint() == other_identity.fingerprint()
+                    && fingerprint == other_fingerprint
+            }
+            _ => false,
+        }
+    }
+}
+
+impl Eq for Security {}
 
 /// Whether RTP and RTCP share a port.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -170,12 +233,18 @@ pub struct PayloadFormat {
 /// What a payload is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Encoding {
-    /// G.711 mu-law at 8,000 Hz.
-    Pcmu,
-    /// G.711 A-law at 8,000 Hz.
-    Pcma,
-    /// RFC 4733 at 8,000 Hz.
-    TelephoneEvent,
+    /// Speech.
+    Speech(Codec),
+    /// A telephone-event (RFC 4733).
+    TelephoneEvent {
+        /// Ticks per second of its durations: that of the speech it goes with, or 8,000.
+        rate_hz: u32,
+    },
+    /// Comfort noise (RFC 3389).
+    ComfortNoise {
+        /// Ticks per second of its time stamps: that of the speech it goes with.
+        rate_hz: u32,
+    },
 }
 
 /// Which way media goes, as the peer said it of itself.

@@ -13,19 +13,21 @@ pub enum DropReason {
     Malformed,
     /// A payload type that was not negotiated.
     PayloadType,
-    /// A payload that is empty or longer than 200 ms.
+    /// A payload that is empty, malformed or longer than its codec allows.
     PayloadSize,
-    /// A copy of a packet that came before; relayed, not recorded again.
+    /// A copy of a packet that came before; not recorded again, and relayed only where nothing is
+    /// transcoded or encrypted.
     Duplicate,
     /// Its sequence number jumped far and nothing has vouched for it yet (RFC 3550 A.1).
     Probation,
     /// A straggler of the source that was just replaced.
     StaleSource,
-    /// Relayed speech that gave way to a prompt or to digits, or whose receiver is on hold.
+    /// Relayed speech that gave way to a prompt or to digits, or whose receiver is on hold; comfort
+    /// noise for a receiver that does not know it.
     Suppressed,
     /// Older than what was injected since; its number is taken.
     BehindInjection,
-    /// Recorded too late: its place was final.
+    /// Too late to be recorded, its place was final, or to be transcoded.
     Late,
     /// Not recordable: too far ahead, on top of other audio, or in too many pieces.
     Misplaced,
@@ -33,11 +35,21 @@ pub enum DropReason {
     Command,
     /// A small entry that could not wait any longer for the spool.
     Entry,
+    /// Speech that can not be brought from the one leg's codec into the other's.
+    Codec,
+    /// Its SRTP authentication tag is wrong.
+    SrtpTag,
+    /// An SRTP packet that came before, or is too old to tell (RFC 3711 §3.3.2).
+    SrtpReplayed,
+    /// Not protected on a leg that is to be, or there are no keys for it yet.
+    SrtpMissing,
+    /// A DTLS datagram that ended its handshake without keys, or came where none is expected.
+    Dtls,
 }
 
 impl DropReason {
     /// All reasons, in the order of their declaration.
-    pub const ALL: [DropReason; 15] = [
+    pub const ALL: [DropReason; 20] = [
         DropReason::UnknownPort,
         DropReason::NotConnected,
         DropReason::WrongAddress,
@@ -53,6 +65,11 @@ impl DropReason {
         DropReason::Misplaced,
         DropReason::Command,
         DropReason::Entry,
+        DropReason::Codec,
+        DropReason::SrtpTag,
+        DropReason::SrtpReplayed,
+        DropReason::SrtpMissing,
+        DropReason::Dtls,
     ];
 
     /// The reason as a metric label.
@@ -74,6 +91,11 @@ impl DropReason {
             DropReason::Misplaced => "misplaced",
             DropReason::Command => "command",
             DropReason::Entry => "entry",
+            DropReason::Codec => "codec",
+            DropReason::SrtpTag => "srtp_tag",
+            DropReason::SrtpReplayed => "srtp_replayed",
+            DropReason::SrtpMissing => "srtp_missing",
+            DropReason::Dtls => "dtls",
         }
     }
 }
@@ -83,7 +105,7 @@ impl DropReason {
 pub struct Counters {
     /// Datagrams given to the shard.
     pub received: u64,
-    /// RTP packets passed on to the other leg.
+    /// RTP packets passed on to the other leg, transcoded ones as they went out.
     pub relayed: u64,
     /// RTP packets made here: prompts, tones, digits.
     pub injected: u64,

@@ -12,6 +12,7 @@ const WAITING: usize = 64;
 #[derive(Debug, Clone)]
 pub(crate) struct Sending {
     began: Instant,
+    rate: ClockRate,
     first: RtpTimestamp,
     generator: Generator,
     next: Option<PacedEvent>,
@@ -25,16 +26,24 @@ pub(crate) struct Due {
     pub(crate) payload: [u8; 4],
     pub(crate) marker: bool,
     pub(crate) timestamp: RtpTimestamp,
+    /// Its clock.
+    pub(crate) rate: ClockRate,
     /// The instant of that time stamp.
     pub(crate) at: Instant,
 }
 
 impl Sending {
-    pub(crate) fn new(digits: Vec<Digit>, first: RtpTimestamp, now: Instant) -> Sending {
-        let mut generator = Generator::new(digits, ClockRate::HZ_8000);
+    /// A row whose durations and time stamps are ticks of `rate`.
+    pub(crate) fn new(
+        digits: Vec<Digit>,
+        (first, rate): (RtpTimestamp, ClockRate),
+        now: Instant,
+    ) -> Sending {
+        let mut generator = Generator::new(digits, rate);
         let next = generator.next();
         Sending {
             began: now,
+            rate,
             first,
             generator,
             next,
@@ -81,7 +90,8 @@ impl Sending {
             payload: event.payload,
             marker: event.marker,
             timestamp: self.first.plus(event.timestamp_ticks),
-            at: self.began + ClockRate::HZ_8000.time_of(ticks),
+            rate: self.rate,
+            at: self.began + self.rate.time_of(ticks),
         })
     }
 }

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use duolog_rtp::packet::View;
 use duolog_rtp::source::{Kind, Source};
-use duolog_rtp::timeline::{Change, Timeline};
+use duolog_rtp::timeline::{Change, DriftCorrection, Follows, SETTLING, Timeline};
 use duolog_rtp::{ClockRate, RtpTimestamp, Ssrc};
 
 use crate::counters::DropReason;
@@ -12,14 +12,12 @@ use crate::track::Place;
 
 /// Stragglers of a replaced source come this long at most; later the source is back.
 const STRAGGLERS: Duration = Duration::from_millis(200);
-/// How long a time line may move after it was anchored; what [`Timeline`] settles in.
-const SETTLING: Duration = Duration::from_millis(200);
 
 /// Whether a packet's time stamp is its own sampling instant.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Stamped {
-    /// Speech.
-    Itself,
+    /// Speech or comfort noise: so many ticks of a clock of this rate, 0 if that is not known.
+    Itself { ticks: u32, rate: ClockRate },
     /// A telephone-event's is that of the press (RFC 4733 §2.2); other payloads are not trusted.
     Otherwise,
 }
@@ -41,8 +39,20 @@ pub(crate) struct Arrival {
     /// Counts the rows of sequence numbers a leg has had: those of one compare.
     pub(crate) run: u32,
     pub(crate) timestamp: RtpTimestamp,
+    /// The clock its time stamp is of.
+    pub(crate) rate: ClockRate,
     pub(crate) kind: Kind,
     pub(crate) motion: Motion,
+}
+
+/// A packet whose time stamp is its own.
+#[derive(Clone, Copy)]
+struct Timed {
+    ssrc: Ssrc,
+    timestamp: RtpTimestamp,
+    ticks: u32,
+    rate: ClockRate,
+    here: Place,
 }
 
 pub(crate) struct Incoming {
@@ -60,14 +70,18 @@ pub(crate) struct Incoming {
     /// Few legs need it: apart, so that the packets of the others stay in fewer cache lines.
     keys: Option<Box<(Source, u32)>>,
     newest: Option<(Place, RtpTimestamp)>,
+    /// The packet that carried the time line on last.
+    last_timed: Option<Place>,
     settling_until: Option<Instant>,
 }
 
 impl Incoming {
-    pub(crate) fn new() -> Incoming {
+    pub(crate) fn new(drift: DriftCorrection) -> Incoming {
+        let mut timeline = Timeline::new(ClockRate::HZ_8000);
+        timeline.set_drift_correction(drift);
         Incoming {
             source: None,
-            timeline: Timeline::new(ClockRate::HZ_8000),
+            timeline,
             anchored: false,
             replaced: None,
             generation: 0,
@@ -75,6 +89,7 @@ impl Incoming {
             runs: 0,
             keys: None,
             newest: None,
+            last_timed: None,
             settling_until: None,
         }
     }
@@ -100,6 +115,11 @@ impl Incoming {
         arrival.run == self.run
     }
 
+    /// For what the peer's sender reports say; packets are given to [`Incoming::receive`].
+    pub(crate) fn timeline_mut(&mut self) -> &mut Timeline {
+        &mut self.timeline
+    }
+
     pub(crate) fn timeline(&self) -> &Timeline {
         &self.timeline
     }
@@ -114,13 +134,24 @@ impl Incoming {
         self.settling_until.filter(|&until| now < until)
     }
 
-    /// Where a time stamp lies in ticks after `origin`; `None` while the source has no time line.
+    /// Where a time stamp of the present clock lies after `origin`, in 1/8000 s; `None` while the source
+    /// has no time line.
     #[inline]
     pub(crate) fn ticks_after(&self, origin: Instant, timestamp: RtpTimestamp) -> Option<i64> {
         match self.anchored {
             true => self.timeline.ticks_after(origin, timestamp),
             false => None,
         }
+    }
+
+    /// Where a packet lies after `origin`, in 1/8000 s, also one of the clock before the present one.
+    #[inline]
+    pub(crate) fn place_of(&self, origin: Instant, arrival: &Arrival) -> Option<i64> {
+        if !self.anchored {
+            return None;
+        }
+        self.timeline
+            .ticks_after_at(arrival.rate, origin, arrival.timestamp)
     }
 
     /// Takes the next packet of the peer.
@@ -133,10 +164,17 @@ impl Incoming {
     ) -> Result<Arrival, DropReason> {
         let (ssrc, timestamp) = (view.ssrc(), view.timestamp());
         let generation_before = self.generation;
+        let rate = match stamped {
+            Stamped::Itself { rate, .. } => rate,
+            Stamped::Otherwise => self.timeline.rate(),
+        };
         let source = match &mut self.source {
             Some(source) if source.ssrc() == ssrc => source,
-            _ => self.replace(ssrc, arrived)?,
+            _ => self.replace(ssrc, rate, arrived)?,
         };
+        if source.rate() != rate {
+            source.switch_rate(rate);
+        }
         let placement = source.update(view.seq(), timestamp, arrived);
         match placement.kind {
             Kind::Probation => return Err(DropReason::Probation),
@@ -149,25 +187,36 @@ impl Incoming {
         }
         let carries_on = matches!(placement.kind, Kind::New | Kind::Restarted);
         let mut motion = Motion::None;
-        if stamped == Stamped::Itself && (carries_on || !self.anchored) {
-            motion = self.place_in_time(ssrc, timestamp, arrived, generation_before);
+        let mut samples = 0;
+        if let Stamped::Itself { ticks, .. } = stamped {
+            samples = ticks;
+            if carries_on || !self.anchored {
+                let here = Place {
+                    generation: self.generation,
+                    seq: placement.ext_seq.0,
+                };
+                let packet = Timed {
+                    ssrc,
+                    timestamp,
+                    ticks,
+                    rate,
+                    here,
+                };
+                motion = self.place_in_time(packet, arrived, generation_before);
+            }
         }
         let place = Place {
             generation: self.generation,
             seq: placement.ext_seq.0,
         };
         if carries_on {
-            let samples = match stamped {
-                // A payload is far below 2^32 octets; an octet of G.711 is a sample.
-                Stamped::Itself => view.payload().len() as u32,
-                Stamped::Otherwise => 0,
-            };
             self.newest = Some((place, timestamp.plus(samples)));
         }
         Ok(Arrival {
             place,
             run: self.run,
             timestamp,
+            rate,
             kind: placement.kind,
             motion,
         })
@@ -204,6 +253,7 @@ impl Incoming {
                 },
                 run,
                 timestamp,
+                rate: self.timeline.rate(),
                 kind,
                 motion: Motion::None,
             }),
@@ -211,14 +261,29 @@ impl Incoming {
     }
 
     #[inline]
-    fn place_in_time(
-        &mut self,
-        ssrc: Ssrc,
-        timestamp: RtpTimestamp,
-        arrived: Instant,
-        generation_before: u32,
-    ) -> Motion {
-        match self.timeline.update(ssrc, timestamp, arrived).change {
+    fn place_in_time(&mut self, packet: Timed, arrived: Instant, generation_before: u32) -> Motion {
+        let Timed {
+            ssrc,
+            timestamp,
+            ticks,
+            rate,
+            here,
+        } = packet;
+        let placed = match rate == self.timeline.rate() {
+            true => self.timeline.update(ssrc, timestamp, arrived, ticks),
+            false => {
+                let directly = self.last_timed.is_some_and(|last| {
+                    last.generation == here.generation && last.seq + 1 == here.seq
+                });
+                let follows = match directly {
+                    true => Follows::Directly,
+                    false => Follows::Otherwise,
+                };
+                let timeline = &mut self.timeline;
+                timeline.switch_rate(rate, follows, ssrc, timestamp, arrived, ticks)
+            }
+        };
+        let motion = match placed.change {
             Change::Steady => Motion::None,
             Change::Shift { ticks } => Motion::Earlier(ticks),
             Change::Reanchored(_) => {
@@ -230,11 +295,21 @@ impl Incoming {
                 self.settling_until = Some(until);
                 Motion::Anchored(until)
             }
-        }
+        };
+        self.last_timed = Some(Place {
+            generation: self.generation,
+            ..here
+        });
+        motion
     }
 
     #[cold]
-    fn replace(&mut self, ssrc: Ssrc, arrived: Instant) -> Result<&mut Source, DropReason> {
+    fn replace(
+        &mut self,
+        ssrc: Ssrc,
+        rate: ClockRate,
+        arrived: Instant,
+    ) -> Result<&mut Source, DropReason> {
         if let Some((old, when)) = self.replaced
             && old == ssrc
             && arrived.saturating_duration_since(when) < STRAGGLERS
@@ -246,6 +321,6 @@ impl Incoming {
         self.runs += 1;
         self.run = self.runs;
         self.anchored = false;
-        Ok(self.source.insert(Source::new(ssrc, ClockRate::HZ_8000)))
+        Ok(self.source.insert(Source::new(ssrc, rate)))
     }
 }

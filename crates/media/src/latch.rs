@@ -103,6 +103,11 @@ impl Latch {
         self.former = None;
     }
 
+    /// Whether the peer was heard.
+    pub(crate) fn is_latched(&self) -> bool {
+        self.latched.is_some()
+    }
+
     /// Where to send: where packets came from, or until then where the peer said.
     #[inline]
     pub(crate) fn destination(&self) -> SocketAddr {

@@ -12,7 +12,8 @@
 //!
 //! 1. Nothing that is injected reaches a recording: the tap reads the datagram as it was received.
 //! 2. [`Shard::receive`] allocates nothing for RTP once buffers have their size: blocks come from a
-//!    free list, datagrams go into an arena, ports and legs are found by index.
+//!    free list, datagrams go into an arena, ports and legs are found by index. This holds for G.711
+//!    and for whatever passes as it is; codecs may allocate where speech is transcoded.
 //! 3. A sample's position is decided by its source's time stamps alone: two packets lie exactly as
 //!    far apart as their time stamps, whatever their arrival was.
 //! 4. What is paused is in no [`Entry`], to the sample.
@@ -20,6 +21,8 @@
 //! 6. A blocked spool never delays a datagram: audio it refuses becomes a told gap.
 //! 7. Only the negotiated peer's address can latch a port, and only before anyone else did.
 //! 8. No datagram and no command panics or goes uncounted.
+//! 9. Speech passes untouched between legs that both speak its codec; else it is transcoded.
+//! 10. A leg that is to be protected sends nothing in the clear and believes nothing that is.
 
 mod command;
 mod counters;
@@ -30,26 +33,34 @@ mod incoming;
 mod latch;
 mod leg;
 mod outbox;
+mod pass;
 mod playing;
 mod prompt;
 mod receive;
 mod record;
 mod relay;
 mod rtcp;
+mod sealed;
+mod security;
+mod send;
 mod settings;
 mod shard;
 mod slab;
 mod tap;
 mod timers;
 mod track;
+mod transcode;
 
 pub use command::{
     Command, Direction, Encoding, How, LegIdentity, PayloadFormat, PeerMedia, RecordingCommand,
-    RtcpMux,
+    RtcpMux, Security,
 };
 pub use counters::{Counters, DropReason};
 pub use ids::{LegKey, PlayKey, PortId, RecordingKey};
-pub use outbox::{Channel, Completion, Connect, Datagram, Entry, Event, Outbox, Totals};
+pub use outbox::{Channel, Completion, Connect, Datagram, Entry, Event, Outbox};
 pub use settings::{Sabotage, ShardSettings};
 pub use shard::{LegFigures, Shard};
-pub use track::{Block, GapReason, SampleFormat, SideTotals};
+pub use track::{
+    Block, CodecsSeen, GapReason, GapTicks, Layout, SampleFormat, SideTotals, Skew, StreamQuality,
+    Totals,
+};

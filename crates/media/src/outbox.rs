@@ -6,7 +6,7 @@ use std::time::Instant;
 use bytes::Bytes;
 use duolog_rtp::event::Digit;
 
-use crate::track::{Block, GapReason, SideTotals};
+use crate::track::{Block, GapReason, Totals};
 use crate::{LegKey, PlayKey, PortId, RecordingKey};
 
 /// One of the two channels of a recording.
@@ -30,20 +30,9 @@ impl Channel {
     }
 }
 
-/// What a recording received in all.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Totals {
-    /// The owner's packets.
-    pub owner: SideTotals,
-    /// The other party's packets.
-    pub other: SideTotals,
-    /// Samples of time the recording was paused.
-    pub paused_samples: u64,
-}
-
 /// Something for the spool. The entries of one recording are in the order they are to be kept in; a
-/// gap is told when it ends, so its position may lie before blocks that came earlier. Positions are
-/// samples at 8,000 Hz since the recording's start.
+/// gap is told when it ends and once a second while it goes on, so its position may lie before blocks
+/// that came earlier. Positions and lengths are ticks of 1/8000 s since the recording's start.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Entry {
     /// A recording begins to exist.
@@ -57,7 +46,27 @@ pub enum Entry {
     },
     /// Audio. Give it back with [`crate::Shard::recycle`] when it has been written.
     Block(Box<Block>),
-    /// A stretch of one channel without audio of its party, and why.
+    /// What a party said in other codecs than G.711, as it was received; right before the block of the
+    /// same stretch. Give the bytes back with [`crate::Shard::recycle_coded`] when they were written.
+    ///
+    /// Every frame begins in the stretch; the last one may end behind it. Offsets and lengths are those
+    /// of the whole payload: where two frames overlap, or a frame and G.711 of an earlier packet, the
+    /// earlier one's sound is to be kept and the overlap of the later one dropped.
+    Coded {
+        /// Of which recording.
+        recording: RecordingKey,
+        /// Of which channel.
+        channel: Channel,
+        /// Where the stretch begins.
+        position: u64,
+        /// How long it is: as long as its block.
+        ticks: u32,
+        /// A list of [`duolog_audio::coded`], offsets counted from `position`.
+        bytes: Vec<u8>,
+    },
+    /// A stretch of one channel without audio of its party, and why. Stretches of one reason may touch.
+    /// A stretch told as [`GapReason::Silence`] while nobody knew more may later be told again, in
+    /// whole or in part, as [`GapReason::Loss`], which then holds.
     Gap {
         /// Of which recording.
         recording: RecordingKey,
@@ -92,7 +101,7 @@ pub enum Entry {
         /// As given with the command.
         payload: Bytes,
         /// What was received.
-        totals: Totals,
+        totals: Box<Totals>,
     },
 }
 
@@ -103,6 +112,7 @@ impl Entry {
         match self {
             Entry::Block(block) => block.recording,
             Entry::Open { recording, .. }
+            | Entry::Coded { recording, .. }
             | Entry::Gap { recording, .. }
             | Entry::Fact { recording, .. }
             | Entry::Close { recording, .. } => *recording,

@@ -1,11 +1,15 @@
 //! Sounds for one party: instead of the conversation, or under it. Strictly behind the tap.
 //!
+//! A leg of G.711 gets its sounds sample by sample; a leg of another codec frames that were encoded
+//! before, and speech with a sound under it is transcoded for as long as the sound lasts.
+//!
 //! 1. `Instead`: a frame of 20 ms every 20 ms from the moment of the command; relayed speech gives way.
 //! 2. `Under`: added to the speech that passes, sample by sample; while none passes, frames of its own.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use duolog_audio::codec::Codec;
 use duolog_audio::g711::{self, Law};
 use duolog_audio::mix;
 use duolog_audio::prompt::Prompt;
@@ -30,6 +34,8 @@ pub(crate) struct Playing {
     pub(crate) play: PlayKey,
     sound: Arc<Prompt>,
     cursor: usize,
+    /// Where it ends.
+    end: usize,
     /// When the next frame is due.
     next: Instant,
     /// How much later than it is sent it is heard.
@@ -40,6 +46,7 @@ impl Playing {
     pub(crate) fn new(play: PlayKey, sound: Arc<Prompt>, now: Instant) -> Playing {
         Playing {
             play,
+            end: sound.linear.len(),
             sound,
             cursor: 0,
             next: now,
@@ -48,7 +55,7 @@ impl Playing {
     }
 
     fn is_over(&self) -> bool {
-        self.cursor >= self.sound.linear.len()
+        self.cursor >= self.end
     }
 
     /// The next frame in `law`, the sound's end filled up with silence.
@@ -61,12 +68,37 @@ impl Playing {
         frame
     }
 
+    /// The next frame in a codec that is no law.
+    fn encoded(&mut self, codec: Codec) -> Frame {
+        let index = self.cursor / FRAME_SAMPLES;
+        match self.sound.frames(codec) {
+            Some(frames) => {
+                // A codec that speaks later than it is fed may need a frame more.
+                self.end = self.end.max(frames.len() * FRAME_SAMPLES);
+                self.cursor += FRAME_SAMPLES;
+                Frame::Encoded(Arc::clone(&self.sound), index)
+            }
+            None => Frame::ToEncode(self.frame(Law::Mulaw)),
+        }
+    }
+
     /// Adds the next samples to `payload`.
     fn mix(&mut self, law: Law, payload: &mut [u8]) {
         let rest = self.sound.linear.get(self.cursor..).unwrap_or_default();
         mix::mix_under(law, payload, rest);
         self.cursor += payload.len();
     }
+}
+
+/// 20 ms to be sent to a leg.
+#[derive(Debug, Clone)]
+pub(crate) enum Frame {
+    /// G.711 in the law that was asked for.
+    Codes([u8; FRAME_SAMPLES]),
+    /// This frame of the sound, in the codec that was asked for.
+    Encoded(Arc<Prompt>, usize),
+    /// Mu-law that still has to be encoded: the sound was not encoded before.
+    ToEncode([u8; FRAME_SAMPLES]),
 }
 
 /// What is played to one leg.
@@ -132,6 +164,32 @@ impl Players {
         self.mix_under(law, payload)
     }
 
+    /// Whether a sound is to be heard under speech.
+    #[inline]
+    pub(crate) fn is_under(&self) -> bool {
+        self.under.is_some()
+    }
+
+    /// What is to be added to the next speech packet of so many samples; empty when nothing is.
+    pub(crate) fn under(&self, samples: usize) -> &[i16] {
+        let Some(playing) = &self.under else {
+            return &[];
+        };
+        let rest = playing.sound.linear.get(playing.cursor..);
+        let rest = rest.unwrap_or_default();
+        &rest[..rest.len().min(samples)]
+    }
+
+    /// Speech of so many samples of 8 kHz went to the leg, made with what [`Players::under`] gave. The
+    /// sound that ended, if one did.
+    pub(crate) fn passed(&mut self, now: Instant, samples: usize) -> Option<PlayKey> {
+        self.last_speech = Some(now);
+        self.last_length = Duration::from_micros(125 * samples as u64);
+        let playing = self.under.as_mut()?;
+        playing.cursor += samples;
+        self.end_under()
+    }
+
     /// A key on its way to the leg: a frame between its packets would break it in two.
     pub(crate) fn wait_for_key(&mut self, now: Instant) {
         self.last_speech = Some(now);
@@ -141,6 +199,10 @@ impl Players {
     fn mix_under(&mut self, law: Law, payload: &mut [u8]) -> Option<PlayKey> {
         let playing = self.under.as_mut()?;
         playing.mix(law, payload);
+        self.end_under()
+    }
+
+    fn end_under(&mut self) -> Option<PlayKey> {
         self.under
             .take_if(|playing| playing.is_over())
             .map(|over| over.play)
@@ -204,20 +266,41 @@ impl Players {
 
     /// The frame that a step asked for, and the sound under it that ended with it.
     ///
-    /// A frame that belongs to nothing any more is silence.
-    pub(crate) fn frame(&mut self, law: Law) -> ([u8; FRAME_SAMPLES], Option<PlayKey>) {
+    /// A frame that belongs to nothing any more is silence. Where frames were encoded before, nothing
+    /// can be added to them: a sound under a prompt goes on unheard.
+    pub(crate) fn frame(&mut self, codec: Codec) -> (Frame, Option<PlayKey>) {
+        let Some(law) = codec.law() else {
+            return self.encoded_frame(codec);
+        };
         match &mut self.instead {
             Some(playing) => {
                 let mut frame = playing.frame(law);
                 let over = self.mix_under(law, &mut frame);
-                (frame, over)
+                (Frame::Codes(frame), over)
             }
             None => {
                 let mut frame = [g711::silence(law); FRAME_SAMPLES];
                 if let Some(playing) = &mut self.under {
                     playing.mix(law, &mut frame);
                 }
-                (frame, None)
+                (Frame::Codes(frame), None)
+            }
+        }
+    }
+
+    fn encoded_frame(&mut self, codec: Codec) -> (Frame, Option<PlayKey>) {
+        match (&mut self.instead, &mut self.under) {
+            (Some(instead), under) => {
+                let frame = instead.encoded(codec);
+                if let Some(under) = under {
+                    under.cursor += FRAME_SAMPLES;
+                }
+                (frame, self.end_under())
+            }
+            (None, Some(under)) => (under.encoded(codec), None),
+            (None, None) => {
+                let silence = [g711::silence(Law::Mulaw); FRAME_SAMPLES];
+                (Frame::ToEncode(silence), None)
             }
         }
     }

@@ -1,37 +1,54 @@
-//! One datagram's way through a shard: latch, check, relay, tap.
+//! One datagram's way through a shard: open, latch, check, relay, tap.
 
 use std::net::SocketAddr;
 use std::time::Instant;
 
-use duolog_audio::g711;
-use duolog_rtp::event::TelephoneEvent;
-use duolog_rtp::packet::{self, View};
+use duolog_audio::codec::Codec;
+use duolog_rtp::event::{Collector, TelephoneEvent};
+use duolog_rtp::packet::View;
 use duolog_rtp::rtcp;
-use duolog_rtp::{PayloadType, source};
+use duolog_rtp::{ClockRate, PayloadType};
 
 use crate::PortId;
 use crate::command::{Encoding, RtcpMux};
 use crate::counters::DropReason;
-use crate::formats::{self, Passage};
 use crate::incoming::{Arrival, Stamped};
 use crate::latch::Verdict;
 use crate::leg::{Digits, Leg, Peer, PortUse};
-use crate::outbox::{Completion, Connect, Event, Outbox};
+use crate::outbox::{Connect, Event, Outbox};
+use crate::pass::Errand;
+use crate::security::Protocol;
 use crate::settings::Sabotage;
 use crate::shard::Shard;
+use crate::slab::Slab;
 use crate::tap::{Content, Desk};
+use crate::transcode::rate_of;
 
-/// Longest payload that is taken for speech: 200 ms.
+/// Ticks per second of everything that is recorded.
+const TICK_HZ: u32 = 8_000;
+/// Longest G.711 payload that is taken for speech: 200 ms.
 const LONGEST_PAYLOAD: usize = 1_600;
 
 /// A checked packet, ready to be relayed and recorded.
 #[derive(Clone, Copy)]
-struct Checked<'a> {
-    arrival: Arrival,
-    view: View<'a>,
-    datagram: &'a [u8],
+pub(crate) struct Checked<'a> {
+    pub(crate) arrival: Arrival,
+    pub(crate) view: View<'a>,
+    pub(crate) datagram: &'a [u8],
+    pub(crate) encoding: Encoding,
+    pub(crate) content: Content<'a>,
+    /// The clock of its time stamps, and how many ticks of it the packet lasts.
+    pub(crate) rate: ClockRate,
+    pub(crate) ticks: u32,
+}
+
+/// What a payload is.
+#[derive(Clone, Copy)]
+struct Understood<'a> {
     encoding: Encoding,
     content: Content<'a>,
+    rate: ClockRate,
+    ticks: u32,
 }
 
 impl Shard {
@@ -41,23 +58,49 @@ impl Shard {
         (now, arrived): (Instant, Instant),
         port: PortId,
         from: SocketAddr,
-        datagram: &[u8],
+        datagram: &mut [u8],
         out: &mut Outbox,
     ) -> Result<(), DropReason> {
         let (index, port_use) = self.port_use(port).ok_or(DropReason::UnknownPort)?;
         let leg = self.legs.at_mut(index).ok_or(DropReason::UnknownPort)?;
         let peer = leg.peer.as_ref().ok_or(DropReason::NotConnected)?;
         let shared = peer.mux == RtcpMux::Shared && rtcp::is_rtcp(datagram);
-        if port_use == PortUse::Rtcp || shared {
+        let protocol = match port_use == PortUse::Rtcp || shared {
+            true => Protocol::Rtcp,
+            false => Protocol::Rtp,
+        };
+        let mut len = datagram.len();
+        if leg.security.in_force.is_some() {
+            let what = (index, port_use, protocol);
+            match self.open_datagram(now, what, from, datagram, out)? {
+                Some(opened) => len = opened,
+                None => return Ok(()),
+            }
+        }
+        // What was opened is not longer than what it was opened from.
+        let datagram = datagram.get(..len).ok_or(DropReason::Malformed)?;
+        if protocol == Protocol::Rtcp {
             return self.take_rtcp(arrived, index, from, datagram, out);
         }
-        let checked = check(leg, now, arrived, from, datagram, out);
-        let checked = match checked {
+        self.take_rtp((now, arrived), index, from, datagram, out)
+    }
+
+    #[inline]
+    fn take_rtp(
+        &mut self,
+        (now, arrived): (Instant, Instant),
+        index: usize,
+        from: SocketAddr,
+        datagram: &[u8],
+        out: &mut Outbox,
+    ) -> Result<(), DropReason> {
+        let leg = self.legs.at_mut(index).ok_or(DropReason::UnknownPort)?;
+        let checked = match check(leg, now, arrived, from, datagram, out) {
             Ok(checked) => checked,
             Err((reason, None)) => return Err(reason),
             Err((reason, Some(arrival))) => {
                 self.tap(arrived, index, &arrival, Content::Unknown);
-                if let Some(other) = self.bridged_mut(index) {
+                if let Some(other) = bridged_mut(&mut self.legs, index) {
                     other.outgoing.leave_out();
                 }
                 return Err(reason);
@@ -81,61 +124,23 @@ impl Shard {
         packet: &Checked<'_>,
         out: &mut Outbox,
     ) -> Result<(), DropReason> {
-        if let Content::Event(_) = packet.content
+        if let Content::Event { .. } = packet.content
             && self.take_event(now, from, packet, out)
         {
             return Ok(());
         }
-        let Some(leg) = self.bridged_mut(from) else {
+        let Some(leg) = bridged_mut(&mut self.legs, from) else {
             return Ok(());
         };
-        let peer = leg.peer.as_ref().ok_or(DropReason::NotConnected)?;
-        if leg.players.replace_speech() || leg.sending.is_some() || !peer.direction.receives() {
-            leg.outgoing.leave_out();
-            return Err(DropReason::Suppressed);
-        }
-        let Some(passage) = peer.formats.passage(packet.encoding) else {
-            leg.outgoing.leave_out();
-            return Err(DropReason::PayloadType);
+        let mut errand = Errand {
+            now,
+            packet,
+            g729: self.settings.g729.as_ref(),
+            scratch: &mut self.scratch,
+            out,
         };
-        let payload_len = packet.view.payload().len();
-        let (samples, since) = match packet.content {
-            Content::Speech(..) => (payload_len as u32, 0),
-            // A key's packets all carry the instant of its press (RFC 4733 §2.2).
-            Content::Event(duration) => (u32::from(duration), u32::from(duration)),
-            Content::Unknown => (0, 0),
-        };
-        let stamp = leg
-            .outgoing
-            .relay(&packet.arrival, samples, now)
-            .map_err(|_| DropReason::BehindInjection)?;
-        let number = match passage {
-            Passage::Same(number) | Passage::Recode(number, ..) => number,
-        };
-        let copy = out.send(leg.ports.0, peer.rtp.destination(), packet.datagram);
-        let (ssrc, marker) = (leg.outgoing.ssrc, stamp.marker);
-        packet::rewrite(copy, ssrc, stamp.seq, stamp.timestamp, Some(number), marker);
-        let at = packet.view.payload_at();
-        let over = colour(leg, now, packet, passage, &mut copy[at..at + payload_len]);
-        let timestamp = stamp.timestamp.plus(since);
-        leg.rtcp.sent(payload_len, timestamp, now);
-        if let Some(play) = over {
-            let completion = Completion::Whole;
-            out.events.push(Event::Played {
-                leg: leg.key,
-                play,
-                completion,
-            });
-        }
-        self.counters.relayed += 1;
+        self.counters.relayed += errand.pass(leg)?;
         Ok(())
-    }
-
-    /// The leg that hears what comes from leg `from`.
-    #[inline]
-    fn bridged_mut(&mut self, from: usize) -> Option<&mut Leg> {
-        let to = self.legs.at(from)?.bridged?;
-        self.legs.at_mut(to)
     }
 
     /// Gives a telephone-event to the policy if it wants this leg's digits; then it goes no further.
@@ -149,9 +154,12 @@ impl Shard {
         let Some(leg) = self.legs.at_mut(from) else {
             return false;
         };
-        let Digits::Taken(collector) = &mut leg.digits else {
+        let Digits::Taken(collector, rate) = &mut leg.digits else {
             return false;
         };
+        if *rate != packet.rate && collector.deadline().is_none() {
+            (*collector, *rate) = (Collector::new(packet.rate), packet.rate);
+        }
         if let Ok(event) = TelephoneEvent::parse(packet.view.payload()) {
             let told = collector.receive(now, packet.arrival.timestamp, event);
             for digit in told.into_iter().flatten() {
@@ -162,7 +170,7 @@ impl Shard {
             }
         }
         self.schedule_leg(from);
-        if let Some(other) = self.bridged_mut(from) {
+        if let Some(other) = bridged_mut(&mut self.legs, from) {
             other.outgoing.leave_out();
         }
         true
@@ -192,13 +200,23 @@ impl Shard {
     fn tap_coloured(&mut self, arrived: Instant, from: usize, packet: &Checked<'_>) {
         let mut payload = [0; LONGEST_PAYLOAD];
         let mut content = packet.content;
-        if let Content::Speech(law, codes) = packet.content {
+        if let Content::Speech {
+            codec,
+            payload: codes,
+            ticks,
+        } = packet.content
+            && let Some(law) = codec.law()
+        {
             let payload = &mut payload[..codes.len()];
             payload.copy_from_slice(codes);
-            if let Some(other) = self.bridged_mut(from) {
+            if let Some(other) = bridged_mut(&mut self.legs, from) {
                 other.players.colour(law, payload);
             }
-            content = Content::Speech(law, payload);
+            content = Content::Speech {
+                codec,
+                payload,
+                ticks,
+            };
         }
         self.tap(arrived, from, &packet.arrival, content);
     }
@@ -237,15 +255,32 @@ fn check<'a>(
     leg.heard.last = now;
     let incoming = &mut leg.incoming;
     let arrival = match understood {
-        Ok((_, Content::Speech(..))) => incoming.receive(&view, Stamped::Itself, arrived),
+        Ok(Understood {
+            content: Content::Speech { .. },
+            rate,
+            ticks,
+            ..
+        }) => incoming.receive(&view, Stamped::Itself { ticks, rate }, arrived),
         // RTCP on the wrong port, noise of a third: only speech makes another source the present one.
         Err(reason) if incoming.is_foreign(view.ssrc()) => Err(reason),
+        Ok(Understood {
+            content: Content::Unknown,
+            rate,
+            ticks,
+            ..
+        }) => match incoming.is_foreign(view.ssrc()) {
+            true => Err(DropReason::PayloadType),
+            false => incoming.receive(&view, Stamped::Itself { ticks, rate }, arrived),
+        },
         Ok(_) if incoming.is_foreign(view.ssrc()) => incoming.receive_key(&view, arrived),
         _ => incoming.receive(&view, Stamped::Otherwise, arrived),
     };
     let arrival = arrival.map_err(plain)?;
-    let (encoding, content) = understood.map_err(|reason| (reason, Some(arrival)))?;
+    let understood = understood.map_err(|reason| (reason, Some(arrival)))?;
     leg.heard.timeout_told = false;
+    if let Content::Speech { codec, .. } = understood.content {
+        leg.heard.codec = Some(codec);
+    }
     if !leg.heard.first_told {
         leg.heard.first_told = true;
         out.events.push(Event::FirstPacket { leg: leg.key });
@@ -254,8 +289,10 @@ fn check<'a>(
         arrival,
         view,
         datagram,
-        encoding,
-        content,
+        encoding: understood.encoding,
+        content: understood.content,
+        rate: understood.rate,
+        ticks: understood.ticks,
     })
 }
 
@@ -265,44 +302,59 @@ fn understand<'a>(
     peer: &Peer,
     number: PayloadType,
     payload: &'a [u8],
-) -> Result<(Encoding, Content<'a>), DropReason> {
+) -> Result<Understood<'a>, DropReason> {
     let encoding = peer.formats.encoding(number);
     let encoding = encoding.ok_or(DropReason::PayloadType)?;
-    let content = match formats::law(encoding) {
-        Some(law) if (1..=LONGEST_PAYLOAD).contains(&payload.len()) => {
-            Content::Speech(law, payload)
+    let (content, rate, ticks) = match encoding {
+        Encoding::Speech(codec @ (Codec::Pcmu | Codec::Pcma)) => {
+            if !(1..=LONGEST_PAYLOAD).contains(&payload.len()) {
+                return Err(DropReason::PayloadSize);
+            }
+            // An octet of G.711 is a sample and a tick.
+            let ticks = payload.len() as u32;
+            let speech = Content::Speech {
+                codec,
+                payload,
+                ticks,
+            };
+            (speech, ClockRate::HZ_8000, ticks)
         }
-        Some(_) => return Err(DropReason::PayloadSize),
-        None => match TelephoneEvent::parse(payload) {
-            Ok(event) => Content::Event(event.duration_ticks),
-            Err(_) => return Err(DropReason::PayloadSize),
-        },
+        Encoding::Speech(codec) => {
+            let ticks = codec.ticks(payload).ok_or(DropReason::PayloadSize)?;
+            let rate = rate_of(codec.clock_rate_hz());
+            let speech = Content::Speech {
+                codec,
+                payload,
+                ticks: in_ticks(ticks, rate),
+            };
+            (speech, rate, ticks)
+        }
+        Encoding::TelephoneEvent { rate_hz } => {
+            let event = TelephoneEvent::parse(payload).map_err(|_| DropReason::PayloadSize)?;
+            let (rate, ticks) = (rate_of(rate_hz), u32::from(event.duration_ticks));
+            let ticks_kept = in_ticks(ticks, rate);
+            (Content::Event { ticks: ticks_kept }, rate, ticks)
+        }
+        Encoding::ComfortNoise { rate_hz } => (Content::Unknown, rate_of(rate_hz), 0),
     };
-    Ok((encoding, content))
+    Ok(Understood {
+        encoding,
+        content,
+        rate,
+        ticks,
+    })
 }
 
-/// Puts a relayed payload into the receiver's law, and what is played under it.
+/// A length in ticks of `rate` in 1/8000 s, to the nearest.
+fn in_ticks(ticks: u32, rate: ClockRate) -> u32 {
+    let hz = u64::from(rate.hz());
+    // A packet lasts seconds at most.
+    ((u64::from(ticks) * u64::from(TICK_HZ) + hz / 2) / hz) as u32
+}
+
+/// The leg that hears what comes from leg `from`.
 #[inline]
-fn colour(
-    leg: &mut Leg,
-    now: Instant,
-    packet: &Checked<'_>,
-    passage: Passage,
-    payload: &mut [u8],
-) -> Option<crate::PlayKey> {
-    let Content::Speech(mut law, _) = packet.content else {
-        leg.players.wait_for_key(now);
-        return None;
-    };
-    if let Passage::Recode(_, from, to) = passage {
-        for code in payload.iter_mut() {
-            *code = g711::encode(to, g711::decode(from, *code));
-        }
-        law = to;
-    }
-    // A copy that came twice must not use up the sound twice.
-    match packet.arrival.kind {
-        source::Kind::Duplicate => None,
-        _ => leg.players.pass(now, law, payload),
-    }
+fn bridged_mut(legs: &mut Slab<Leg>, from: usize) -> Option<&mut Leg> {
+    let to = legs.at(from)?.bridged?;
+    legs.at_mut(to)
 }

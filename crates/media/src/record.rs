@@ -2,27 +2,32 @@
 //!
 //! 1. Entries leave in the order they were made. While small entries wait for a full spool, later
 //!    small ones queue behind them; a block that would have to wait becomes a gap.
+//!    So do coded frames: the block behind them comes back too.
 //! 2. Waiting entries are handed out again every 20 ms.
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use duolog_audio::coded;
 use duolog_audio::g711::Law;
 
 use crate::command::RecordingCommand;
 use crate::counters::DropReason;
+use crate::leg::Leg;
 use crate::outbox::{Channel, Entry, Event, Outbox};
 use crate::shard::Shard;
 use crate::tap::Tap;
 use crate::timers::{Alarm, Timer};
-use crate::track::{Block, GapReason, Track};
+use crate::track::{Block, GapReason, Layout, SkewHistogram, StreamQuality, Track};
 use crate::{LegKey, RecordingKey};
 
 /// Time between two attempts to hand out what waits.
 const RETRY: Duration = Duration::from_millis(20);
 /// Facts and gaps that may wait; openings and closings always may.
 const WAITING_ENTRIES: usize = 65_536;
+/// Positions between two measurements of how far the channels are apart: 1 s.
+const SKEW_EVERY: u64 = 8_000;
 
 /// A recording and when it is woken.
 pub(crate) struct Recording {
@@ -31,15 +36,23 @@ pub(crate) struct Recording {
     legs: [Option<usize>; 2],
     held: [bool; 2],
     pub(crate) alarm: Alarm,
+    /// Of legs that ended before the recording.
+    quality: Box<[StreamQuality; 2]>,
+    skew: Box<SkewHistogram>,
+    /// Where the channels are compared next.
+    skew_at: u64,
 }
 
 /// What waits for the spool.
+#[derive(Default)]
 pub(crate) struct Spooling {
     pub(crate) backlog: VecDeque<Entry>,
     /// When to try again, while anything waits.
     pub(crate) retry_at: Option<Instant>,
     /// Recordings whose trouble is to be told.
     pub(crate) troubles: Vec<RecordingKey>,
+    /// Audio of recordings that are closed already, refused before their closing entry came back.
+    unheard: Vec<(RecordingKey, [u64; 2])>,
 }
 
 impl Recording {
@@ -99,23 +112,32 @@ impl Shard {
         &mut self,
         now: Instant,
         key: RecordingKey,
-        (owner, other): (LegKey, LegKey),
+        (owner, other): (LegKey, Option<LegKey>),
         payload: Bytes,
     ) -> Option<()> {
-        if self.recording_index.contains_key(&key) || owner == other {
+        if self.recording_index.contains_key(&key) || other == Some(owner) {
             return None;
         }
-        let legs = [owner, other].map(|leg| self.leg_index.get(&leg).copied());
+        let layout = match other {
+            Some(_) => Layout::Apart,
+            None => Layout::Mixed,
+        };
+        let wanted = [Some(owner), other];
+        let legs = wanted.map(|leg| self.leg_index.get(&leg?).copied());
         let law = legs
             .iter()
             .flatten()
             .find_map(|&leg| self.legs.at(leg)?.peer.as_ref()?.formats.speech())
-            .map_or(Law::Mulaw, |(_, law)| law);
+            .and_then(|(_, codec)| codec.law())
+            .unwrap_or(Law::Mulaw);
         let index = self.recordings.insert(Recording {
-            track: Track::new(key, law),
+            track: Track::new(key, law, layout),
             legs,
             held: [false; 2],
             alarm: Alarm::default(),
+            quality: Box::default(),
+            skew: Box::default(),
+            skew_at: SKEW_EVERY,
         });
         self.recording_index.insert(key, index);
         self.bench.free.widen();
@@ -125,7 +147,8 @@ impl Shard {
             at: now,
             payload,
         });
-        for (channel, leg) in Channel::BOTH.into_iter().zip(legs) {
+        let sides = Channel::BOTH.into_iter().zip(wanted).zip(legs);
+        for ((channel, _), leg) in sides.filter(|((_, wanted), _)| wanted.is_some()) {
             // A party that is already gone leaves its channel empty; the rest is still recorded.
             match leg.and_then(|leg| self.legs.at_mut(leg)) {
                 Some(leg) => {
@@ -174,14 +197,35 @@ impl Shard {
         let mut recording = self.recordings.remove(index)?;
         self.recording_index.remove(&recording.track.key());
         for leg in recording.legs.into_iter().flatten() {
-            if let Some(leg) = self.legs.at_mut(leg) {
-                leg.taps.retain(|tap| tap.recording != index);
+            let Some(leg) = self.legs.at_mut(leg) else {
+                continue;
+            };
+            if let Some(tap) = leg.taps.iter().find(|tap| tap.recording == index) {
+                recording.quality[tap.channel.index()] = quality(leg);
             }
+            leg.taps.retain(|tap| tap.recording != index);
         }
         let (bench, entries) = (&mut self.bench, &mut self.entries);
-        recording.track.close(now, payload, bench, entries);
+        let measured = (*recording.quality, recording.skew.skew());
+        recording
+            .track
+            .close((now, payload), measured, bench, entries);
         self.bench.free.narrow();
         Some(())
+    }
+
+    /// A leg ends: its recordings go on without it and remember how its stream was.
+    pub(crate) fn leave_recordings(&mut self, leg: &Leg) {
+        for tap in &leg.taps {
+            if let Some(recording) = self.recordings.at_mut(tap.recording) {
+                recording.quality[tap.channel.index()] = quality(leg);
+            }
+        }
+    }
+
+    /// Takes a list of coded frames back whose bytes were written.
+    pub fn recycle_coded(&mut self, bytes: Vec<u8>) {
+        self.bench.free.put_list(bytes);
     }
 
     /// Commits what became final.
@@ -190,7 +234,29 @@ impl Shard {
             let (bench, entries) = (&mut self.bench, &mut self.entries);
             recording.track.advance(now, bench, entries);
         }
+        self.measure_skew(now, index);
         self.schedule_recording(now, index);
+    }
+
+    /// Once a second: how far what the two time lines can not account for differs.
+    fn measure_skew(&mut self, now: Instant, index: usize) {
+        let Some(recording) = self.recordings.at_mut(index) else {
+            return;
+        };
+        let position = recording.track.position(now);
+        if position < recording.skew_at {
+            return;
+        }
+        recording.skew_at = position + SKEW_EVERY - position % SKEW_EVERY;
+        let residuals = recording.legs.map(|leg| {
+            let leg = self.legs.at(leg?)?;
+            // The index may belong to another leg by now.
+            leg.taps.iter().find(|tap| tap.recording == index)?;
+            residual(leg)
+        });
+        if let [Some(owner), Some(other)] = residuals {
+            recording.skew.add(owner.saturating_sub(other));
+        }
     }
 
     fn schedule_recording(&mut self, now: Instant, index: usize) {
@@ -238,9 +304,29 @@ impl Shard {
         self.keep_waiting(entry);
     }
 
-    fn keep_waiting(&mut self, entry: Entry) {
+    fn keep_waiting(&mut self, mut entry: Entry) {
         match entry {
             Entry::Block(block) => self.refuse_block(block),
+            Entry::Coded {
+                recording,
+                channel,
+                ticks,
+                bytes,
+                ..
+            } => self.refuse_coded(recording, channel, ticks, bytes),
+            Entry::Close {
+                recording,
+                ref mut totals,
+                ..
+            } => {
+                let unheard = &mut self.spooling.unheard;
+                if let Some(at) = unheard.iter().position(|&(key, _)| key == recording) {
+                    let (_, ticks) = unheard.swap_remove(at);
+                    totals.owner.lose(ticks[0]);
+                    totals.other.lose(ticks[1]);
+                }
+                self.spooling.backlog.push_back(entry);
+            }
             Entry::Gap { .. } | Entry::Fact { .. }
                 if self.spooling.backlog.len() >= WAITING_ENTRIES =>
             {
@@ -265,8 +351,30 @@ impl Shard {
         self.bench.free.put(block);
     }
 
+    /// Coded frames the spool had no room for: the block behind them becomes the gap.
+    fn refuse_coded(&mut self, key: RecordingKey, channel: Channel, ticks: u32, bytes: Vec<u8>) {
+        let index = self.recording_index.get(&key);
+        if let Some(recording) = index.and_then(|&index| self.recordings.at_mut(index)) {
+            let ends = coded::read(&bytes)
+                .flatten()
+                .map(|frame| frame.offset + u32::from(frame.ticks));
+            let spilt = ends.max().unwrap_or(0).saturating_sub(ticks);
+            recording.track.refuse_coded(channel, u64::from(spilt));
+        }
+        self.bench.free.put_list(bytes);
+    }
+
     /// A gap for a block of a recording that is closed already, joined with the one before it.
     fn refuse_last(&mut self, block: &Block) {
+        let unheard = &mut self.spooling.unheard;
+        let at = unheard.iter().position(|&(key, _)| key == block.recording);
+        let at = at.unwrap_or_else(|| {
+            unheard.push((block.recording, [0; 2]));
+            unheard.len() - 1
+        });
+        for (ticks, heard) in unheard[at].1.iter_mut().zip(block.heard) {
+            *ticks += u64::from(heard);
+        }
         let samples = u64::from(block.samples);
         for wanted in Channel::BOTH {
             let joined = self.spooling.backlog.iter_mut().rev().find_map(|entry| {
@@ -297,4 +405,27 @@ impl Shard {
             }
         }
     }
+}
+
+/// How a leg's incoming stream was on its way so far.
+fn quality(leg: &Leg) -> StreamQuality {
+    let incoming = &leg.incoming;
+    let reported = leg.rtcp.peer();
+    StreamQuality {
+        drift_ppm: incoming.timeline().drift_ppm(),
+        jitter_ms: incoming.source().map(|source| {
+            let ticks = f64::from(source.figures().jitter_ticks);
+            ticks * 1_000.0 / f64::from(incoming.timeline().rate().hz())
+        }),
+        round_trip_ms: reported
+            .and_then(|peer| peer.round_trip)
+            .map(|time| time.as_secs_f64() * 1_000.0),
+        reported_loss: reported.map(|peer| f64::from(peer.fraction_lost) / 256.0),
+        mos: None,
+    }
+}
+
+/// What is left of a leg's transit when its time line has accounted for drift, in nanoseconds.
+fn residual(leg: &Leg) -> Option<i64> {
+    leg.incoming.timeline().residual()
 }

@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::time::Instant;
 
+use duolog_rtp::ClockRate;
 use duolog_rtp::rtcp::{self, Report};
 
 use crate::PortId;
@@ -11,10 +12,15 @@ use crate::counters::DropReason;
 use crate::latch::Verdict;
 use crate::leg::Leg;
 use crate::outbox::{Connect, Outbox};
+use crate::security::Protocol;
+use crate::send::Post;
 use crate::shard::Shard;
 
 /// An SR with one block, a CNAME of 255 octets and a BYE fit.
 const LONGEST_REPORT: usize = 512;
+/// Packet type of an SR, and where its RTP time stamp lies (RFC 3550 §6.4.1).
+const SENDER_REPORT: u8 = 200;
+const SENDER_TIMESTAMP: std::ops::Range<usize> = 16..20;
 
 impl Shard {
     /// Takes a compound packet of a leg's peer.
@@ -46,6 +52,12 @@ impl Shard {
             });
         }
         leg.rtcp.receive(arrived, &reports);
+        for report in &reports {
+            if let Report::Sender { ssrc, figures, .. } = report {
+                let timeline = leg.incoming.timeline_mut();
+                timeline.sender_report(*ssrc, figures.ntp, figures.timestamp);
+            }
+        }
         self.counters.rtcp_received += 1;
         let byes = reports
             .iter()
@@ -69,8 +81,11 @@ impl Shard {
         let mut buffer = [0; LONGEST_REPORT];
         let source = leg.incoming.source_mut();
         if let Ok(len) = leg.rtcp.report(now, wall, source, &mut buffer) {
-            out.send(port, to, &buffer[..len]);
-            self.counters.rtcp_sent += 1;
+            let report = &mut buffer[..len];
+            let scratch = &mut self.scratch;
+            if send_report(leg, (port, to), report, now, Post { scratch, out }).is_ok() {
+                self.counters.rtcp_sent += 1;
+            }
         }
     }
 
@@ -86,10 +101,41 @@ impl Shard {
         let mut buffer = [0; LONGEST_REPORT];
         let source = leg.incoming.source_mut();
         if let Ok(len) = leg.rtcp.goodbye(now, wall, source, &mut buffer) {
-            out.send(port, to, &buffer[..len]);
-            self.counters.rtcp_sent += 1;
+            let report = &mut buffer[..len];
+            let scratch = &mut self.scratch;
+            if send_report(leg, (port, to), report, now, Post { scratch, out }).is_ok() {
+                self.counters.rtcp_sent += 1;
+            }
         }
     }
+}
+
+/// Sends a report, protected where the leg is. Its time stamp is made one of the clock that the leg
+/// sends by at present: the machine that wrote it counts by 8,000 Hz (RFC 3550 §6.4.1).
+fn send_report(
+    leg: &mut Leg,
+    (port, to): (PortId, SocketAddr),
+    report: &mut [u8],
+    now: Instant,
+    post: Post<'_>,
+) -> Result<(), DropReason> {
+    if report.get(1) == Some(&SENDER_REPORT)
+        && let Some((rate, timestamp)) = leg.outgoing.clock(now)
+        && rate != ClockRate::HZ_8000
+        && let Some(field) = report.get_mut(SENDER_TIMESTAMP)
+    {
+        field.copy_from_slice(&timestamp.0.to_be_bytes());
+    }
+    let Some(secured) = &mut leg.security.in_force else {
+        post.out.send(port, to, report);
+        return Ok(());
+    };
+    let packet = post.scratch;
+    packet.clear();
+    packet.extend_from_slice(report);
+    secured.seal(Protocol::Rtcp, packet)?;
+    post.out.send(port, to, packet);
+    Ok(())
 }
 
 /// Where a leg's reports go.

@@ -1,9 +1,9 @@
 //! Everything one media thread owns, and the door to it.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use duolog_audio::prompt::Prompt;
 use duolog_rtp::ClockRate;
@@ -13,9 +13,10 @@ use duolog_rtp::source::Figures;
 
 use crate::command::{Command, How, LegIdentity, PeerMedia};
 use crate::counters::{Counters, DropReason};
-use crate::digits::Sending;
+use crate::formats::G729;
 use crate::leg::{Digits, Leg, PortUse};
 use crate::outbox::{Completion, Connect, Entry, Event, Outbox};
+use crate::playing::begin_digits;
 use crate::prompt::Playing;
 use crate::record::{Recording, Spooling};
 use crate::settings::ShardSettings;
@@ -42,6 +43,8 @@ pub struct Shard {
     /// Entries made by what runs now, on their way to the outbox.
     pub(crate) entries: Vec<Entry>,
     pub(crate) counters: Counters,
+    /// Where packets are made.
+    pub(crate) scratch: Vec<u8>,
 }
 
 /// What is known of one leg's media (SPEC C5).
@@ -53,6 +56,13 @@ pub struct LegFigures {
     pub reported: Option<rtcp::Peer>,
     /// How fast its peer's clock runs against ours, in parts per million; positive is fast.
     pub drift_ppm: Option<f64>,
+    /// Interarrival jitter of the packets its peer sent, in milliseconds (RFC 3550 §6.4.1).
+    pub jitter_ms: Option<f64>,
+    /// From here to its peer and back, as last measured by RTCP.
+    pub round_trip: Option<Duration>,
+    /// What a listener would make of what its peer sent, 1 to 4.5 (ITU-T G.107), as far as loss and
+    /// delay decide it; `None` before the first packet.
+    pub mos: Option<f64>,
 }
 
 impl Shard {
@@ -68,13 +78,10 @@ impl Shard {
             recordings: Slab::new(),
             recording_index: BTreeMap::new(),
             timers: Timers::default(),
-            spooling: Spooling {
-                backlog: VecDeque::new(),
-                retry_at: None,
-                troubles: Vec::new(),
-            },
+            spooling: Spooling::default(),
             entries: Vec::with_capacity(256),
             counters: Counters::default(),
+            scratch: Vec::with_capacity(2_048),
         }
     }
 
@@ -87,16 +94,7 @@ impl Shard {
     /// Figures of one leg, if there is such a leg.
     #[must_use]
     pub fn leg_figures(&self, leg: LegKey) -> Option<LegFigures> {
-        let leg = self.legs.at(*self.leg_index.get(&leg)?)?;
-        Some(LegFigures {
-            received: leg
-                .incoming
-                .source()
-                .map(|source| source.figures())
-                .unwrap_or_default(),
-            reported: leg.rtcp.peer(),
-            drift_ppm: leg.incoming.timeline().drift_ppm(),
-        })
+        Some(self.legs.at(*self.leg_index.get(&leg)?)?.figures())
     }
 
     /// How many legs there are.
@@ -202,7 +200,9 @@ impl Shard {
         if self.leg_index.contains_key(&key) || !is_free(rtp) || !is_free(rtcp) {
             return None;
         }
-        let index = self.legs.insert(Leg::new(key, ports, identity, now));
+        let index = self
+            .legs
+            .insert(Leg::new(key, ports, identity, now, &self.settings));
         self.leg_index.insert(key, index);
         let needed = rtp.max(rtcp) + 1;
         if self.ports.len() < needed {
@@ -221,9 +221,13 @@ impl Shard {
         peer: &PeerMedia,
         out: &mut Outbox,
     ) -> Option<()> {
+        let g729 = match self.settings.g729 {
+            Some(_) => G729::Installed,
+            None => G729::Missing,
+        };
         let (index, leg) = self.leg_named(key)?;
         let held_before = leg.is_held();
-        leg.connect(now, peer, out);
+        leg.connect(now, peer, g729, out);
         let held = leg.is_held();
         if held != held_before {
             let leg = self.legs.at(index)?;
@@ -233,6 +237,7 @@ impl Shard {
                 }
             }
         }
+        self.send_due_handshake(now, index, out);
         self.schedule_leg(index);
         Some(())
     }
@@ -256,6 +261,7 @@ impl Shard {
             let leg = self.legs.at_mut(leg)?;
             leg.bridged = Some(other);
             leg.outgoing.begin_anew();
+            leg.interrupt();
         }
         Some(())
     }
@@ -263,7 +269,7 @@ impl Shard {
     fn take_digits(&mut self, key: LegKey) -> Option<()> {
         let (_, leg) = self.leg_named(key)?;
         if let Digits::Relayed = leg.digits {
-            leg.digits = Digits::Taken(Collector::new(ClockRate::HZ_8000));
+            leg.digits = Digits::Taken(Collector::new(ClockRate::HZ_8000), ClockRate::HZ_8000);
         }
         Some(())
     }
@@ -283,8 +289,7 @@ impl Shard {
         if let Some(sending) = &mut leg.sending {
             return sending.more(digits);
         }
-        let first = leg.outgoing.begin_series(now);
-        leg.sending = Some(Sending::new(digits, first, now));
+        begin_digits(leg, digits, now);
         self.wake_leg(now, index, out);
         Some(())
     }
@@ -297,6 +302,7 @@ impl Shard {
         out: &mut Outbox,
     ) -> Option<()> {
         let (index, leg) = self.leg_named(key)?;
+        leg.begin_under(how);
         let cut = leg.players.play(how, Playing::new(play, sound, now));
         if let Some(play) = cut {
             out.events.push(Event::Played {
@@ -326,6 +332,7 @@ impl Shard {
         let index = self.leg_index.remove(&key)?;
         self.say_goodbye(now, index, out);
         let leg = self.legs.remove(index)?;
+        self.leave_recordings(&leg);
         if let Some(other) = leg.bridged.and_then(|other| self.legs.at_mut(other)) {
             other.bridged = None;
         }
@@ -341,6 +348,7 @@ impl Shard {
 
     /// Everything that is due for a leg.
     pub(crate) fn wake_leg(&mut self, now: Instant, index: usize, out: &mut Outbox) {
+        self.send_due_handshake(now, index, out);
         self.send_due_digits(now, index, out);
         self.send_due_frames(now, index, out);
         self.send_due_report(now, index, out);
@@ -349,7 +357,7 @@ impl Shard {
             return;
         };
         let key = leg.key;
-        if let Digits::Taken(collector) = &mut leg.digits
+        if let Digits::Taken(collector, _) = &mut leg.digits
             && let Some(digit) = collector.expire(now)
         {
             out.events.push(Event::Digit { leg: key, digit });
@@ -384,7 +392,7 @@ impl Shard {
     /// Takes a datagram that came to `port` from `from` at `arrived`: the kernel's time stamp where
     /// there is one, else `now`. Relays it, records it, and counts it if it can not be used.
     ///
-    /// `datagram` is only read today; it is mutable so that it can be decrypted in place.
+    /// `datagram` is decrypted in place where the leg's media is protected.
     pub fn receive(
         &mut self,
         now: Instant,

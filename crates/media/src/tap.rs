@@ -4,7 +4,7 @@
 
 use std::time::Instant;
 
-use duolog_audio::g711::Law;
+use duolog_audio::codec::Codec;
 use duolog_rtp::source::Kind;
 
 use crate::counters::{Counters, DropReason};
@@ -19,10 +19,16 @@ const SLIPPED_PACKETS: u16 = 5;
 /// What of a packet can be recorded.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Content<'a> {
-    Speech(Law, &'a [u8]),
-    /// A telephone-event's duration so far, in samples.
-    Event(u16),
-    /// Nothing that is understood.
+    /// What the party said.
+    Speech {
+        codec: Codec,
+        payload: &'a [u8],
+        /// How long it lasts, in 1/8000 s.
+        ticks: u32,
+    },
+    /// A telephone-event's duration so far, in 1/8000 s.
+    Event { ticks: u32 },
+    /// Comfort noise (RFC 3389), by which a party says that it is silent, or nothing that is understood.
     Unknown,
 }
 
@@ -82,21 +88,29 @@ impl Tap {
                 track.settle(self.channel, until);
             }
         }
-        let at = incoming.ticks_after(start, arrival.timestamp);
+        let at = incoming.place_of(start, arrival);
         match (content, at) {
-            (Content::Speech(law, codes), Some(at)) => {
+            (
+                Content::Speech {
+                    codec,
+                    payload,
+                    ticks,
+                },
+                Some(at),
+            ) => {
                 let packet = Placed {
                     at: at.saturating_add(self.slip),
                     place: arrival.place,
-                    law,
-                    codes,
+                    codec,
+                    payload,
+                    ticks,
                 };
                 self.place(arrived, arrival.kind, packet, track, desk);
             }
-            (Content::Event(_), _) if !incoming.is_present(arrival) => {}
-            (Content::Event(samples), Some(at)) => {
+            (Content::Event { .. }, _) if !incoming.is_present(arrival) => {}
+            (Content::Event { ticks }, Some(at)) => {
                 let from = at.saturating_add(self.slip);
-                let until = from.saturating_add(i64::from(samples));
+                let until = from.saturating_add(i64::from(ticks));
                 track.event(self.channel, arrival.place, from, until);
             }
             _ => track.side_mut(self.channel).pass(arrival.place),
@@ -132,7 +146,12 @@ impl Tap {
             }
         }
         match outcome {
-            Outcome::Kept => desk.counters.tapped += 1,
+            Outcome::Kept => {
+                desk.counters.tapped += 1;
+                if kind == Kind::Reordered {
+                    track.side_mut(self.channel).note_reordered();
+                }
+            }
             Outcome::Hidden | Outcome::Early => {}
             Outcome::Late => desk.counters.drop(DropReason::Late),
             Outcome::Duplicate => desk.counters.drop(DropReason::Duplicate),

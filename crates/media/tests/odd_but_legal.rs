@@ -426,11 +426,16 @@ fn every_packet_time_is_kept_exactly() {
         let mut world = World::new(Sabotage::None);
         start(&mut world);
         let samples = 8 * ms;
+        // Both begin to speak at once; a packet is sent when the last of it was spoken.
         let owner = Voice {
             samples,
+            from_us: 1_000 * ms as u64,
             ..Voice::of(OWNER)
         };
-        let other = Voice::of(OTHER);
+        let other = Voice {
+            from_us: 20_000,
+            ..Voice::of(OTHER)
+        };
         let count = 48_000 / samples as u64;
         let mut dice = Dice(ms as u64 + 1);
         let mut flow = owner.packets(count);
@@ -442,8 +447,8 @@ fn every_packet_time_is_kept_exactly() {
         world.run_to(6_100_000);
         world.close();
         let [left, right] = world.kept();
-        assert_voice(&left, 0, &owner, 0, 48_000);
-        assert_voice(&right, 0, &other, 0, 48_000);
+        assert_voice(&left, 160, &owner, 0, 48_000);
+        assert_voice(&right, 160, &other, 0, 48_000);
         let heard = world.heard_by(OTHER);
         assert_eq!(heard.len() as u64, count);
     }

@@ -1,6 +1,6 @@
 //! One RTP source as a receiver sees it: order, loss and jitter of its packets (RFC 3550 A.1, A.3, A.8).
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crate::{ClockRate, ExtSeq, RtpTimestamp, SeqNo, Ssrc};
 
@@ -51,6 +51,9 @@ pub struct Figures {
     pub strays: u64,
     /// Times the source started again with the same SSRC.
     pub restarts: u32,
+    /// Rows of missing numbers, as they looked when a newer packet came: a reordered packet counts as
+    /// one as well.
+    pub loss_bursts: u64,
     /// Interarrival jitter, in ticks of the media clock (RFC 3550 §6.4.1).
     pub jitter_ticks: u32,
 }
@@ -143,6 +146,27 @@ impl Source {
         self.ssrc
     }
 
+    /// The media clock that jitter is counted in.
+    pub fn rate(&self) -> ClockRate {
+        self.jitter.rate
+    }
+
+    /// The packets that follow are of a clock of another rate (RFC 7160 §4.1): jitter goes on in its
+    /// ticks.
+    pub fn switch_rate(&mut self, rate: ClockRate) {
+        let jitter = &mut self.jitter;
+        if jitter.rate != rate {
+            let (from, to) = (u64::from(jitter.rate.hz()), u64::from(rate.hz()));
+            jitter.scaled = jitter.scaled.saturating_mul(to) / from;
+            (jitter.rate, jitter.last) = (rate, None);
+        }
+    }
+
+    /// Interarrival jitter as time.
+    pub fn jitter(&self) -> Duration {
+        self.jitter.rate.time_of(self.jitter.scaled >> 4)
+    }
+
     /// Takes the next packet as it arrived. Allocates nothing.
     #[inline]
     pub fn update(&mut self, seq: SeqNo, timestamp: RtpTimestamp, arrival: Instant) -> Placement {
@@ -151,7 +175,10 @@ impl Source {
             None => self.begin(seq),
         };
         match placement.kind {
-            Kind::New => self.counts.received += 1,
+            Kind::New => {
+                self.counts.received += 1;
+                self.counts.loss_bursts += u64::from(placement.skipped > 0);
+            }
             Kind::Reordered => {
                 self.counts.received += 1;
                 self.counts.reordered += 1;
@@ -424,6 +451,7 @@ mod tests {
             (figures.duplicates, figures.reordered, figures.strays),
             (1, 1, 1)
         );
+        assert_eq!(figures.loss_bursts, 2);
 
         let figures = check(&[5, 4, 6], "New Reordered New");
         assert_eq!((figures.expected, figures.lost()), (3, 0));
@@ -481,6 +509,28 @@ mod tests {
             jitter.push(source.figures().jitter_ticks);
         }
         assert_eq!(jitter, [0, 80 >> 4, 155 >> 4, 145 >> 4, 296 >> 4]);
+    }
+
+    #[test]
+    fn jitter_is_the_same_time_at_every_rate() {
+        for hz in [8_000, 16_000, 44_100, 48_000] {
+            let rate = ClockRate::new(hz).expect("not zero");
+            let (mut source, begin) = (Source::new(Ssrc(1), rate), start());
+            for nth in 0..200_u32 {
+                let delay = ms(u64::from(nth % 2) * 10);
+                let timestamp = RtpTimestamp(nth.wrapping_mul(hz / 50));
+                source.update(SeqNo(nth as u16), timestamp, begin + ms(20) * nth + delay);
+            }
+            let told = source.jitter().as_secs_f64();
+            assert!((told - 0.01).abs() < 2e-4, "{hz}: {told}");
+            let before = source.jitter();
+            source.switch_rate(ClockRate::HZ_8000);
+            assert_eq!(source.rate(), ClockRate::HZ_8000);
+            assert!(source.jitter().abs_diff(before) < ms(1), "{hz}");
+            // The first packet of another clock has nothing to be compared with.
+            source.update(SeqNo(200), RtpTimestamp(77), begin + ms(4_000));
+            assert!(source.jitter().abs_diff(before) < ms(1), "{hz}");
+        }
     }
 
     #[test]

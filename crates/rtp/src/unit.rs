@@ -99,14 +99,33 @@ impl ClockRate {
     /// Nanoseconds of a signed number of ticks; saturates.
     #[inline]
     pub(crate) fn nanos_of(self, ticks: i64) -> i64 {
-        if self == Self::HZ_8000 {
-            return ticks.saturating_mul(i64::from(NANOS_PER_TELEPHONE_TICK));
+        match self.hz() {
+            8_000 => ticks.saturating_mul(i64::from(NANOS_PER_TELEPHONE_TICK)),
+            16_000 => ticks.saturating_mul(62_500),
+            48_000 => ticks.saturating_mul(62_500) / 3,
+            hz => {
+                let hz = i64::from(hz);
+                let part = ticks % hz * NANOS_PER_SECOND / hz;
+                (ticks / hz)
+                    .saturating_mul(NANOS_PER_SECOND)
+                    .saturating_add(part)
+            }
         }
-        let hz = i64::from(self.hz());
-        let part = ticks % hz * NANOS_PER_SECOND / hz;
-        (ticks / hz)
-            .saturating_mul(NANOS_PER_SECOND)
-            .saturating_add(part)
+    }
+
+    /// Positions on a recording, in 1/8000 s, nearest to a signed number of ticks of this clock. Exact
+    /// where the rate is a multiple of 8,000 and the ticks are one of its multiple. For up to 2^47 ticks.
+    #[inline]
+    pub fn positions_of(self, ticks: i64) -> i64 {
+        match self.hz() {
+            8_000 => ticks,
+            16_000 => (ticks + 1) >> 1,
+            48_000 => (ticks + 3).div_euclid(6),
+            hz => {
+                let hz = i64::from(hz);
+                (ticks * 8_000 + hz / 2).div_euclid(hz)
+            }
+        }
     }
 }
 
@@ -158,6 +177,33 @@ mod tests {
         assert_eq!(rate.ticks_in(Duration::from_millis(1_010)), 44_541);
         assert_eq!(rate.nanos_of(-44_101), -1_000_022_675);
         assert_eq!(rate.hz(), 44_100);
+    }
+
+    #[test]
+    fn positions_are_exact_or_nearest() {
+        for (hz, ticks, position) in [
+            (8_000, -5, -5),
+            (16_000, 640, 320),
+            (16_000, -640, -320),
+            (48_000, 960, 160),
+            (48_000, -960, -160),
+            (48_000, 7, 1),
+            (48_000, -9, -1),
+            (48_000, -10, -2),
+            (44_100, 441, 80),
+            (44_100, -441, -80),
+            (44_100, 442, 80),
+            (44_100, 444, 81),
+            (22_050, 79_380_001, 28_800_000),
+        ] {
+            let rate = ClockRate::new(hz).expect("not zero");
+            assert_eq!(rate.positions_of(ticks), position, "{ticks} of {hz}");
+            let nanos = rate.nanos_of(ticks);
+            assert!(
+                (nanos - position * 125_000).abs() <= 62_501,
+                "{ticks} of {hz}"
+            );
+        }
     }
 
     #[test]

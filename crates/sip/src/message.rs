@@ -1,5 +1,7 @@
 //! Requests and responses (RFC 3261 §7).
 
+use std::fmt;
+
 use bytes::Bytes;
 
 use crate::headers::Headers;
@@ -9,7 +11,9 @@ use crate::status::StatusCode;
 use crate::uri::{Uri, UriError};
 
 /// A request.
-#[derive(Debug, Clone, PartialEq, Eq)]
+///
+/// `Debug` leaves the body out: there may be keys in it.
+#[derive(Clone, PartialEq, Eq)]
 pub struct Request {
     /// The method.
     pub method: Method,
@@ -22,7 +26,9 @@ pub struct Request {
 }
 
 /// A response.
-#[derive(Debug, Clone, PartialEq, Eq)]
+///
+/// `Debug` leaves the body out: there may be keys in it.
+#[derive(Clone, PartialEq, Eq)]
 pub struct Response {
     /// The status code.
     pub status: StatusCode,
@@ -104,6 +110,28 @@ impl Message {
             Message::Request(request) => &request.headers,
             Message::Response(response) => &response.headers,
         }
+    }
+}
+
+impl fmt::Debug for Request {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Request")
+            .field("method", &self.method)
+            .field("uri", &self.uri)
+            .field("headers", &self.headers)
+            .field("body_bytes", &self.body.len())
+            .finish()
+    }
+}
+
+impl fmt::Debug for Response {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Response")
+            .field("status", &self.status)
+            .field("reason", &self.reason)
+            .field("headers", &self.headers)
+            .field("body_bytes", &self.body.len())
+            .finish()
     }
 }
 

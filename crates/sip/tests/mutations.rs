@@ -4,7 +4,9 @@ mod support;
 
 use bytes::Bytes;
 use duolog_sip::endpoint::{Input, Output};
-use duolog_sip::sdp::{Description, RtcpMux};
+use duolog_sip::sdp::{
+    CryptoSuite, Description, Encoding, G729, MediaSecurity, Offered, SdesKey, Terms, Transcoding,
+};
 use duolog_sip::{
     ClientKey, Dialog, Framer, Message, Method, NameAddr, Request, Response, StatusCode, Transport,
     Uri, Via,
@@ -143,11 +145,45 @@ fn read(message: &Message) {
 
 fn check_sdp(body: &Bytes) {
     if let Ok(description) = Description::parse(body) {
-        let rtp: std::net::SocketAddr = "192.0.2.1:4000".parse().unwrap();
-        if let Ok(relayed) = description.relayed(rtp, rtp, rtp.ip(), RtcpMux::Strip) {
-            let again = Description::parse(&relayed.write()).expect("what we write can be read");
-            assert_eq!(again.audio().map(|a| a.rtp), Some(rtp));
+        for security in [
+            MediaSecurity::AsOffered,
+            MediaSecurity::Never,
+            MediaSecurity::Always,
+        ] {
+            check_forwarding(&description, security);
         }
+    }
+}
+
+/// What goes on can be read again, and with the offer as its own answer both legs agree.
+fn check_forwarding(description: &Description, security: MediaSecurity) {
+    let rtp: std::net::SocketAddr = "192.0.2.1:4000".parse().unwrap();
+    let keys = CryptoSuite::ALL.into_iter();
+    let keys = keys.filter_map(|suite| SdesKey::new(suite, &vec![7; suite.key_and_salt_bytes()]));
+    let terms = Terms {
+        rtp,
+        rtcp: rtp,
+        security,
+        dtls_fingerprint: Some("sha-256 AA"),
+        keys: keys.collect(),
+        standing: None,
+    };
+    let transcoding = Transcoding {
+        add: &[Encoding::Pcma, Encoding::Opus],
+        g729: G729::Missing,
+    };
+    let Ok(told) = description.offer_to(&terms, &terms, &transcoding) else {
+        return;
+    };
+    let offered = Offered {
+        theirs: description,
+        told: &told,
+    };
+    let answered = description.answer_to(&offered, &terms, &transcoding);
+    for ours in [Some(told), answered.ok()].into_iter().flatten() {
+        let again = Description::parse(&ours.write()).expect("what we write can be read");
+        let across = again.audio_across(&ours).map(|audio| audio.rtp);
+        assert_eq!(across, Some(rtp), "{description:?}");
     }
 }
 

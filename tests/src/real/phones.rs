@@ -9,7 +9,7 @@ use duolog::phone::{
     Action, Answering, EarlyMedia, Keep, Look, PhoneEvent, PhoneNo, RealPhones, RealSettings,
     Speech, Voice,
 };
-use duolog_audio::g711::Law;
+use duolog_audio::codec::Codec;
 use duolog_sip::{StatusCode, Transport};
 use rand_chacha::ChaCha12Rng;
 
@@ -214,7 +214,7 @@ fn spawn(site: &Site, (ip, port): (IpAddr, u16), phones: Vec<(String, Voice)>) -
         media: ip,
         domain: ip.to_string(),
         phones,
-        laws: vec![Law::Mulaw],
+        codecs: vec![Codec::Pcmu],
         ptime_ms: 20,
         answering: Answering {
             ring_ms: 50,

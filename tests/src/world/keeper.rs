@@ -6,8 +6,9 @@ use std::time::{Duration, Instant};
 
 use duolog::clock::WallClock;
 use duolog::gate::{Backlog, Disk, Gate};
+use duolog::keeper::Spent;
 use duolog::translate::entries;
-use duolog_media::{Block, Entry, Outbox, Shard};
+use duolog_media::{Entry, Outbox, Shard};
 use duolog_spool::{Counts, Outcome, RecordingId, Settings, SimDisk, Space, Writer};
 
 use super::watch::Watch;
@@ -26,7 +27,7 @@ pub struct Keeper {
     busy_until: Option<Instant>,
     idle_at: Instant,
     /// Written blocks on their way back, with their shard.
-    pub recycled: Vec<(usize, Box<Block>)>,
+    pub recycled: Vec<(usize, Spent)>,
     sealed: Vec<RecordingId>,
     dropped: u64,
     deepest: usize,
@@ -95,8 +96,10 @@ impl Keeper {
             if let Err(error) = entries::keep(&mut self.writer, now, &self.wall, &entry) {
                 watch.fault(format!("the spool refused an entry: {error}"));
             }
-            if let Entry::Block(block) = entry {
-                self.recycled.push((shard, block));
+            match entry {
+                Entry::Block(block) => self.recycled.push((shard, Spent::Block(block))),
+                Entry::Coded { bytes, .. } => self.recycled.push((shard, Spent::Coded(bytes))),
+                _ => {}
             }
         }
         self.gate.backlog(Backlog::Short);

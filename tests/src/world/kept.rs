@@ -3,7 +3,9 @@
 use std::io::Cursor;
 
 use duolog_archive::{Archive, Manifest, RequestedFormat, Settings, Shown};
+use duolog_audio::codec::G729Library;
 use duolog_audio::container::wav;
+use duolog_audio::resample::Resampler;
 use duolog_media::RecordingKey;
 
 use super::World;
@@ -21,6 +23,27 @@ pub struct Kept {
     pub object: Vec<u8>,
     /// The samples of the owner and of the other party.
     pub channels: [Vec<i16>; 2],
+    /// Samples per second and channel; 0 where there was no audio.
+    pub rate_hz: u32,
+}
+
+impl Kept {
+    /// A channel at 8 kHz, one sample for each tick of the manifest.
+    ///
+    /// # Panics
+    /// When the object's rate is none that a recording has.
+    #[must_use]
+    pub fn at_8_khz(&self, channel: usize) -> Vec<i16> {
+        let samples = &self.channels[channel];
+        if self.rate_hz == 8_000 {
+            return samples.clone();
+        }
+        let mut narrow = Vec::with_capacity(samples.len() / 2);
+        let mut resampler = Resampler::new(self.rate_hz, 8_000).expect("a rate of a recording");
+        resampler.push(samples, &mut narrow);
+        resampler.finish(&mut narrow);
+        narrow
+    }
 }
 
 /// Finishes everything that waits in the spool, oldest first.
@@ -37,6 +60,7 @@ pub fn finish(world: &World, format: RequestedFormat) -> Vec<Kept> {
         scratch: at("scratch"),
         format,
         opus_bitrate: 24_000,
+        g729: G729Library::open().ok(),
     };
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -64,6 +88,8 @@ fn kept(recording: RecordingKey, shown: Shown) -> Kept {
     let path = shown.audio_path.as_ref();
     let object = path.map(|path| std::fs::read(path).expect("the object lies there"));
     let object = object.unwrap_or_default();
+    let audio = manifest.audio.as_ref();
+    let rate_hz = audio.map_or(0, |audio| audio.sample_rate_hz);
     let channels = if object.starts_with(b"RIFF") {
         let mut reader = wav::Reader::open(Cursor::new(&object)).expect("a WAV");
         let all = reader.read_to_end().expect("whole");
@@ -77,5 +103,6 @@ fn kept(recording: RecordingKey, shown: Shown) -> Kept {
         manifest,
         object,
         channels,
+        rate_hz,
     }
 }

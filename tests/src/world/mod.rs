@@ -24,6 +24,7 @@ use duolog::phone::{self, Action, Group, Phone, PhoneEvent, PhoneNo};
 use duolog::translate::commands::Task;
 use duolog_call::MediaEvent;
 use duolog_media::Sabotage;
+use duolog_rtp::timeline::DriftCorrection;
 use duolog_sip::{Flow, Transport};
 use duolog_spool::SimDisk;
 
@@ -100,6 +101,8 @@ pub struct Plan {
     pub media: Conditions,
     /// A fault put in on purpose; then the watch's faults are expected and not raised.
     pub sabotage: Sabotage,
+    /// Whether clocks that drift are followed.
+    pub drift: DriftCorrection,
     /// Entries that may wait for the disk.
     pub queue: usize,
     /// The node's configuration file.
@@ -121,6 +124,7 @@ impl World {
         let making = Making {
             seed: plan.seed,
             sabotage: plan.sabotage,
+            drift: plan.drift,
             queue: plan.queue,
         };
         World {

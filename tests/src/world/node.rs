@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use bytes::Bytes;
+use duolog::abilities::Abilities;
 use duolog::clock::WallClock;
 use duolog::config::Config;
 use duolog::gate::{Gate, Obstacles};
@@ -17,6 +18,7 @@ use duolog_call::{CallLog, Engine, Gate as CallGate, Input, MediaEvent, Output};
 use duolog_media::{
     Command, Counters, LegIdentity, LegKey, Outbox, PortId, Sabotage, Shard, ShardSettings,
 };
+use duolog_rtp::timeline::DriftCorrection;
 use duolog_rtp::{RtpTimestamp, SeqNo, Ssrc};
 use duolog_sip::{Flow, Transport};
 use duolog_spool::SimDisk;
@@ -53,6 +55,8 @@ pub struct Making {
     pub seed: u64,
     /// A fault put in on purpose.
     pub sabotage: Sabotage,
+    /// Whether clocks that drift are followed.
+    pub drift: DriftCorrection,
     /// Entries that may wait for the disk.
     pub queue: usize,
 }
@@ -81,17 +85,20 @@ impl Node {
     pub fn new(config: &Config, wall: WallClock, disk: SimDisk, making: Making) -> Node {
         let listening = config.sip.listen.clone();
         let sip = listening.first().expect("a world's node listens on UDP").1;
-        let settings = Arc::new(settings(config, &listening, &wall));
-        let book = PromptBook::load(None).expect("shipped prompts can be read");
+        let abilities = Abilities::find(config).expect("what the configuration wants is there");
+        let settings = Arc::new(settings(config, &abilities, &listening, &wall));
+        let book = PromptBook::load(None, &abilities).expect("shipped prompts can be read");
         let mut dice = Dice::new(making.seed);
         let unix_us = wall.unix_us(wall.instant()).max(0) as u64;
         let shard = ShardSettings {
             media_timeout: config.media.timeout,
             sabotage: making.sabotage,
+            drift_correction: making.drift,
+            g729: abilities.g729.clone(),
             ..ShardSettings::new((wall.instant(), duolog_rtp::WallTime { unix_us }))
         };
         let relay = |_| Relay {
-            shard: Shard::new(shard),
+            shard: Shard::new(shard.clone()),
             out: Outbox::new(),
             ports: Vec::new(),
         };
@@ -99,7 +106,7 @@ impl Node {
         let gate = Gate::default();
         Node {
             engine: Engine::new(Arc::clone(&settings), dice.seed()),
-            translator: Translator::new(threads, settings, Arc::new(book)),
+            translator: Translator::new(threads, settings, Arc::new(book), abilities.dtls),
             relays: (0..threads).map(relay).collect(),
             keeper: Keeper::new(disk, making.queue, gate.clone(), wall),
             told: gate.now(),
@@ -311,8 +318,8 @@ impl Node {
 
     fn keep(&mut self, now: Instant) {
         self.keeper.turn(now, &mut self.watch);
-        for (number, block) in self.keeper.recycled.drain(..) {
-            self.relays[number].shard.recycle(block);
+        for (number, spent) in self.keeper.recycled.drain(..) {
+            spent.to(&mut self.relays[number].shard);
         }
         let obstacles = self.gate.now();
         if obstacles != self.told {

@@ -5,10 +5,12 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use duolog::phone::{
-    Action, Answering, CodedVoice, EarlyMedia, Keep, PhoneSettings, Repeat, Speech, Voice,
+    Action, Answering, CodedVoice, EarlyMedia, Keep, PhoneSettings, Repeat, Security, Speech, Voice,
 };
+use duolog_audio::codec::Codec;
 use duolog_audio::g711::Law;
 use duolog_media::Sabotage;
+use duolog_rtp::timeline::DriftCorrection;
 use duolog_sip::{Flow, StatusCode, Transport, Uri};
 
 use super::dice::Dice;
@@ -51,8 +53,20 @@ pub struct Scene {
     pub desks: Vec<Desk>,
     /// Phones behind the trunk.
     pub trunk_phones: usize,
-    /// What phones offer and take: desks, trunk.
-    pub laws: [Law; 2],
+    /// What phones offer and take, the preferred one first: desks, trunk.
+    pub codecs: [Vec<Codec>; 2],
+    /// Packet times in ms: desks, trunk.
+    pub ptime_ms: [u8; 2],
+    /// How fast their clocks run, in parts per million: desks, trunk.
+    pub clock_ppm: [i32; 2],
+    /// Whether their media is encrypted: desks, trunk.
+    pub security: [Security; 2],
+    /// `media_security` as configured: users, trunk.
+    pub media_security: [&'static str; 2],
+    /// What the node may transcode between, as configured.
+    pub transcode: &'static str,
+    /// The DTMF policy of every desk: `keep` or `mask`.
+    pub dtmf: &'static str,
     /// What phones say: desks, trunk.
     pub voices: [Saying; 2],
     /// What happens to SIP.
@@ -65,6 +79,8 @@ pub struct Scene {
     pub early_media: EarlyMedia,
     /// A fault put in on purpose.
     pub sabotage: Sabotage,
+    /// Off for the negative control of the clocks' test.
+    pub drift: DriftCorrection,
     /// Entries that may wait for the disk.
     pub queue: usize,
     /// What phones remember.
@@ -92,13 +108,20 @@ impl Scene {
             seed,
             desks: vec![desk],
             trunk_phones: 1,
-            laws: [Law::Mulaw; 2],
+            codecs: in_laws([Law::Mulaw; 2]),
+            ptime_ms: [20; 2],
+            clock_ppm: [0; 2],
+            security: [Security::Clear, Security::Clear],
+            media_security: ["as-offered"; 2],
+            transcode: "[]",
+            dtmf: "keep",
             voices: [Saying::Code; 2],
             sip: Conditions::clean(),
             media: Conditions::clean(),
             ring_ms: 300,
             early_media: EarlyMedia::No,
             sabotage: Sabotage::None,
+            drift: DriftCorrection::On,
             queue: 4_096,
             keep: Keep::Packets,
         }
@@ -112,6 +135,7 @@ impl Scene {
             sip: self.sip,
             media: self.media,
             sabotage: self.sabotage,
+            drift: self.drift,
             queue: self.queue,
             config: self.config(),
         });
@@ -128,10 +152,12 @@ impl Scene {
     pub fn config(&self) -> String {
         let mut text = format!(
             "[sip]\nlisten = [\"udp:{}\"]\n[media]\naddress = \"10.0.0.1\"\nthreads = 2\n\
-             timeout = \"20s\"\n[store]\nformat = \"wav-g711\"\n\
-             [[trunk]]\nname = \"pstn\"\naddress = \"udp:{}\"\n",
+             timeout = \"20s\"\ntranscode = {}\n[store]\nformat = \"wav-g711\"\n\
+             [[trunk]]\nname = \"pstn\"\naddress = \"udp:{}\"\nmedia_security = \"{}\"\n",
             node_sip(),
-            trunk_sip()
+            self.transcode,
+            trunk_sip(),
+            self.media_security[1]
         );
         for (n, desk) in self.desks.iter().enumerate() {
             let Desk {
@@ -144,8 +170,11 @@ impl Scene {
                 text,
                 "[[user]]\nname = \"desk{n}\"\nnumbers = [\"10{n}\"]\ncontact = \"udp:{}\"\n\
                  mode = \"{mode}\"\nannounce = \"{announce}\"\nnotice = \"{notice}\"\n\
-                 repeat_tone = \"{repeat_tone}\"\n",
-                desk_sip(n)
+                 repeat_tone = \"{repeat_tone}\"\ndtmf = \"{}\"\n\
+                 media_security = \"{}\"\n",
+                desk_sip(n),
+                self.dtmf,
+                self.media_security[0]
             );
         }
         text
@@ -172,8 +201,10 @@ impl Scene {
             },
             rtp,
             rtcp: SocketAddr::new(rtp.ip(), rtp.port() + 1),
-            laws: vec![self.laws[side], other(self.laws[side])],
-            ptime_ms: 20,
+            codecs: self.codecs[side].clone(),
+            ptime_ms: self.ptime_ms[side],
+            clock_ppm: self.clock_ppm[side],
+            security: self.security[side].clone(),
             answering: Answering {
                 ring_ms: self.ring_ms,
                 early_media: self.early_media,
@@ -217,11 +248,13 @@ fn looped(speech: Speech) -> Voice {
     }
 }
 
-fn other(law: Law) -> Law {
-    match law {
-        Law::Mulaw => Law::Alaw,
-        Law::Alaw => Law::Mulaw,
-    }
+/// Phones that prefer these laws and take the other one too.
+#[must_use]
+pub fn in_laws(laws: [Law; 2]) -> [Vec<Codec>; 2] {
+    laws.map(|law| match law {
+        Law::Mulaw => vec![Codec::Pcmu, Codec::Pcma],
+        Law::Alaw => vec![Codec::Pcma, Codec::Pcmu],
+    })
 }
 
 /// Where the node hears SIP.

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::net::SocketAddr;
 use std::time::Instant;
 
+use duolog_audio::coded;
 use duolog_media::{
     Block, Channel, Command, Entry, GapReason, LegKey, RecordingCommand, RecordingKey, SampleFormat,
 };
@@ -117,7 +118,8 @@ impl Watch {
     fn record(&mut self, at: Instant, key: RecordingKey, command: &RecordingCommand) {
         if let RecordingCommand::Open { owner, other, .. } = command {
             let life = Life {
-                legs: [*owner, *other],
+                // A recording of one leg has it on both sides.
+                legs: [*owner, other.unwrap_or(*owner)],
                 opened: at,
                 started: None,
                 pauses: Vec::new(),
@@ -196,6 +198,9 @@ impl Watch {
                 life.block_end = block.position + u64::from(block.samples);
                 paused_is_silent(life, block)
             }
+            Entry::Coded {
+                position, bytes, ..
+            } => paused_is_left_out(life, *position, bytes),
             Entry::Gap {
                 channel,
                 position,
@@ -249,10 +254,7 @@ fn ensure(holds: bool, otherwise: impl FnOnce() -> String) -> Result<(), String>
 /// What lies inside a pause holds nothing of a party.
 fn paused_is_silent(life: &Life, block: &Block) -> Result<(), String> {
     let end = block.position + u64::from(block.samples);
-    let width = match block.format {
-        SampleFormat::Pcm16 => 4,
-        SampleFormat::Mulaw | SampleFormat::Alaw => 2,
-    };
+    let width = 2 * block.format.sample_bytes();
     for &(from, until) in &life.pauses {
         let from = from.clamp(block.position, end) - block.position;
         let until = until.unwrap_or(u64::MAX).clamp(block.position, end) - block.position;
@@ -263,9 +265,27 @@ fn paused_is_silent(life: &Life, block: &Block) -> Result<(), String> {
             SampleFormat::Pcm16 => bytes
                 .chunks_exact(2)
                 .all(|two| i16::from_le_bytes([two[0], two[1]]).abs() <= QUIET),
+            SampleFormat::Empty => bytes.is_empty(),
         };
         ensure(silent, || {
             format!("audio inside the pause at {}", block.position + from)
+        })?;
+    }
+    Ok(())
+}
+
+/// No coded frame reaches into a pause: a payload cannot be cut.
+fn paused_is_left_out(life: &Life, position: u64, list: &[u8]) -> Result<(), String> {
+    for frame in coded::read(list) {
+        let frame = frame.map_err(|error| format!("a list of coded frames: {error}"))?;
+        let from = position + u64::from(frame.offset);
+        let until = from + u64::from(frame.ticks);
+        let paused = life
+            .pauses
+            .iter()
+            .any(|&(begin, end)| begin < until && end.unwrap_or(u64::MAX) > from);
+        ensure(!paused, || {
+            format!("a coded frame inside the pause at {from}")
         })?;
     }
     Ok(())

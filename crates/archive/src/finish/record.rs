@@ -4,7 +4,7 @@ use super::{Assembled, AudioStored};
 use crate::catalogue::{AudioRef, CallRow, ManifestRef, Row, RowEnding};
 use crate::end_state::judge;
 use crate::id::recording_text;
-use crate::manifest::{self, Length, MANIFEST_VERSION, Manifest, Span};
+use crate::manifest::{self, Length, MANIFEST_VERSION, Manifest, Span, Together};
 use duolog_spool::RecordingId;
 
 /// The manifest of what was stored.
@@ -14,6 +14,7 @@ pub(super) fn manifest_of(stored: AudioStored) -> Manifest {
         attempt,
         audio,
         levels,
+        kept,
     } = stored;
     let Assembled {
         recording,
@@ -21,11 +22,21 @@ pub(super) fn manifest_of(stored: AudioStored) -> Manifest {
     } = assembled;
     let verdict = judge(&timeline);
     let pauses = timeline.pauses().into_iter();
+    let mut channels = manifest::channels(&timeline, levels.as_deref());
+    for (channel, untranscoded) in kept {
+        if let Some(channel) = channels.get_mut(channel) {
+            channel.untranscoded = Some(untranscoded);
+        }
+    }
     Manifest {
         version: MANIFEST_VERSION,
         recording: recording_text(recording),
         attempt: attempt.name,
-        channels: manifest::channels(&timeline, levels),
+        channels,
+        together: Together {
+            layout: timeline.opening.layout,
+            skew: timeline.ending.skew,
+        },
         facts: manifest::facts(&timeline),
         call: timeline.opening,
         opened_at: timeline.opened_at,

@@ -2,7 +2,7 @@ use super::*;
 use crate::archive::Settings;
 use crate::catalogue::Filter;
 use crate::end_state::EndState;
-use crate::export::{ExportError, ExportFormat};
+use crate::export::{Export, ExportChannels, ExportError, ExportFormat, ExportGaps};
 use crate::format::{RequestedFormat, SampleFormat, StoredFormat};
 use crate::gap::GapReason;
 use crate::manifest::GapLine;
@@ -45,6 +45,7 @@ impl World {
             scratch: at("scratch"),
             format: self.format,
             opus_bitrate: 24_000,
+            g729: None,
         };
         Archive::open(settings, self.disk.clone()).await.unwrap()
     }
@@ -219,6 +220,7 @@ fn gap(position: u64, samples: u64, reason: GapReason) -> GapLine {
         position,
         samples,
         reason,
+        concealed: None,
     }
 }
 
@@ -246,6 +248,9 @@ fn flip(path: &Path, at: usize) {
 }
 
 mod changed;
+mod coded;
 mod ends;
+mod exported;
 mod kept;
 mod killed;
+mod masked;

@@ -1,4 +1,4 @@
-//! From a sound file's bytes to 8 kHz mono.
+//! From a sound file's bytes to mono at 8 kHz and, of wide sound, at 48 kHz.
 
 use std::io::{Cursor, ErrorKind};
 
@@ -16,19 +16,30 @@ use symphonia_adapter_libopus::OpusDecoder;
 use super::{LONGEST_PROMPT_S, PromptError};
 use crate::SAMPLE_RATE_HZ;
 
+/// The rate that every wide codec's sound is made from, in Hz.
+pub(super) const WIDE_RATE_HZ: u32 = 48_000;
 /// Frames the resampler takes at a time; its delay is compensated, so this only weighs speed.
 const RESAMPLER_CHUNK: usize = 1_024;
 
-pub(super) fn to_mono_8khz(file: &[u8]) -> Result<Vec<i16>, PromptError> {
+/// A file's sound.
+pub(super) struct Sound {
+    /// At 8 kHz.
+    pub(super) narrow: Vec<i16>,
+    /// At 48 kHz, when the file's rate is above 8 kHz.
+    pub(super) wide: Option<Vec<i16>>,
+}
+
+pub(super) fn to_mono(file: &[u8]) -> Result<Sound, PromptError> {
     let mono = decode(file)?;
     if mono.samples.is_empty() {
         return Err(PromptError::Empty);
     }
-    let resampled = resample(mono)?;
-    Ok(resampled
-        .into_iter()
-        .map(|s| (s * 32_768.0).round() as i16)
-        .collect())
+    let wide = match mono.rate_hz > SAMPLE_RATE_HZ {
+        true => Some(resample(&mono, WIDE_RATE_HZ)?),
+        false => None,
+    };
+    let narrow = resample(&mono, SAMPLE_RATE_HZ)?;
+    Ok(Sound { narrow, wide })
 }
 
 /// Mono samples, full scale 1.0, at the file's own rate.
@@ -38,7 +49,42 @@ struct Mono {
     samples: Vec<f32>,
 }
 
+/// Plain WAV, what most prompts are, is read by `hound`; everything else, and WAV that it does not take
+/// (compressed, cut off), by `symphonia`.
 fn decode(file: &[u8]) -> Result<Mono, PromptError> {
+    match plain_wav(file) {
+        Ok(mono) => Ok(mono),
+        Err(_) => decode_any(file),
+    }
+}
+
+fn plain_wav(file: &[u8]) -> Result<Mono, hound::Error> {
+    let reader = hound::WavReader::new(Cursor::new(file))?;
+    let spec = reader.spec();
+    let samples: Vec<f32> = match spec.sample_format {
+        hound::SampleFormat::Float => reader.into_samples::<f32>().collect::<Result<_, _>>()?,
+        hound::SampleFormat::Int => {
+            let full_scale = (1_i64 << (spec.bits_per_sample - 1)) as f32;
+            let samples = reader.into_samples::<i32>();
+            let samples = samples.map(|sample| Ok::<_, hound::Error>(sample? as f32 / full_scale));
+            samples.collect::<Result<_, _>>()?
+        }
+    };
+    let channels = usize::from(spec.channels.max(1));
+    let longest = LONGEST_PROMPT_S as usize * spec.sample_rate as usize;
+    if samples.len() / channels > longest || spec.sample_rate == 0 {
+        return Err(hound::Error::TooWide);
+    }
+    let frames = samples.chunks_exact(channels);
+    Ok(Mono {
+        rate_hz: spec.sample_rate,
+        samples: frames
+            .map(|frame| frame.iter().sum::<f32>() / channels as f32)
+            .collect(),
+    })
+}
+
+fn decode_any(file: &[u8]) -> Result<Mono, PromptError> {
     let source = Box::new(Cursor::new(file.to_vec()));
     let stream = MediaSourceStream::new(source, MediaSourceStreamOptions::default());
     let mut format = symphonia::default::get_probe()
@@ -111,12 +157,13 @@ fn decode_track(
     }
 }
 
-fn resample(mono: Mono) -> Result<Vec<f32>, PromptError> {
-    if mono.rate_hz == SAMPLE_RATE_HZ {
-        return Ok(mono.samples);
+fn resample(mono: &Mono, to_hz: u32) -> Result<Vec<i16>, PromptError> {
+    let round = |s: &f32| (s * 32_768.0).round() as i16;
+    if mono.rate_hz == to_hz {
+        return Ok(mono.samples.iter().map(round).collect());
     }
     let unusable = |reason: String| PromptError::Unsupported { reason };
-    let (from, to) = (mono.rate_hz as usize, SAMPLE_RATE_HZ as usize);
+    let (from, to) = (mono.rate_hz as usize, to_hz as usize);
     let mut resampler = Fft::<f32>::new(from, to, RESAMPLER_CHUNK, 1, FixedSync::Both)
         .map_err(|error| unusable(format!("its rate is {from} Hz: {error}")))?;
     let frames = mono.samples.len();
@@ -125,7 +172,7 @@ fn resample(mono: Mono) -> Result<Vec<f32>, PromptError> {
     let output = resampler
         .process_all(&input, frames, None)
         .map_err(|error| unusable(format!("its rate is {from} Hz: {error}")))?;
-    Ok(output.take_data())
+    Ok(output.take_data().iter().map(round).collect())
 }
 
 fn unsupported(error: &Error) -> PromptError {

@@ -6,6 +6,7 @@
 mod requests;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::fmt;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -20,11 +21,12 @@ use crate::gate::{Admission, Gate};
 use crate::log::{CallLog, LogEvent};
 use crate::media::{CallId, MediaCommand, MediaEvent, RecordingId};
 use crate::role::b2bua::context::{Action, Context};
+use crate::role::b2bua::keys::KeySource;
 use crate::role::b2bua::{Call, call_of, call_of_leg};
 use crate::settings::Settings;
 
-/// What the engine is told.
-#[derive(Debug, Clone, PartialEq)]
+/// What the engine is told. `Debug` leaves messages out: there may be keys in them.
+#[derive(Clone, PartialEq)]
 pub enum Input {
     /// One datagram, or one message cut from a stream.
     Sip {
@@ -50,8 +52,8 @@ pub enum Input {
     Deadline,
 }
 
-/// What the engine wants done, in order.
-#[derive(Debug, Clone, PartialEq)]
+/// What the engine wants done, in order. `Debug` leaves messages out: there may be keys in them.
+#[derive(Clone, PartialEq)]
 pub enum Output {
     /// Send one SIP message.
     Send {
@@ -66,12 +68,37 @@ pub enum Output {
     Log(CallLog),
 }
 
+impl fmt::Debug for Input {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Sip { flow, bytes } => write!(f, "Sip {{ {flow:?}, {} bytes }}", bytes.len()),
+            Self::FlowFailed { flow } => write!(f, "FlowFailed {{ {flow:?} }}"),
+            Self::Media(event) => write!(f, "Media({event:?})"),
+            Self::Gate(gate) => write!(f, "Gate({gate:?})"),
+            Self::Drain => f.write_str("Drain"),
+            Self::HangUpAll => f.write_str("HangUpAll"),
+            Self::Deadline => f.write_str("Deadline"),
+        }
+    }
+}
+
+impl fmt::Debug for Output {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Send { flow, bytes } => write!(f, "Send {{ {flow:?}, {} bytes }}", bytes.len()),
+            Self::Media(command) => write!(f, "Media({command:?})"),
+            Self::Log(log) => write!(f, "Log({log:?})"),
+        }
+    }
+}
+
 /// Every call of a node. One owner, one input at a time; time is an argument.
 pub struct Engine {
     settings: Arc<Settings>,
     endpoint: Endpoint,
     tokens: Tokens,
     random: ChaCha12Rng,
+    keys: KeySource,
     admission: Admission,
     calls: BTreeMap<CallId, Slot>,
     dialogs: BTreeMap<DialogId, (CallId, Side)>,
@@ -98,15 +125,16 @@ struct Work {
 }
 
 impl Engine {
-    /// An engine without calls. The seed must be secret and fresh outside tests: tags and Call-IDs
-    /// come from it.
+    /// An engine without calls. The seed must be secret and fresh outside tests: tags, Call-IDs
+    /// and media keys come from it.
     pub fn new(settings: Arc<Settings>, seed: [u8; 32]) -> Self {
         let mut random = ChaCha12Rng::from_seed(seed);
-        let mut seeds = [[0; 32]; 2];
+        let mut seeds = [[0; 32]; 3];
         seeds.iter_mut().for_each(|seed| random.fill_bytes(seed));
         Self {
             endpoint: Endpoint::new(endpoint_settings(&settings), seeds[0]),
             tokens: Tokens::new(seeds[1]),
+            keys: KeySource::new(seeds[2]),
             random,
             admission: Admission::default(),
             calls: BTreeMap::new(),
@@ -279,7 +307,7 @@ impl Engine {
         let Some(slot) = self.calls.get_mut(&id) else {
             return;
         };
-        let mut cx = Context::new(now, &self.settings, &mut self.tokens);
+        let mut cx = Context::new(now, &self.settings, &mut self.tokens, &mut self.keys);
         take(&mut slot.call, &mut cx);
         let actions = cx.actions;
         self.perform(now, id, actions, work);

@@ -144,7 +144,7 @@ impl Engine {
     fn begin(&mut self, now: Instant, begin: Begin, work: &mut Work) {
         let settings = Arc::clone(&self.settings);
         let (id, key) = (begin.id, begin.server);
-        let mut cx = Context::new(now, &settings, &mut self.tokens);
+        let mut cx = Context::new(now, &settings, &mut self.tokens, &mut self.keys);
         let call = Box::new(Call::begin(&mut cx, begin));
         let actions = cx.actions;
         if let Some(recording) = call.recording() {

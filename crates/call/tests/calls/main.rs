@@ -2,6 +2,7 @@
 #![allow(missing_docs, reason = "a test")]
 
 mod ending;
+mod media;
 mod mid_call;
 mod network;
 mod random;

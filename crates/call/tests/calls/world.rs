@@ -9,11 +9,11 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use duolog_call::{
     Announce, CallLog, Completion, Contact, End, Engine, Epoch, Fact, FeatureCodes, Input, LegId,
-    LocalAddresses, MediaCommand, MediaEvent, Mode, Notice, Output, RecordingId, RecordingSettings,
-    RepeatInterval, Settings, Sound, Trunk, TrunkIndex, User,
+    LocalAddresses, MediaCommand, MediaEvent, MediaSettings, Mode, Notice, Output, RecordingId,
+    RecordingSettings, RepeatInterval, Settings, Sound, Trunk, TrunkIndex, User,
 };
 use duolog_sip::endpoint::{self, ClientKey, ServerKey};
-use duolog_sip::sdp::{self, Description, Direction, Encoding, Format};
+use duolog_sip::sdp::{self, Description, Direction, Encoding, Format, MediaSecurity};
 use duolog_sip::{
     Dialog, Endpoint, EndpointSettings, Flow, Message, Method, Request, Response, SentBy,
     StatusCode, Timers, Transport,
@@ -43,6 +43,7 @@ pub fn over(transport: Transport) -> Settings {
         announce: Announce::On,
         notice: Notice::Beep,
         repeat_tone: Some(RepeatInterval::default()),
+        ..RecordingSettings::default()
     };
     let carol = RecordingSettings {
         mode: Mode::Always,
@@ -56,6 +57,7 @@ pub fn over(transport: Transport) -> Settings {
         name: name.to_owned(),
         numbers: vec![NAMES[party].to_owned()],
         contact: contact(party),
+        media_security: MediaSecurity::AsOffered,
         language: None,
         recording,
     };
@@ -67,6 +69,7 @@ pub fn over(transport: Transport) -> Settings {
         trunks: vec![Trunk {
             name: "pstn".to_owned(),
             contact: contact(TRUNK),
+            media_security: MediaSecurity::AsOffered,
         }],
         users: vec![
             user("alice", ALICE, alice),
@@ -79,6 +82,7 @@ pub fn over(transport: Transport) -> Settings {
         next_hop: Some(TrunkIndex(0)),
         language: "nl".to_owned(),
         feature_codes: FeatureCodes::default(),
+        media: MediaSettings::default(),
         ring_limit: Duration::from_secs(180),
         drain_retry_after_s: 30,
         server_name: "duolog".to_owned(),
@@ -567,12 +571,16 @@ impl World {
     }
 
     pub fn reinvite(&mut self, who: usize, direction: Direction) {
+        self.reinvite_with(who, &description(who, direction));
+    }
+
+    pub fn reinvite_with(&mut self, who: usize, body: &Description) {
         let dialog = self.parties[who].dialog.as_mut().expect("a dialog");
         let mut request = dialog.request(Method::Invite);
         request
             .headers
             .push("Contact", format!("<sip:{}@{}>", NAMES[who], address(who)));
-        request.set_body("application/sdp", description(who, direction).write());
+        request.set_body("application/sdp", body.write());
         self.send(who, request);
     }
 
@@ -738,10 +746,12 @@ pub fn description(who: usize, direction: Direction) -> Description {
         formats: vec![
             format(0, Encoding::Pcmu),
             format(8, Encoding::Pcma),
-            format(101, Encoding::TelephoneEvent),
+            format(101, Encoding::TelephoneEvent { rate_hz: 8000 }),
         ],
         ptime_ms: Some(20),
         direction,
+        profile: sdp::Profile::Avp,
+        crypto: Vec::new(),
     }
     .describe()
 }

@@ -9,9 +9,11 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use duolog_sip::Transport;
+use duolog_sip::sdp::Encoding;
 
 pub use document::Mistake;
 pub use read::read;
+pub(crate) use units::duration;
 
 /// The configuration that `duolog serve` runs with where no file is given: loopback only.
 pub const EMBEDDED: &str = include_str!("../../../../deploy/embedded.toml");
@@ -65,6 +67,39 @@ pub struct Media {
     pub threads: usize,
     /// Time without any RTP on both legs after which a call is ended.
     pub timeout: Duration,
+    /// Codecs that are offered to the called party beside those of the caller, and transcoded.
+    pub transcode: Vec<Encoding>,
+    /// Whether media secured by DTLS-SRTP is taken.
+    pub dtls: Dtls,
+}
+
+/// Whether media secured by DTLS-SRTP (RFC 5763) is taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Dtls {
+    /// With a certificate made at the start.
+    On,
+    /// Not at all.
+    Off,
+}
+
+/// Whether media to and from a party is encrypted by SDES-SRTP (RFC 4568).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum MediaSecurity {
+    /// As the other party offers it.
+    AsOffered,
+    /// Never: the party is offered plain RTP.
+    Never,
+    /// Always: a party that cannot is refused.
+    Always,
+}
+
+/// What becomes of dialled digits in recordings (SPEC L3).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Dtmf {
+    /// Recorded as they sound.
+    Keep,
+    /// Silenced in the recording, and only there.
+    Mask,
 }
 
 /// `[spool]`
@@ -98,6 +133,8 @@ pub enum Format {
     WavPcm16,
     /// WAV with the G.711 codes as they were received.
     WavG711,
+    /// FLAC with 16 bit samples.
+    Flac,
 }
 
 /// `[announcements]`
@@ -126,6 +163,8 @@ pub struct Trunk {
     pub name: String,
     /// Where its calls come from and calls to it go.
     pub address: (Transport, SocketAddr),
+    /// Whether media to and from it is encrypted.
+    pub media_security: MediaSecurity,
 }
 
 /// `[[user]]`
@@ -147,6 +186,10 @@ pub struct User {
     pub repeat_tone: Option<Duration>,
     /// Language of this user's announcements.
     pub language: Option<String>,
+    /// Whether media to and from their phone is encrypted.
+    pub media_security: MediaSecurity,
+    /// What becomes of dialled digits in their recordings.
+    pub dtmf: Dtmf,
 }
 
 /// Recording modes of this release.

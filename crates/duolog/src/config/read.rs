@@ -7,13 +7,14 @@ use std::time::Duration;
 
 use duolog_call::RepeatInterval;
 use duolog_sip::Transport;
+use duolog_sip::sdp::Encoding;
 use toml_edit::Document;
 
 use super::document::{Mistake, Section, Source};
 use super::units::{duration, ports, size, transport_address};
 use super::{
-    Announce, Announcements, Codes, Config, Format, Log, LogFormat, Media, Mode, Notice, Sip,
-    Spool, Store, Trunk, User,
+    Announce, Announcements, Codes, Config, Dtls, Dtmf, Format, Log, LogFormat, Media,
+    MediaSecurity, Mode, Notice, Sip, Spool, Store, Trunk, User,
 };
 
 const ADDRESS: &str = "write udp:HOST:PORT or tcp:HOST:PORT with a numeric host";
@@ -103,6 +104,8 @@ fn media(mut section: Section<'_>) -> Media {
         ports: section.parsed("ports", (20000, 29999), allowed, ports),
         threads: section.number("threads", 1, 1..=64) as usize,
         timeout: within(&mut section, "timeout", 60 * SECONDS, (5, 3600)),
+        transcode: section.list("transcode", TRANSCODED.to_vec(), CODECS, codec),
+        dtls: section.choice("dtls", Dtls::Off, &[("on", Dtls::On), ("off", Dtls::Off)]),
     };
     if media.address.is_unspecified() && media.advertise.is_none() {
         section.refuse(
@@ -129,6 +132,7 @@ fn store(mut section: Section<'_>) -> Store {
         ("opus", Format::Opus),
         ("wav-pcm16", Format::WavPcm16),
         ("wav-g711", Format::WavG711),
+        ("flac", Format::Flac),
     ];
     let store = Store {
         directory: path(&mut section, "directory", "var/recordings"),
@@ -164,10 +168,12 @@ fn codes(mut section: Section<'_>) -> Codes {
 fn trunk(mut section: Section<'_>) -> Option<Trunk> {
     let name = section.required("name", "write a name", some_text);
     let address = section.required("address", ADDRESS, transport_address);
+    let media_security = media_security(&mut section);
     section.finish();
     Some(Trunk {
         name: name?,
         address: address?,
+        media_security,
     })
 }
 
@@ -213,6 +219,12 @@ fn user(section: &mut Section<'_>) -> Option<User> {
     let notice = section.choice("notice", Notice::None, &notices);
     let repeat_tone = section.parsed("repeat_tone", None, REPEAT_TONE, repeat_tone);
     let language = section.optional("language", LANGUAGE, language);
+    let media_security = media_security(section);
+    let dtmf = section.choice(
+        "dtmf",
+        Dtmf::Keep,
+        &[("keep", Dtmf::Keep), ("mask", Dtmf::Mask)],
+    );
     let (name, contact) = (name?, contact?);
     Some(User {
         name,
@@ -223,6 +235,8 @@ fn user(section: &mut Section<'_>) -> Option<User> {
         notice,
         repeat_tone,
         language,
+        media_security,
+        dtmf,
     })
 }
 
@@ -255,6 +269,39 @@ fn operations(mut section: Section<'_>) -> SocketAddr {
     );
     section.finish();
     listen
+}
+
+fn media_security(section: &mut Section<'_>) -> MediaSecurity {
+    let words = [
+        ("as-offered", MediaSecurity::AsOffered),
+        ("never", MediaSecurity::Never),
+        ("always", MediaSecurity::Always),
+    ];
+    section.choice("media_security", MediaSecurity::AsOffered, &words)
+}
+
+/// What is cheap to transcode and what every phone and trunk can.
+const TRANSCODED: [Encoding; 2] = [Encoding::Pcma, Encoding::Pcmu];
+const CODECS: &str = "write pcmu, pcma, g722, g729, opus, or l16/RATE as in l16/16000";
+
+fn codec(text: &str) -> Option<Encoding> {
+    let linear = |rate: &str| {
+        let rate_hz = rate.parse().ok()?;
+        [8_000, 16_000, 32_000, 44_100, 48_000]
+            .contains(&rate_hz)
+            .then_some(Encoding::L16 {
+                rate_hz,
+                channels: 1,
+            })
+    };
+    match text {
+        "pcmu" => Some(Encoding::Pcmu),
+        "pcma" => Some(Encoding::Pcma),
+        "g722" => Some(Encoding::G722),
+        "g729" => Some(Encoding::G729),
+        "opus" => Some(Encoding::Opus),
+        _ => linear(text.strip_prefix("l16/")?),
+    }
 }
 
 const LANGUAGE: &str = "write a language as in en or nl";

@@ -6,7 +6,7 @@ use std::time::Duration;
 use duolog_sip::Transport;
 
 /// A duration: a whole number and `ms`, `s`, `m`, `h` or `d`.
-pub(super) fn duration(text: &str) -> Option<Duration> {
+pub(crate) fn duration(text: &str) -> Option<Duration> {
     let (number, unit) = split(text)?;
     let ms = match unit {
         "ms" => 1,

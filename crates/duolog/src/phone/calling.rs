@@ -72,8 +72,8 @@ impl UserAgent {
             if response.status == StatusCode::RINGING {
                 steps.tell(PhoneEvent::Ringing);
             }
-            if let Some(agreed) = self.session.accept(&self.settings, &response.body) {
-                steps.media.connect(steps.now, agreed);
+            if let Some(terms) = self.session.accept(&self.settings, &response.body) {
+                steps.connect(terms);
                 steps.tell(PhoneEvent::EarlyMedia);
             }
             return;
@@ -97,8 +97,8 @@ impl UserAgent {
         self.run(endpoint::Input::Ack { key, request }, steps);
         match self.session.accept(&self.settings, &response.body) {
             Some(_) if wanted == Wanted::No => self.bye(steps),
-            Some(agreed) => {
-                steps.media.connect(steps.now, agreed);
+            Some(terms) => {
+                steps.connect(terms);
                 steps.tell(PhoneEvent::Answered);
             }
             None => {

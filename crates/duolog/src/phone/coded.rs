@@ -122,13 +122,18 @@ impl Sine {
     }
 
     fn envelope(&self, at: usize) -> f32 {
-        let from_edge = at.min(SLOT_SAMPLES - at);
-        if from_edge >= RAMP {
-            return 1.0;
-        }
-        let phase = std::f32::consts::PI * from_edge as f32 / RAMP as f32;
-        0.5 - 0.5 * phase.cos()
+        envelope(at as f64) as f32
     }
+}
+
+/// The rise and fall of a slot `into` 8 kHz samples of it, 0 to 1.
+fn envelope(into: f64) -> f64 {
+    let from_edge = into.min(SLOT_SAMPLES as f64 - into);
+    if from_edge >= RAMP as f64 {
+        return 1.0;
+    }
+    let phase = std::f64::consts::PI * from_edge / RAMP as f64;
+    0.5 - 0.5 * phase.cos()
 }
 
 /// A voice that is nothing but its own name and the time. Sample 0 is the start of slot 0.
@@ -185,6 +190,24 @@ impl CodedVoice {
             }
             at += slice.len() as u64;
             rest = after;
+        }
+    }
+
+    /// The same voice at `rate_hz` samples a second, from `from_ms` after the beginning.
+    pub fn samples_at(&self, rate_hz: u32, from_ms: u64, out: &mut [i16]) {
+        let begin = self.from_sample as f64 + from_ms as f64 * 8.0;
+        for (n, sample) in out.iter_mut().enumerate() {
+            let at = begin + n as f64 * 8_000.0 / f64::from(rate_hz);
+            let slot = (at / SLOT_SAMPLES as f64).floor();
+            let into = at - slot * SLOT_SAMPLES as f64;
+            let digits = digits_of(self.party, (slot as u64 % u64::from(SLOTS)) as u16);
+            let groups = groups();
+            let tones = groups.iter().zip(digits).map(|(group, digit)| {
+                let hz = 50.0 * f64::from(group[digit]);
+                (std::f64::consts::TAU * hz * into / 8_000.0).sin()
+            });
+            let value = tones.sum::<f64>() * envelope(into) * f64::from(TONE_PEAK);
+            *sample = value.round() as i16;
         }
     }
 
@@ -269,6 +292,17 @@ mod tests {
         let mut later = vec![0; 1_000];
         CodedVoice::new(1, 12_345 + 3_000).samples(0, &mut later);
         assert_eq!(later, whole[3_000..]);
+    }
+
+    #[test]
+    fn every_rate_says_the_same() {
+        let voice = CodedVoice::new(2, 4_321);
+        let (mut narrow, mut wide) = (vec![0; 1_600], vec![0; 9_600]);
+        voice.samples(160, &mut narrow);
+        voice.samples_at(48_000, 20, &mut wide);
+        for (at, &sample) in narrow.iter().enumerate() {
+            assert!((sample - wide[6 * at]).abs() <= 1, "sample {at}");
+        }
     }
 
     #[test]

@@ -5,7 +5,9 @@ use std::time::Instant;
 
 use bytes::Bytes;
 use duolog_audio::SAMPLE_RATE_HZ;
-use duolog_audio::g711::{self, Law};
+use duolog_audio::codec::{Codec, Decoder, G729Library};
+use duolog_audio::g711;
+use duolog_audio::resample::Resampler;
 use duolog_rtp::event::{Collector, Digit, TelephoneEvent};
 use duolog_rtp::packet::View;
 use duolog_rtp::rtcp::Report;
@@ -40,8 +42,8 @@ pub struct HeardPacket {
     pub marker: bool,
     /// Its payload type, 0 to 127.
     pub payload_type: u8,
-    /// The law of its audio; `None` for a telephone-event or an unknown type.
-    pub law: Option<Law>,
+    /// The codec of its audio; `None` for a telephone-event or an unknown type.
+    pub codec: Option<Codec>,
     /// Its payload.
     pub payload: Bytes,
 }
@@ -121,11 +123,13 @@ impl Ear {
     pub(super) fn packet(&mut self, arrived: Instant, view: &View<'_>, agreed: Option<&Agreed>) {
         self.count += 1;
         let payload_type = view.payload_type().0;
-        let law = match agreed {
-            Some(agreed) if agreed.payload_type == payload_type => Some(agreed.law),
+        let codec = match agreed {
+            Some(agreed) if agreed.payload_type == payload_type => Some(agreed.codec),
             _ => match payload_type {
-                0 => Some(Law::Mulaw),
-                8 => Some(Law::Alaw),
+                0 => Some(Codec::Pcmu),
+                8 => Some(Codec::Pcma),
+                9 => Some(Codec::G722),
+                18 => Some(Codec::G729),
                 _ => None,
             },
         };
@@ -142,7 +146,7 @@ impl Ear {
                 timestamp: view.timestamp(),
                 marker: view.marker(),
                 payload_type,
-                law,
+                codec,
                 payload: Bytes::copy_from_slice(view.payload()),
             });
         }
@@ -159,42 +163,112 @@ impl Ear {
     }
 }
 
+/// A packet and where it lies, in 8 kHz samples from the first one.
+struct Placed<'a> {
+    at: i64,
+    codec: Codec,
+    length: usize,
+    packet: &'a HeardPacket,
+}
+
 fn place(packets: &[HeardPacket]) -> Option<Heard> {
-    let mut placed: Vec<(i64, Law, &HeardPacket)> = Vec::with_capacity(packets.len());
-    for packet in packets {
-        let Some(law) = packet.law else { continue };
-        let at = match placed.last() {
-            None => 0,
-            Some((at, _, last)) => {
-                let ticks = i64::from(packet.timestamp.since(last.timestamp));
-                if packet.ssrc == last.ssrc && ticks.abs() < FAR_TICKS {
-                    at + ticks
-                } else {
-                    let later = packet.arrived.saturating_duration_since(last.arrived);
-                    at + ClockRate::HZ_8000.ticks_in(later) as i64
-                }
-            }
-        };
-        placed.push((at, law, packet));
-    }
-    let first = placed.iter().min_by_key(|(at, ..)| *at)?;
-    let (origin, began) = (first.0, first.2.arrived);
+    let placed = positions(packets);
+    let first = placed.iter().min_by_key(|placed| placed.at)?;
+    let (origin, began) = (first.at, first.packet.arrived);
     let end = placed
         .iter()
-        .map(|(at, _, p)| at - origin + p.payload.len() as i64)
+        .map(|p| p.at - origin + p.length as i64)
         .max()?;
     let mut samples = vec![0; end as usize];
     let mut came = vec![false; end as usize];
-    for (at, law, packet) in placed {
-        let range = (at - origin) as usize..(at - origin) as usize + packet.payload.len();
-        g711::decode_into(law, &packet.payload, &mut samples[range.clone()]);
-        came[range].fill(true);
+    for run in placed.chunk_by(|a, b| a.codec == b.codec && a.codec.law().is_none()) {
+        for (placed, sound) in run.iter().zip(sounds(run)) {
+            let from = (placed.at - origin) as usize;
+            let range = from..from + placed.length;
+            samples[range.clone()].copy_from_slice(&sound);
+            came[range].fill(true);
+        }
     }
     Some(Heard {
         began,
         samples,
         gaps: gaps(&came),
     })
+}
+
+fn positions(packets: &[HeardPacket]) -> Vec<Placed<'_>> {
+    let mut placed: Vec<Placed<'_>> = Vec::with_capacity(packets.len());
+    for packet in packets {
+        let Some(codec) = packet.codec else { continue };
+        let Some(ticks) = codec.ticks(&packet.payload) else {
+            continue;
+        };
+        let faster = f64::from(codec.clock_rate_hz()) / 8_000.0;
+        let in_samples = |ticks: i64| (ticks as f64 / faster).round() as i64;
+        let at = match placed.last() {
+            None => 0,
+            Some(last) => {
+                let ticks = i64::from(packet.timestamp.since(last.packet.timestamp));
+                let same = packet.ssrc == last.packet.ssrc && codec == last.codec;
+                if same && ticks.abs() < FAR_TICKS {
+                    last.at + in_samples(ticks)
+                } else {
+                    let later = packet
+                        .arrived
+                        .saturating_duration_since(last.packet.arrived);
+                    last.at + ClockRate::HZ_8000.ticks_in(later) as i64
+                }
+            }
+        };
+        placed.push(Placed {
+            at,
+            codec,
+            length: in_samples(i64::from(ticks)) as usize,
+            packet,
+        });
+    }
+    placed
+}
+
+/// The sound of packets of one codec, each as long as its packet at 8 kHz.
+fn sounds(run: &[Placed<'_>]) -> Vec<Vec<i16>> {
+    let codec = run[0].codec;
+    if let Some(law) = codec.law() {
+        let decode = |placed: &Placed<'_>| {
+            let mut samples = vec![0; placed.length];
+            g711::decode_into(law, &placed.packet.payload, &mut samples);
+            samples
+        };
+        return run.iter().map(decode).collect();
+    }
+    let rate_hz = match codec {
+        Codec::Opus => 8_000,
+        codec => codec.sample_rate_hz(),
+    };
+    let library = G729Library::open().ok();
+    let mut whole = Vec::new();
+    if let Ok(mut decoder) = Decoder::new(codec, rate_hz, library.as_ref()) {
+        for placed in run {
+            let wanted = whole.len() + placed.length * rate_hz as usize / 8_000;
+            // What cannot be decoded was not heard.
+            let _ = decoder.decode(&placed.packet.payload, &mut whole);
+            whole.resize(wanted, 0);
+        }
+    }
+    if rate_hz != 8_000 {
+        let mut narrow = Vec::new();
+        let mut resampler = Resampler::new(rate_hz, 8_000).expect("a rate that is known");
+        resampler.push(&whole, &mut narrow);
+        resampler.finish(&mut narrow);
+        whole = narrow;
+    }
+    let mut rest = whole.into_iter();
+    let cut = |placed: &Placed<'_>| {
+        let mut samples: Vec<i16> = rest.by_ref().take(placed.length).collect();
+        samples.resize(placed.length, 0);
+        samples
+    };
+    run.iter().map(cut).collect()
 }
 
 fn gaps(came: &[bool]) -> Vec<Range<usize>> {
@@ -232,7 +306,7 @@ mod tests {
                     timestamp: RtpTimestamp(n[2] as u32),
                     marker: false,
                     payload_type: 0,
-                    law: (n[3] != 999).then_some(Law::Mulaw),
+                    codec: (n[3] != 999).then_some(Codec::Pcmu),
                     payload: vec![n[3] as u8; count.parse().expect("a count")].into(),
                 }
             })
@@ -244,7 +318,10 @@ mod tests {
 
     #[test]
     fn packets_are_placed_by_their_time_stamps() {
-        let (a, b) = (g711::decode(Law::Mulaw, 1), g711::decode(Law::Mulaw, 2));
+        let (a, b) = (
+            g711::decode(g711::Law::Mulaw, 1),
+            g711::decode(g711::Law::Mulaw, 2),
+        );
         assert_eq!(heard(""), None);
         assert_eq!(heard("0:7:0:999*4"), None);
         assert_eq!(

@@ -23,6 +23,16 @@ pub(super) struct KeyPacket {
     pub behind_ticks: u32,
 }
 
+impl KeyPacket {
+    /// The payload under a clock that is so many times faster than 8 kHz.
+    pub(super) fn at_clock(&self, times: u32) -> [u8; 4] {
+        let [event, flags, high, low] = self.payload;
+        let duration = u32::from(u16::from_be_bytes([high, low])) * times;
+        let [high, low] = (duration as u16).to_be_bytes();
+        [event, flags, high, low]
+    }
+}
+
 /// What takes the place of an audio packet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Turn {

@@ -4,15 +4,18 @@ use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use duolog_audio::g711::Law;
+use duolog_audio::codec::{Codec, CodecError};
 use duolog_rtp::packet::{Outgoing, View};
 use duolog_rtp::rtcp::{self, Rtcp, RtcpSettings};
 use duolog_rtp::source::Source;
+use duolog_rtp::srtp::{Protector, Unprotector};
 use duolog_rtp::{ClockRate, PayloadType, RtpTimestamp, SeqNo, Ssrc, WallTime};
 
 use super::Output;
 use super::ear::{Ear, Keep};
 use super::keypad::{Keypad, Turn};
+use super::mouth::Mouth;
+use super::offer::{Keys, Terms};
 use super::voice::{Spoken, Voice};
 
 /// A phone that was not asked for this long skips the packets it should have sent.
@@ -46,8 +49,8 @@ pub struct Agreed {
     pub rtp: SocketAddr,
     /// Where the peer wants RTCP.
     pub rtcp: SocketAddr,
-    /// The law of the audio sent.
-    pub law: Law,
+    /// The codec of the audio sent.
+    pub codec: Codec,
     /// Its payload type.
     pub payload_type: u8,
     /// The payload type of telephone-events, if there is one.
@@ -69,6 +72,8 @@ pub enum Speaks {
 #[derive(Debug, Clone)]
 pub(super) struct Pace {
     pub ptime_ms: u8,
+    /// How fast the phone's clock runs against the true one, in parts per million.
+    pub clock_ppm: i32,
     pub ssrc: Ssrc,
     pub seq: SeqNo,
     pub timestamp: RtpTimestamp,
@@ -80,7 +85,10 @@ pub(super) struct Pace {
 struct Stream {
     agreed: Agreed,
     next: Instant,
+    /// Nanoseconds by which `next` is too late, below one: a clock's error is a fraction of them.
+    late_ns: f64,
     began: Instant,
+    mouth: Mouth,
     rtcp: Rtcp,
     source: Option<Source>,
 }
@@ -90,9 +98,11 @@ pub(super) struct MediaSide {
     pace: Pace,
     keep: Keep,
     stream: Option<Stream>,
+    /// Stays when the call is over: the peer's last packets come afterwards.
+    guard: Option<Guard>,
     voice: Voice,
-    /// Samples since the voice was set.
-    spoken: u64,
+    /// Milliseconds since the voice was set, by the phone's own clock.
+    spoken_ms: u64,
     keypad: Keypad,
     /// The next audio packet begins a talk spurt.
     spurt: bool,
@@ -108,8 +118,9 @@ impl MediaSide {
             pace,
             keep,
             stream,
+            guard: None,
             voice,
-            spoken: 0,
+            spoken_ms: 0,
             keypad,
             spurt: true,
             sent,
@@ -125,34 +136,68 @@ impl MediaSide {
         &self.sent
     }
 
+    pub(super) fn ssrc(&self) -> Ssrc {
+        self.pace.ssrc
+    }
+
     pub(super) fn agreed(&self) -> Option<&Agreed> {
         self.stream.as_ref().map(|stream| &stream.agreed)
     }
 
     /// Begins to talk, or goes on under what was agreed anew.
-    pub(super) fn connect(&mut self, now: Instant, agreed: Agreed) {
+    ///
+    /// # Errors
+    /// A codec that cannot be spoken here; what was agreed before goes on.
+    pub(super) fn connect(&mut self, now: Instant, terms: Terms) -> Result<(), CodecError> {
+        let Terms { agreed, keys } = terms;
         if let Some(stream) = &mut self.stream {
+            if stream.mouth.codec() != agreed.codec {
+                stream.mouth = Mouth::new(agreed.codec)?;
+            }
             if stream.agreed.speaks != agreed.speaks {
                 self.spurt = true;
             }
             stream.agreed = agreed;
-            return;
+            Guard::renew(&mut self.guard, keys);
+            return Ok(());
         }
+        let mouth = Mouth::new(agreed.codec)?;
+        self.guard = keys.map(Guard::new);
         let settings = RtcpSettings {
             ssrc: self.pace.ssrc,
             cname: self.pace.cname.clone().into(),
-            rate: ClockRate::HZ_8000,
+            rate: clock_rate(agreed.codec),
             seed: self.pace.seed,
         };
         let rtcp = Rtcp::new(settings, now);
+        // A packet leaves when its last sample was spoken; of 20 ms it leaves at once.
+        let fill_ms = u64::from(self.pace.ptime_ms).saturating_sub(20);
         self.stream = Some(Stream {
             agreed,
-            next: now,
+            next: now + Duration::from_millis(fill_ms),
+            late_ns: 0.0,
             began: now,
+            mouth,
             rtcp,
             source: None,
         });
         self.spurt = true;
+        Ok(())
+    }
+
+    /// Goes on as another source, as a phone that was restarted does.
+    pub(super) fn renew(&mut self, ssrc: Ssrc, seq: SeqNo, timestamp: RtpTimestamp) {
+        (self.pace.ssrc, self.pace.seq, self.pace.timestamp) = (ssrc, seq, timestamp);
+        self.spurt = true;
+    }
+
+    /// Goes on in packets of another length.
+    pub(super) fn repack(&mut self, ptime_ms: u8) {
+        let longer = u64::from(ptime_ms.saturating_sub(self.pace.ptime_ms));
+        self.pace.ptime_ms = ptime_ms;
+        if let Some(stream) = &mut self.stream {
+            stream.next += Duration::from_millis(longer);
+        }
     }
 
     /// The call is over.
@@ -164,13 +209,13 @@ impl MediaSide {
             let written = stream
                 .rtcp
                 .goodbye(now, wall, stream.source.as_mut(), &mut buffer);
-            stream.send_report(written, &buffer, out);
+            stream.send_report(self.guard.as_mut(), written, &buffer, out);
         }
     }
 
     pub(super) fn set_voice(&mut self, voice: Voice) {
         self.voice = voice;
-        self.spoken = 0;
+        self.spoken_ms = 0;
         self.spurt = true;
     }
 
@@ -180,6 +225,14 @@ impl MediaSide {
     }
 
     pub(super) fn receive(&mut self, arrived: Instant, datagram: &[u8]) {
+        let mut plain = datagram.to_vec();
+        if let Some(guard) = &mut self.guard {
+            match guard.theirs.rtp(&mut plain) {
+                Ok(length) => plain.truncate(length),
+                Err(_) => return self.ear.refuse(),
+            }
+        }
+        let datagram = &plain[..];
         let Ok(view) = View::parse(datagram) else {
             self.ear.refuse();
             return;
@@ -189,7 +242,8 @@ impl MediaSide {
                 .source
                 .take()
                 .filter(|source| source.ssrc() == view.ssrc());
-            let mut source = known.unwrap_or_else(|| Source::new(view.ssrc(), ClockRate::HZ_8000));
+            let rate = clock_rate(stream.agreed.codec);
+            let mut source = known.unwrap_or_else(|| Source::new(view.ssrc(), rate));
             source.update(view.seq(), view.timestamp(), arrived);
             stream.source = Some(source);
         }
@@ -198,7 +252,14 @@ impl MediaSide {
     }
 
     pub(super) fn receive_rtcp(&mut self, now: Instant, datagram: &[u8]) {
-        match rtcp::parse(datagram) {
+        let mut plain = datagram.to_vec();
+        if let Some(guard) = &mut self.guard {
+            match guard.theirs.rtcp(&mut plain) {
+                Ok(length) => plain.truncate(length),
+                Err(_) => return self.ear.refuse(),
+            }
+        }
+        match rtcp::parse(&plain) {
             Ok(reports) => {
                 if let Some(stream) = &mut self.stream {
                     stream.rtcp.receive(now, &reports);
@@ -216,18 +277,19 @@ impl MediaSide {
 
     /// Sends what is due.
     pub(super) fn tick(&mut self, now: Instant, out: &mut Vec<Output>) {
-        let ptime = Duration::from_millis(u64::from(self.pace.ptime_ms));
         while let Some(stream) = &mut self.stream
             && stream.next <= now
         {
             let late = now.duration_since(stream.next) > LATE;
-            stream.next += ptime;
+            stream.advance(&self.pace);
+            let rate = clock_rate(stream.agreed.codec);
             if !late {
                 self.interval(now, out);
             }
-            let ticks = u32::from(self.pace.ptime_ms) * 8;
+            let ptime_ms = u32::from(self.pace.ptime_ms);
+            let ticks = rate.hz() / 1_000 * ptime_ms;
             self.pace.timestamp = self.pace.timestamp.plus(ticks);
-            self.spoken += u64::from(ticks);
+            self.spoken_ms += u64::from(ptime_ms);
         }
         if let Some(stream) = &mut self.stream
             && stream.rtcp.deadline() <= now
@@ -237,7 +299,7 @@ impl MediaSide {
             let written = stream
                 .rtcp
                 .report(now, wall, stream.source.as_mut(), &mut buffer);
-            stream.send_report(written, &buffer, out);
+            stream.send_report(self.guard.as_mut(), written, &buffer, out);
         }
     }
 
@@ -252,22 +314,30 @@ impl MediaSide {
         };
         match keys {
             (event_type, Turn::Key(key)) => {
-                let timestamp = RtpTimestamp(self.pace.timestamp.0.wrapping_sub(key.behind_ticks));
-                self.send(now, (event_type, timestamp, key.first), &key.payload, out);
+                let faster = agreed.codec.clock_rate_hz() / 8_000;
+                let behind = key.behind_ticks * faster;
+                let timestamp = RtpTimestamp(self.pace.timestamp.0.wrapping_sub(behind));
+                let payload = key.at_clock(faster);
+                self.send(now, (event_type, timestamp, key.first), &payload, out);
                 self.spurt = true;
             }
             (_, Turn::Quiet) => {}
             (_, Turn::Free) => {
-                let mut codes = [0; LONGEST];
-                let codes = &mut codes[..usize::from(self.pace.ptime_ms) * 8];
+                let ptime_ms = u32::from(self.pace.ptime_ms);
+                let mut payload = Vec::new();
+                let Some(stream) = &mut self.stream else {
+                    return;
+                };
+                let mouth = &mut stream.mouth;
                 let quiet = agreed.speaks == Speaks::OnHold
-                    || self.voice.speak(agreed.law, self.spoken, codes) == Spoken::Nothing;
+                    || mouth.speak(&self.voice, self.spoken_ms, ptime_ms, &mut payload)
+                        == Spoken::Nothing;
                 if quiet {
                     self.spurt = true;
                     return;
                 }
                 let head = (agreed.payload_type, self.pace.timestamp, self.spurt);
-                self.send(now, head, codes, out);
+                self.send(now, head, &payload, out);
                 self.spurt = false;
             }
         }
@@ -298,6 +368,10 @@ impl MediaSide {
             .write(&mut bytes)
             .expect("the buffer holds header and payload");
         bytes.truncate(length);
+        if let Some(guard) = &mut self.guard {
+            let protected = guard.ours.rtp(&mut bytes);
+            protected.expect("a packet that was just written can be protected");
+        }
         stream.rtcp.sent(payload.len(), timestamp, now);
         out.push(Output::SendRtp {
             to: stream.agreed.rtp,
@@ -316,7 +390,55 @@ impl MediaSide {
     }
 }
 
+/// What encrypts a phone's media.
+struct Guard {
+    keys: Keys,
+    ours: Protector,
+    theirs: Unprotector,
+}
+
+impl Guard {
+    fn new(keys: Keys) -> Guard {
+        Guard {
+            ours: Protector::new(&keys.ours).expect("a key of its suite's length"),
+            theirs: Unprotector::new(&keys.theirs).expect("a key of its suite's length"),
+            keys,
+        }
+    }
+
+    /// Keys that stay the same go on; others begin anew.
+    fn renew(guard: &mut Option<Guard>, keys: Option<Keys>) {
+        let same = match (&*guard, &keys) {
+            (Some(guard), Some(keys)) => {
+                guard.keys.ours == keys.ours && guard.keys.theirs == keys.theirs
+            }
+            (None, None) => true,
+            _ => false,
+        };
+        if !same {
+            *guard = keys.map(Guard::new);
+        }
+    }
+}
+
+impl std::fmt::Debug for Guard {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Guard")
+            .field("keys", &self.keys)
+            .finish_non_exhaustive()
+    }
+}
+
 impl Stream {
+    /// To the next packet, by the phone's own clock.
+    fn advance(&mut self, pace: &Pace) {
+        let true_ns = f64::from(pace.ptime_ms) * 1e6 / (1.0 + f64::from(pace.clock_ppm) * 1e-6);
+        let wanted = true_ns - self.late_ns;
+        self.late_ns = wanted.ceil() - wanted;
+        // Positive and far below 2^64.
+        self.next += Duration::from_nanos(wanted.ceil() as u64);
+    }
+
     fn wall(&self, now: Instant) -> WallTime {
         let since = now.saturating_duration_since(self.began).as_micros() as u64;
         WallTime {
@@ -327,16 +449,26 @@ impl Stream {
     /// A report that does not fit is left out: its length depends on nothing from outside.
     fn send_report(
         &self,
+        guard: Option<&mut Guard>,
         written: Result<usize, rtcp::RtcpError>,
         buffer: &[u8],
         out: &mut Vec<Output>,
     ) {
         if let Ok(length) = written {
-            let bytes = Bytes::copy_from_slice(&buffer[..length]);
+            let mut bytes = buffer[..length].to_vec();
+            if let Some(guard) = guard {
+                let protected = guard.ours.rtcp(&mut bytes);
+                protected.expect("a report that was just written can be protected");
+            }
             out.push(Output::SendRtcp {
                 to: self.agreed.rtcp,
-                bytes,
+                bytes: bytes.into(),
             });
         }
     }
+}
+
+/// The RTP clock of a codec.
+pub(super) fn clock_rate(codec: Codec) -> ClockRate {
+    ClockRate::new(codec.clock_rate_hz()).expect("no codec's clock stands still")
 }

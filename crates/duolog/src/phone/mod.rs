@@ -10,6 +10,7 @@ mod ear;
 mod group;
 mod keypad;
 mod media;
+mod mouth;
 mod offer;
 mod real;
 mod ringing;
@@ -24,7 +25,7 @@ use std::net::SocketAddr;
 use std::time::Instant;
 
 use bytes::Bytes;
-use duolog_audio::g711::Law;
+use duolog_audio::codec::Codec;
 use duolog_rtp::{RtpTimestamp, SeqNo, Ssrc};
 use duolog_sip::{Flow, StatusCode, Uri};
 
@@ -32,6 +33,7 @@ pub use coded::{CodedVoice, PARTIES, SLOT_SAMPLES, SLOTS};
 pub use ear::{Ear, Heard, HeardPacket, Keep};
 pub use group::{Group, PhoneNo};
 pub use media::{Agreed, SentPacket, Speaks};
+pub use offer::{KeyUse, Security};
 pub use real::{Look, RealError, RealPhones, RealSettings, Told};
 pub use sighting::{Sighting, decode};
 pub use voice::{Repeat, Speech, Voice};
@@ -100,6 +102,25 @@ pub enum Action {
     },
     /// Speaks with another voice, from its beginning.
     SetVoice(Voice),
+    /// Re-INVITE with these codecs only.
+    Recode {
+        /// At least one.
+        codecs: Vec<Codec>,
+    },
+    /// Goes on in packets of another length, without a word about it.
+    Repack {
+        /// 10 to 200 ms.
+        ptime_ms: u8,
+    },
+    /// Goes on as another source: new SSRC, numbers and time stamps.
+    Renew {
+        /// Who it is now.
+        ssrc: Ssrc,
+        /// Its first number.
+        seq: SeqNo,
+        /// Its first time stamp.
+        timestamp: RtpTimestamp,
+    },
 }
 
 /// What a phone wants sent, or has to say.
@@ -149,6 +170,8 @@ pub enum PhoneEvent {
         /// Who had held it.
         by: End,
     },
+    /// `Action::Recode` was answered.
+    Recoded,
     /// The call was refused with this status, by the peer or by this phone.
     Refused(StatusCode),
     /// The call is over.
@@ -230,10 +253,14 @@ pub struct PhoneSettings {
     pub rtp: SocketAddr,
     /// Its RTCP address.
     pub rtcp: SocketAddr,
-    /// The laws it offers and takes, in order of preference; at least one.
-    pub laws: Vec<Law>,
+    /// The codecs it offers and takes, in order of preference; at least one.
+    pub codecs: Vec<Codec>,
     /// Packet time, 10 to 200 ms.
     pub ptime_ms: u8,
+    /// How fast its clock runs against the true one, in parts per million: -1,000 to 1,000.
+    pub clock_ppm: i32,
+    /// Whether its media is encrypted.
+    pub security: Security,
     /// What it does with calls that come in.
     pub answering: Answering,
     /// What it says from the first moment.
@@ -258,7 +285,10 @@ impl Phone {
     /// When no law is given or the packet time is not 10 to 200 ms.
     #[must_use]
     pub fn new(settings: PhoneSettings) -> Self {
-        assert!(!settings.laws.is_empty(), "a phone speaks at least one law");
+        assert!(
+            !settings.codecs.is_empty(),
+            "a phone speaks at least one codec"
+        );
         assert!(
             (10..=200).contains(&settings.ptime_ms),
             "a packet holds 10 to 200 ms"
@@ -266,6 +296,7 @@ impl Phone {
         let mut seed = settings.seed;
         let pace = Pace {
             ptime_ms: settings.ptime_ms,
+            clock_ppm: settings.clock_ppm,
             ssrc: Ssrc(next_random(&mut seed) as u32),
             seq: SeqNo(next_random(&mut seed) as u16),
             timestamp: RtpTimestamp(next_random(&mut seed) as u32),
@@ -287,6 +318,12 @@ impl Phone {
             Input::Rtp { arrived, bytes } => self.media.receive(arrived, &bytes),
             Input::Rtcp { bytes } => self.media.receive_rtcp(now, &bytes),
             Input::Do(Action::SetVoice(voice)) => self.media.set_voice(voice),
+            Input::Do(Action::Repack { ptime_ms }) => self.media.repack(ptime_ms),
+            Input::Do(Action::Renew {
+                ssrc,
+                seq,
+                timestamp,
+            }) => self.media.renew(ssrc, seq, timestamp),
             Input::Do(Action::Press { digits }) => self.press(&digits, &mut out),
             other => {
                 let mut steps = Steps {
@@ -320,6 +357,12 @@ impl Phone {
     #[must_use]
     pub fn sent(&self) -> &[SentPacket] {
         self.media.sent()
+    }
+
+    /// The source of its packets.
+    #[must_use]
+    pub fn ssrc(&self) -> Ssrc {
+        self.media.ssrc()
     }
 
     /// What the two ends agreed on, while there is media.

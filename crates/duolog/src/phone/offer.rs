@@ -1,14 +1,57 @@
 //! A phone's side of offer and answer (RFC 3264).
 
 use bytes::Bytes;
-use duolog_audio::g711::Law;
-use duolog_sip::sdp::{Audio, Description, Direction, Encoding, Format, Offer};
+use duolog_audio::codec::{Channels, Codec};
+use duolog_rtp::srtp::{MasterKey, Suite};
+use duolog_sip::sdp::{
+    Audio, Crypto, CryptoSuite, Description, Direction, Encoding, Format, Offer, Profile, SdesKey,
+};
 
 use super::media::{Agreed, Speaks};
-use super::{End, PhoneEvent, PhoneSettings};
+use super::{End, PhoneEvent, PhoneSettings, next_random};
 
 /// The payload type this phone offers for telephone-events.
 const EVENT_TYPE: u8 = 101;
+
+/// The payload type of telephone-events at the clock of Opus.
+const WIDE_EVENT_TYPE: u8 = 102;
+
+/// Whether a phone's media is encrypted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Security {
+    /// Never; an offer that insists on it is refused.
+    Clear,
+    /// By SDES-SRTP (RFC 4568), always; a description without a key is refused.
+    Sdes {
+        /// What it offers and takes, in order of preference; at least one.
+        suites: Vec<Suite>,
+        /// Whether it uses the key that it told.
+        key: KeyUse,
+    },
+}
+
+/// Whether a phone encrypts with the key that it told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum KeyUse {
+    /// It does.
+    AsTold,
+    /// It uses another one, as a broken phone does, or somebody in its place.
+    Another,
+}
+
+/// The keys of a call whose media is encrypted.
+#[derive(Debug, Clone)]
+pub(super) struct Keys {
+    pub(super) ours: MasterKey,
+    pub(super) theirs: MasterKey,
+}
+
+/// What offer and answer agreed on, keys included.
+#[derive(Debug, Clone)]
+pub(super) struct Terms {
+    pub(super) agreed: Agreed,
+    pub(super) keys: Option<Keys>,
+}
 
 /// Whether an end holds the call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -19,9 +62,9 @@ pub(super) enum Hold {
 
 /// What a description means to this phone.
 struct Chosen {
-    law: Law,
+    codec: Codec,
     payload_type: u8,
-    event_type: Option<u8>,
+    event: Option<Format>,
 }
 
 /// The state of offer and answer of one call.
@@ -29,6 +72,10 @@ struct Chosen {
 pub(super) struct Session {
     id: u64,
     version: u64,
+    /// What the phone's keys come from.
+    random: u64,
+    /// What was offered last.
+    offered: Vec<Crypto>,
     pub(super) holding: Hold,
     held: Hold,
 }
@@ -38,6 +85,8 @@ impl Session {
         Self {
             id,
             version: 0,
+            random: id,
+            offered: Vec::new(),
             holding: Hold::Off,
             held: Hold::Off,
         }
@@ -50,20 +99,31 @@ impl Session {
 
     /// A description that offers everything the phone can.
     pub(super) fn offer(&mut self, settings: &PhoneSettings) -> Bytes {
-        let mut formats: Vec<Format> = settings
-            .laws
-            .iter()
-            .map(|&law| static_format(law))
-            .collect();
-        formats.push(Format {
-            payload_type: EVENT_TYPE,
-            encoding: Encoding::TelephoneEvent,
-        });
+        let codecs = settings.codecs.iter();
+        let speech = codecs.enumerate().map(|(n, &codec)| format(codec, n));
+        let mut formats: Vec<Format> = speech.collect();
+        let clocks = settings.codecs.iter().map(|codec| codec.clock_rate_hz());
+        let mut clocks: Vec<u32> = clocks.collect();
+        clocks.sort_unstable();
+        clocks.dedup();
+        formats.extend(clocks.into_iter().filter_map(event_format));
         let direction = match self.holding {
             Hold::Off => Direction::SendRecv,
             Hold::On => Direction::SendOnly,
         };
-        self.describe(settings, formats, direction)
+        // A key is for one description of one end; what was offered once may be offered again.
+        if self.offered.is_empty()
+            && let Security::Sdes { suites, .. } = &settings.security
+        {
+            let lines = (1..).zip(suites);
+            let lines = lines.map(|(tag, &suite)| Crypto {
+                tag,
+                key: fresh_key(suite, &mut self.random),
+            });
+            self.offered = lines.collect();
+        }
+        let crypto = self.offered.clone();
+        self.describe(settings, formats, direction, crypto)
     }
 
     /// The answer to the peer's offer and what it agrees on; `None` when nothing fits: 488.
@@ -71,33 +131,73 @@ impl Session {
         &mut self,
         settings: &PhoneSettings,
         offer: &[u8],
-    ) -> Option<(Bytes, Agreed)> {
+    ) -> Option<(Bytes, Terms)> {
         let audio = Description::parse(offer).ok()?.audio()?;
         let chosen = choose(settings, &audio)?;
-        let encoding = static_format(chosen.law).encoding;
         let mut formats = vec![Format {
             payload_type: chosen.payload_type,
-            encoding,
+            encoding: encoding(chosen.codec),
         }];
-        let event = |payload_type| Format {
-            payload_type,
-            encoding: Encoding::TelephoneEvent,
-        };
-        formats.extend(chosen.event_type.map(event));
+        formats.extend(chosen.event);
         let direction = match (audio.direction.reversed(), self.holding) {
             (Direction::SendRecv, Hold::On) => Direction::SendOnly,
             (Direction::RecvOnly, Hold::On) => Direction::Inactive,
             (direction, _) => direction,
         };
+        let (crypto, keys) = match &settings.security {
+            Security::Clear if is_clear(audio.profile) => (Vec::new(), None),
+            Security::Clear => return None,
+            Security::Sdes { suites, key } => {
+                let theirs = audio.crypto.iter().find(|line| {
+                    let suite = suite_of(line.key.suite());
+                    suites.contains(&suite)
+                })?;
+                let suite = suite_of(theirs.key.suite());
+                let ours = Crypto {
+                    tag: theirs.tag,
+                    key: fresh_key(suite, &mut self.random),
+                };
+                let keys = Keys {
+                    ours: self.used(*key, &ours.key),
+                    theirs: master_key(&theirs.key),
+                };
+                (vec![ours], Some(keys))
+            }
+        };
         let agreed = self.agreed(&audio, &chosen);
-        Some((self.describe(settings, formats, direction), agreed))
+        let described = self.describe(settings, formats, direction, crypto);
+        Some((described, Terms { agreed, keys }))
     }
 
     /// What the peer's answer agrees on; `None` when nothing fits.
-    pub(super) fn accept(&mut self, settings: &PhoneSettings, answer: &[u8]) -> Option<Agreed> {
+    pub(super) fn accept(&mut self, settings: &PhoneSettings, answer: &[u8]) -> Option<Terms> {
         let audio = Description::parse(answer).ok()?.audio()?;
         let chosen = choose(settings, &audio)?;
-        Some(self.agreed(&audio, &chosen))
+        let keys = match &settings.security {
+            Security::Clear if is_clear(audio.profile) => None,
+            Security::Clear => return None,
+            Security::Sdes { key, .. } => {
+                let theirs = audio.crypto.first()?;
+                let ours = self.offered.iter().find(|line| line.tag == theirs.tag)?;
+                let ours = ours.key.clone();
+                Some(Keys {
+                    ours: self.used(*key, &ours),
+                    theirs: master_key(&theirs.key),
+                })
+            }
+        };
+        let agreed = self.agreed(&audio, &chosen);
+        Some(Terms { agreed, keys })
+    }
+
+    fn used(&mut self, key: KeyUse, told: &SdesKey) -> MasterKey {
+        match key {
+            KeyUse::AsTold => master_key(told),
+            KeyUse::Another => {
+                let suite = suite_of(told.suite());
+                master_key(&fresh_key(suite, &mut self.random))
+            }
+        }
     }
 
     /// Whether an offer of the peer put the call on hold or took it back.
@@ -126,9 +226,9 @@ impl Session {
         Agreed {
             rtp: audio.rtp,
             rtcp: audio.rtcp,
-            law: chosen.law,
+            codec: chosen.codec,
             payload_type: chosen.payload_type,
-            event_type: chosen.event_type,
+            event_type: chosen.event.map(|event| event.payload_type),
             speaks,
         }
     }
@@ -138,6 +238,7 @@ impl Session {
         settings: &PhoneSettings,
         formats: Vec<Format>,
         direction: Direction,
+        crypto: Vec<Crypto>,
     ) -> Bytes {
         self.version += 1;
         let offer = Offer {
@@ -148,6 +249,11 @@ impl Session {
             formats,
             ptime_ms: Some(settings.ptime_ms),
             direction,
+            profile: match crypto.is_empty() {
+                true => Profile::Avp,
+                false => Profile::Savp,
+            },
+            crypto,
         };
         offer.describe().write()
     }
@@ -155,41 +261,102 @@ impl Session {
 
 /// The first format of the peer that this phone speaks: the peer's order counts (RFC 3264 §6.1).
 fn choose(settings: &PhoneSettings, audio: &Audio) -> Option<Chosen> {
-    let (law, payload_type) = audio.formats.iter().find_map(|format| {
-        let law = law_of(format.encoding)?;
+    let (codec, payload_type) = audio.formats.iter().find_map(|format| {
+        let codec = codec_of(format.encoding)?;
         settings
-            .laws
-            .contains(&law)
-            .then_some((law, format.payload_type))
+            .codecs
+            .contains(&codec)
+            .then_some((codec, format.payload_type))
     })?;
+    let rate_hz = codec.clock_rate_hz();
     let event = audio
         .formats
         .iter()
-        .find(|format| format.encoding == Encoding::TelephoneEvent);
+        .find(|format| format.encoding == Encoding::TelephoneEvent { rate_hz });
     Some(Chosen {
-        law,
+        codec,
         payload_type,
-        event_type: event.map(|format| format.payload_type),
+        event: event.copied(),
     })
 }
 
-fn law_of(encoding: Encoding) -> Option<Law> {
-    match encoding {
-        Encoding::Pcmu => Some(Law::Mulaw),
-        Encoding::Pcma => Some(Law::Alaw),
-        Encoding::TelephoneEvent | Encoding::Other => None,
+fn codec_of(encoding: Encoding) -> Option<Codec> {
+    Some(match encoding {
+        Encoding::Pcmu => Codec::Pcmu,
+        Encoding::Pcma => Codec::Pcma,
+        Encoding::G722 => Codec::G722,
+        Encoding::G729 => Codec::G729,
+        Encoding::Opus => Codec::Opus,
+        Encoding::L16 { rate_hz, channels } => Codec::L16 {
+            rate_hz,
+            channels: match channels {
+                2 => Channels::Stereo,
+                _ => Channels::Mono,
+            },
+        },
+        _ => return None,
+    })
+}
+
+fn encoding(codec: Codec) -> Encoding {
+    match codec {
+        Codec::Pcmu => Encoding::Pcmu,
+        Codec::Pcma => Encoding::Pcma,
+        Codec::G722 => Encoding::G722,
+        Codec::G729 => Encoding::G729,
+        Codec::Opus => Encoding::Opus,
+        Codec::L16 { rate_hz, channels } => Encoding::L16 {
+            rate_hz,
+            channels: channels.count() as u8,
+        },
     }
 }
 
-fn static_format(law: Law) -> Format {
-    match law {
-        Law::Mulaw => Format {
-            payload_type: 0,
-            encoding: Encoding::Pcmu,
-        },
-        Law::Alaw => Format {
-            payload_type: 8,
-            encoding: Encoding::Pcma,
-        },
+/// A codec under its static number (RFC 3551 §6), or under a dynamic one of its own.
+fn format(codec: Codec, place: usize) -> Format {
+    let payload_type = match codec {
+        Codec::Pcmu => 0,
+        Codec::Pcma => 8,
+        Codec::G722 => 9,
+        Codec::G729 => 18,
+        // Fewer codecs than dynamic numbers.
+        Codec::Opus | Codec::L16 { .. } => 110 + place as u8,
+    };
+    Format {
+        payload_type,
+        encoding: encoding(codec),
     }
+}
+
+fn event_format(rate_hz: u32) -> Option<Format> {
+    let payload_type = match rate_hz {
+        8_000 => EVENT_TYPE,
+        48_000 => WIDE_EVENT_TYPE,
+        _ => return None,
+    };
+    Some(Format {
+        payload_type,
+        encoding: Encoding::TelephoneEvent { rate_hz },
+    })
+}
+
+fn is_clear(profile: Profile) -> bool {
+    matches!(profile, Profile::Avp | Profile::Avpf)
+}
+
+fn suite_of(suite: CryptoSuite) -> Suite {
+    Suite::from_name(suite.name()).expect("both crates have the suites of RFC 4568")
+}
+
+fn master_key(key: &SdesKey) -> MasterKey {
+    MasterKey::new(suite_of(key.suite()), key.key_and_salt()).expect("a key of its suite's length")
+}
+
+fn fresh_key(suite: Suite, random: &mut u64) -> SdesKey {
+    let length = suite.key_bytes() + suite.salt_bytes();
+    let bytes: Vec<u8> = (0..length).map(|_| next_random(random) as u8).collect();
+    let mut suites = CryptoSuite::ALL.into_iter();
+    let named = suites.find(|known| known.name() == suite.name());
+    let suite = named.expect("both crates have the suites of RFC 4568");
+    SdesKey::new(suite, &bytes).expect("a key of its suite's length")
 }

@@ -6,7 +6,7 @@ use std::sync::mpsc as std_mpsc;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use duolog_audio::g711::Law;
+use duolog_audio::codec::Codec;
 use duolog_sip::Transport;
 use tokio::sync::mpsc;
 
@@ -34,8 +34,8 @@ pub struct RealSettings {
     pub domain: String,
     /// User part and voice of each phone.
     pub phones: Vec<(String, Voice)>,
-    /// The laws they offer and take, in order of preference.
-    pub laws: Vec<Law>,
+    /// The codecs they offer and take, in order of preference.
+    pub codecs: Vec<Codec>,
     /// Packet time, 10 to 200 ms.
     pub ptime_ms: u8,
     /// What they do with calls that come in.

@@ -28,11 +28,11 @@ impl UserAgent {
         if answering.ring_ms > 0 {
             let mut response = self.response(&invite, StatusCode::RINGING);
             if answering.early_media == EarlyMedia::Yes
-                && let Some((answer, agreed)) = self.session.answer(&self.settings, &invite.body)
+                && let Some((answer, terms)) = self.session.answer(&self.settings, &invite.body)
             {
                 response = self.response(&invite, StatusCode::SESSION_PROGRESS);
                 response.set_body("application/sdp", answer);
-                steps.media.connect(steps.now, agreed);
+                steps.connect(terms);
             }
             self.run(endpoint::Input::Respond { key, response }, steps);
             steps.tell(PhoneEvent::Ringing);
@@ -71,14 +71,13 @@ impl UserAgent {
                 steps.fail(Failure::BadMessage);
             }
             Some(Ok(dialog)) => {
-                let agreed = if invite.body.is_empty() {
+                let terms = if invite.body.is_empty() {
                     response.set_body("application/sdp", self.session.offer(&self.settings));
                     None
-                } else if let Some((sdp, agreed)) =
-                    self.session.answer(&self.settings, &invite.body)
+                } else if let Some((sdp, terms)) = self.session.answer(&self.settings, &invite.body)
                 {
                     response.set_body("application/sdp", sdp);
-                    Some(agreed)
+                    Some(terms)
                 } else {
                     self.respond(key, &invite, StatusCode::NOT_ACCEPTABLE_HERE, steps);
                     steps.fail(Failure::NoAudio);
@@ -89,8 +88,8 @@ impl UserAgent {
                     answered: Some(key),
                 };
                 self.run(endpoint::Input::Respond { key, response }, steps);
-                if let Some(agreed) = agreed {
-                    steps.media.connect(steps.now, agreed);
+                if let Some(terms) = terms {
+                    steps.connect(terms);
                 }
                 steps.tell(PhoneEvent::Answered);
             }

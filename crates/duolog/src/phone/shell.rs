@@ -12,7 +12,7 @@ use tokio::sync::mpsc;
 use super::group::{Group, PhoneNo};
 use super::real::{Look, Order, RealError, RealSettings, Told};
 use super::sockets::{self, Arrival, Connections, MediaSockets};
-use super::{Input, Output, Phone, PhoneSettings};
+use super::{Input, Output, Phone, PhoneSettings, Security};
 
 /// Arrivals waiting for the phones: 80 ms of 500 calls. Beyond that datagrams are lost.
 const ARRIVALS: usize = 4_096;
@@ -72,8 +72,10 @@ impl Shell {
                 flow,
                 rtp: pair.rtp.local_addr()?,
                 rtcp: pair.rtcp.local_addr()?,
-                laws: settings.laws.clone(),
+                codecs: settings.codecs.clone(),
                 ptime_ms: settings.ptime_ms,
+                clock_ppm: 0,
+                security: Security::Clear,
                 answering: settings.answering,
                 voice: voice.clone(),
                 keep: settings.keep,

@@ -21,10 +21,10 @@ impl UserAgent {
     pub(super) fn change(&mut self, purpose: Purpose, steps: &mut Steps<'_>) {
         let contact = self.contact();
         let before = self.session.holding;
-        self.session.holding = if purpose == Purpose::Hold {
-            Hold::On
-        } else {
-            Hold::Off
+        self.session.holding = match purpose {
+            Purpose::Hold => Hold::On,
+            Purpose::Retrieve => Hold::Off,
+            _ => before,
         };
         let offer = self.session.offer(&self.settings);
         // The offer is only that until it is answered.
@@ -59,7 +59,9 @@ impl UserAgent {
         }
         match purpose {
             Purpose::Info => steps.tell(PhoneEvent::InfoAnswered(response.status)),
-            Purpose::Hold | Purpose::Retrieve => self.changed(key, purpose, response, steps),
+            Purpose::Hold | Purpose::Retrieve | Purpose::Recode => {
+                self.changed(key, purpose, response, steps);
+            }
             Purpose::Bye | Purpose::Invite => {}
         }
     }
@@ -84,12 +86,13 @@ impl UserAgent {
         self.run(endpoint::Input::Ack { key, request }, steps);
         let (holding, event) = match purpose {
             Purpose::Hold => (Hold::On, PhoneEvent::Held { by: End::Phone }),
-            _ => (Hold::Off, PhoneEvent::Retrieved { by: End::Phone }),
+            Purpose::Retrieve => (Hold::Off, PhoneEvent::Retrieved { by: End::Phone }),
+            _ => (self.session.holding, PhoneEvent::Recoded),
         };
         self.session.holding = holding;
         match self.session.accept(&self.settings, &response.body) {
-            Some(agreed) => {
-                steps.media.connect(steps.now, agreed);
+            Some(terms) => {
+                steps.connect(terms);
                 steps.tell(event);
             }
             None => steps.fail(Failure::BadMessage),
@@ -145,13 +148,13 @@ impl UserAgent {
             self.run(endpoint::Input::Respond { key, response }, steps);
             return;
         }
-        let Some((answer, agreed)) = self.session.answer(&self.settings, &request.body) else {
+        let Some((answer, terms)) = self.session.answer(&self.settings, &request.body) else {
             self.respond(key, request, StatusCode::NOT_ACCEPTABLE_HERE, steps);
             return;
         };
         response.set_body("application/sdp", answer);
         self.run(endpoint::Input::Respond { key, response }, steps);
-        steps.media.connect(steps.now, agreed);
+        steps.connect(terms);
         if let Some(event) = self.session.hold_changed(&request.body) {
             steps.tell(event);
         }
@@ -163,7 +166,7 @@ impl UserAgent {
             return;
         }
         match self.session.accept(&self.settings, &ack.body) {
-            Some(agreed) => steps.media.connect(steps.now, agreed),
+            Some(terms) => steps.connect(terms),
             None => {
                 steps.fail(Failure::NoAudio);
                 self.bye(steps);

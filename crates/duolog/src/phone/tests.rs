@@ -126,7 +126,7 @@ fn calls_that_are_not_answered() {
 #[test]
 fn no_law_in_common_is_488() {
     let mut pair =
-        Pair::new(|phone, settings| settings.laws = vec![[Law::Mulaw, Law::Alaw][phone]]);
+        Pair::new(|phone, settings| settings.codecs = vec![[Codec::Pcmu, Codec::Pcma][phone]]);
     pair.call();
     pair.until(40_000);
     assert!(
@@ -139,7 +139,7 @@ fn no_law_in_common_is_488() {
 fn the_callers_order_of_laws_counts() {
     let mut pair = Pair::new(|phone, settings| {
         if phone == 0 {
-            settings.laws = vec![Law::Alaw, Law::Mulaw];
+            settings.codecs = vec![Codec::Pcma, Codec::Pcmu];
         }
     });
     pair.call();
@@ -147,8 +147,10 @@ fn the_callers_order_of_laws_counts() {
     for phone in &pair.phones {
         assert!(phone.sent().iter().all(|packet| packet.payload_type == 8));
         assert_eq!(
-            phone.agreed().map(|agreed| (agreed.law, agreed.event_type)),
-            Some((Law::Alaw, Some(101)))
+            phone
+                .agreed()
+                .map(|agreed| (agreed.codec, agreed.event_type)),
+            Some((Codec::Pcma, Some(101)))
         );
     }
     pair.assert_exact();

@@ -11,7 +11,7 @@ use duolog_sip::{
 };
 
 use super::media::MediaSide;
-use super::offer::Session;
+use super::offer::{Session, Terms};
 use super::{Action, Failure, Input, Output, PhoneEvent, PhoneSettings, next_random};
 
 pub(super) const ALLOW: &str = "INVITE, ACK, BYE, CANCEL, OPTIONS, INFO, UPDATE";
@@ -31,6 +31,13 @@ impl Steps<'_> {
     pub(super) fn fail(&mut self, failure: Failure) {
         self.tell(PhoneEvent::Failed(failure));
     }
+
+    /// Talks as agreed.
+    pub(super) fn connect(&mut self, terms: Terms) {
+        if self.media.connect(self.now, terms).is_err() {
+            self.fail(Failure::NoAudio);
+        }
+    }
 }
 
 /// What a client transaction was for.
@@ -39,6 +46,7 @@ pub(super) enum Purpose {
     Invite,
     Hold,
     Retrieve,
+    Recode,
     Bye,
     Info,
 }
@@ -172,6 +180,10 @@ impl UserAgent {
             (Action::HangUp, Call::Talking { .. }) => self.bye(steps),
             (Action::Hold, Call::Talking { .. }) => self.change(Purpose::Hold, steps),
             (Action::Retrieve, Call::Talking { .. }) => self.change(Purpose::Retrieve, steps),
+            (Action::Recode { codecs }, Call::Talking { .. }) => {
+                self.settings.codecs = codecs;
+                self.change(Purpose::Recode, steps);
+            }
             (Action::Record { value }, Call::Talking { .. }) => self.record(&value, steps),
             _ => steps.fail(Failure::WrongMoment),
         }

@@ -15,7 +15,7 @@ pub enum Repeat {
     Once,
 }
 
-/// The same speech in both laws, 8 kHz mono, equally long.
+/// The same speech in both laws, 8 kHz mono, equally long. Other codecs are fed from the mu-law one.
 #[derive(Debug, Clone)]
 pub struct Speech {
     /// In mu-law.
@@ -64,6 +64,13 @@ pub enum Voice {
     },
     /// A voice that says who speaks and when.
     Coded(CodedVoice),
+    /// A sine.
+    Tone {
+        /// Its frequency, in Hz; below half the rate of the codec that carries it.
+        hz: f32,
+        /// Its level as a peak, in dBFS; at most 0.
+        dbfs: f32,
+    },
 }
 
 /// Whether there was something to say.
@@ -82,6 +89,11 @@ impl Voice {
         match self {
             Voice::None => return Spoken::Nothing,
             Voice::Coded(voice) => voice.codes(law, at, codes),
+            Voice::Tone { hz, dbfs } => {
+                for (place, code) in (at..).zip(codes) {
+                    *code = g711::encode(law, sine(*hz, *dbfs, place as f64 / 8_000.0));
+                }
+            }
             Voice::Samples {
                 speech,
                 repeat,
@@ -105,6 +117,42 @@ impl Voice {
         }
         Spoken::Whole
     }
+
+    /// Fills `samples`, `rate_hz` a second, with what is said `at_ms` after the voice was set. A recorded
+    /// voice has nothing above 4 kHz.
+    pub(super) fn samples(&self, rate_hz: u32, at_ms: u64, samples: &mut [i16]) -> Spoken {
+        match self {
+            Voice::None => return Spoken::Nothing,
+            Voice::Coded(voice) => voice.samples_at(rate_hz, at_ms, samples),
+            Voice::Tone { hz, dbfs } => {
+                let from = at_ms * u64::from(rate_hz) / 1_000;
+                for (place, sample) in (from..).zip(samples) {
+                    *sample = sine(*hz, *dbfs, place as f64 / f64::from(rate_hz));
+                }
+            }
+            Voice::Samples { .. } => {
+                // One more, so that the last interval has two ends.
+                let count = samples.len() * 8_000 / rate_hz as usize + 2;
+                let mut codes = vec![0; count];
+                if self.speak(Law::Mulaw, at_ms * 8, &mut codes) == Spoken::Nothing {
+                    return Spoken::Nothing;
+                }
+                for (n, sample) in samples.iter_mut().enumerate() {
+                    let at = n as f32 * 8_000.0 / rate_hz as f32;
+                    let (whole, part) = (at as usize, at.fract());
+                    let [a, b] = [codes[whole], codes[whole + 1]]
+                        .map(|code| f32::from(g711::decode(Law::Mulaw, code)));
+                    *sample = (a + part * (b - a)).round() as i16;
+                }
+            }
+        }
+        Spoken::Whole
+    }
+}
+
+fn sine(hz: f32, dbfs: f32, at_s: f64) -> i16 {
+    let peak = 32_767.0 * 10_f64.powf(f64::from(dbfs) / 20.0);
+    (peak * (std::f64::consts::TAU * f64::from(hz) * at_s).sin()).round() as i16
 }
 
 #[cfg(test)]

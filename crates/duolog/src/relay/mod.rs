@@ -23,7 +23,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use duolog_media::{Block, Command, Counters, Event, LegIdentity, LegKey, Outbox, Shard};
+use duolog_media::{Command, Counters, Event, LegIdentity, LegKey, Outbox, Shard};
 use duolog_rtp::{RtpTimestamp, SeqNo, Ssrc};
 use nix::sys::eventfd::EventFd;
 use rand_chacha::ChaCha12Rng;
@@ -31,7 +31,7 @@ use rand_chacha::rand_core::Rng;
 use tokio::sync::mpsc;
 
 use crate::contain::Breaks;
-use crate::keeper::{Offered, SpoolQueue};
+use crate::keeper::{Offered, Spent, SpoolQueue};
 use backlog::{Backlog, Left};
 use ports::Ports;
 use socket::{BATCH, Batch, ClockPair, Take};
@@ -145,8 +145,8 @@ pub struct Setting {
     pub reports: mpsc::Sender<Report>,
     /// Where audio goes.
     pub spool: SpoolQueue,
-    /// Blocks that come back from the spool.
-    pub recycled: Receiver<Box<Block>>,
+    /// Buffers that come back from the spool.
+    pub recycled: Receiver<Spent>,
     /// What others may look at.
     pub vitals: Arc<Vitals>,
 }
@@ -196,7 +196,7 @@ struct Relay {
     /// Reports that did not fit. Bounded by what the shard can make of the calls it has.
     unreported: VecDeque<Report>,
     spool: SpoolQueue,
-    recycled: Receiver<Box<Block>>,
+    recycled: Receiver<Spent>,
     vitals: Arc<Vitals>,
 }
 
@@ -321,8 +321,8 @@ impl Relay {
     fn flush(&mut self, now: Instant) -> Offered {
         self.send();
         let offered = self.spool.offer(now, &mut self.shard, &mut self.out);
-        while let Ok(block) = self.recycled.try_recv() {
-            self.shard.recycle(block);
+        while let Ok(spent) = self.recycled.try_recv() {
+            spent.to(&mut self.shard);
         }
         let events = self.out.events.drain(..).map(Report::Event);
         self.unreported.extend(events);
@@ -437,12 +437,12 @@ mod tests {
     use super::*;
     use crate::clock::WallClock;
     use crate::gate::Gate;
-    use crate::keeper::{Keeper, Work};
+    use crate::keeper::{Keeper, Spent, Work};
     use duolog_media::{RecordingCommand, RecordingKey, ShardSettings};
     use duolog_spool::{RealDisk, Writer};
     use rand_chacha::rand_core::SeedableRng;
 
-    fn setting(spool: SpoolQueue, recycled: Receiver<Box<Block>>) -> Setting {
+    fn setting(spool: SpoolQueue, recycled: Receiver<Spent>) -> Setting {
         let wall = duolog_rtp::WallTime { unix_us: 0 };
         let host = IpAddr::from([127, 0, 0, 1]);
         Setting {
@@ -476,7 +476,7 @@ mod tests {
                 .send(Instant::now(), Order::Media(command))
                 .expect("room");
         };
-        let (owner, other) = (LegKey(1), LegKey(2));
+        let (owner, other) = (LegKey(1), Some(LegKey(2)));
         order(RecordingCommand::Open {
             owner,
             other,

@@ -451,10 +451,11 @@ mod tests {
         let listeners = Listeners::bind(&any).expect("a free port");
         let listening = listeners.addresses();
         let wall = crate::clock::WallClock::read();
-        let settings = Arc::new(crate::translate::settings::settings(
-            &config, &listening, &wall,
-        ));
-        let prompts = Arc::new(crate::prompts::PromptBook::load(None).expect("they are shipped"));
+        let plain = crate::abilities::Abilities::default();
+        let settings = crate::translate::settings::settings(&config, &plain, &listening, &wall);
+        let settings = Arc::new(settings);
+        let prompts = crate::prompts::PromptBook::load(None, &plain).expect("they are shipped");
+        let prompts = Arc::new(prompts);
         let gate = crate::gate::Gate::default();
         gate.disk(disk);
         let (_reports, reports) = mpsc::channel(1);
@@ -462,7 +463,7 @@ mod tests {
         let node = tokio::spawn(run(Setting {
             engine: Engine::new(Arc::clone(&settings), [1; 32]),
             listeners,
-            translator: Translator::new(1, settings, prompts),
+            translator: Translator::new(1, settings, prompts, None),
             relays: Vec::new(),
             media_address: [127, 0, 0, 1].into(),
             reports,

@@ -5,12 +5,17 @@ use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use duolog_audio::codec::{Channels, Codec};
 use duolog_audio::prompt::Prompt;
-use duolog_call::{self as call, LegId, LegMedia, MediaCommand, MediaEvent, RecordingId, Sound};
+use duolog_call::{
+    self as call, LegId, LegMedia, LegSecurity, MediaCommand, MediaEvent, RecordingId, Sound,
+};
 use duolog_media::{
     self as media, Command, How, LegKey, PeerMedia, PlayKey, RecordingCommand, RecordingKey,
 };
 use duolog_rtp::PayloadType;
+use duolog_rtp::dtls::{self, Identity};
+use duolog_rtp::srtp::{MasterKey, Suite};
 use duolog_sip::sdp;
 
 use crate::prompts::PromptBook;
@@ -35,6 +40,8 @@ pub struct Translator {
     shards: usize,
     settings: Arc<call::Settings>,
     prompts: Arc<PromptBook>,
+    /// Our certificate, where DTLS-SRTP is on.
+    dtls: Option<Identity>,
     legs: HashMap<LegId, ShardIndex>,
     recordings: HashMap<RecordingId, Recorded>,
 }
@@ -47,11 +54,17 @@ struct Recorded {
 
 impl Translator {
     /// A translator for `shards` shards.
-    pub fn new(shards: usize, settings: Arc<call::Settings>, prompts: Arc<PromptBook>) -> Self {
+    pub fn new(
+        shards: usize,
+        settings: Arc<call::Settings>,
+        prompts: Arc<PromptBook>,
+        dtls: Option<Identity>,
+    ) -> Self {
         Self {
             shards,
             settings,
             prompts,
+            dtls,
             legs: HashMap::new(),
             recordings: HashMap::new(),
         }
@@ -78,7 +91,7 @@ impl Translator {
                 leg,
                 Command::Connect {
                     leg: key(leg),
-                    peer: peer(&media),
+                    peer: peer(&media, self.dtls.as_ref()),
                 },
             ),
             MediaCommand::Bridge { a, b } => (
@@ -138,7 +151,7 @@ impl Translator {
                     recording,
                     RecordingCommand::Open {
                         owner,
-                        other,
+                        other: Some(other),
                         payload: payload.into(),
                     },
                 )
@@ -241,20 +254,7 @@ fn pressed(digit: call::Digit) -> duolog_rtp::event::Digit {
     }
 }
 
-fn peer(media: &LegMedia) -> PeerMedia {
-    let format = |format: &call::PayloadFormat| {
-        let encoding = match format.encoding {
-            sdp::Encoding::Pcmu => media::Encoding::Pcmu,
-            sdp::Encoding::Pcma => media::Encoding::Pcma,
-            sdp::Encoding::TelephoneEvent => media::Encoding::TelephoneEvent,
-            sdp::Encoding::Other => return None,
-        };
-        let payload_type = PayloadType(format.payload_type);
-        Some(media::PayloadFormat {
-            payload_type,
-            encoding,
-        })
-    };
+fn peer(media: &LegMedia, identity: Option<&Identity>) -> PeerMedia {
     PeerMedia {
         rtp: media.rtp,
         rtcp: media.rtcp,
@@ -270,5 +270,62 @@ fn peer(media: &LegMedia) -> PeerMedia {
             sdp::Direction::RecvOnly => media::Direction::RecvOnly,
             sdp::Direction::Inactive => media::Direction::Inactive,
         },
+        ptime_ms: media.ptime_ms,
+        security: media
+            .security
+            .as_ref()
+            .map(|security| secured(security, identity)),
     }
+}
+
+fn format(format: &call::PayloadFormat) -> Option<media::PayloadFormat> {
+    let speech = media::Encoding::Speech;
+    let encoding = match format.encoding {
+        sdp::Encoding::Pcmu => speech(Codec::Pcmu),
+        sdp::Encoding::Pcma => speech(Codec::Pcma),
+        sdp::Encoding::G722 => speech(Codec::G722),
+        sdp::Encoding::G729 => speech(Codec::G729),
+        sdp::Encoding::Opus => speech(Codec::Opus),
+        sdp::Encoding::L16 { rate_hz, channels } => speech(Codec::L16 {
+            rate_hz,
+            channels: match channels {
+                2 => Channels::Stereo,
+                _ => Channels::Mono,
+            },
+        }),
+        sdp::Encoding::ComfortNoise { rate_hz } => media::Encoding::ComfortNoise { rate_hz },
+        sdp::Encoding::TelephoneEvent { rate_hz } => media::Encoding::TelephoneEvent { rate_hz },
+        sdp::Encoding::Other => return None,
+    };
+    Some(media::PayloadFormat {
+        payload_type: PayloadType(format.payload_type),
+        encoding,
+    })
+}
+
+fn secured(security: &LegSecurity, identity: Option<&Identity>) -> media::Security {
+    match security {
+        LegSecurity::Sdes { ours, theirs } => media::Security::Sdes {
+            ours: master_key(ours),
+            theirs: master_key(theirs),
+        },
+        LegSecurity::Dtls { role, fingerprint } => media::Security::Dtls {
+            role: match role {
+                call::DtlsRole::Active => dtls::Role::Active,
+                call::DtlsRole::Passive => dtls::Role::Passive,
+            },
+            identity: identity
+                .cloned()
+                .expect("DTLS is only agreed on where this node has a certificate"),
+            fingerprint: fingerprint
+                .parse()
+                .expect("signalling takes well-formed SHA-256 fingerprints only"),
+        },
+    }
+}
+
+fn master_key(key: &sdp::SdesKey) -> MasterKey {
+    let suite = Suite::from_name(key.suite().name()).expect("signalling takes known suites only");
+    MasterKey::new(suite, key.key_and_salt())
+        .expect("signalling takes keys of the right length only")
 }

@@ -34,6 +34,24 @@ pub fn keep<D: Disk>(
             };
             writer.append(now, recording, frame).map(drop)
         }
+        Entry::Coded {
+            channel,
+            position,
+            ticks,
+            bytes,
+            ..
+        } => {
+            let frame = FrameIn::Audio {
+                position: *position,
+                format: match channel {
+                    media::Channel::Owner => duolog_archive::CODED_OWNER,
+                    media::Channel::Other => duolog_archive::CODED_OTHER,
+                },
+                samples: *ticks,
+                payload: bytes,
+            };
+            writer.append(now, recording, frame).map(drop)
+        }
         Entry::Gap {
             channel,
             position,
@@ -86,17 +104,36 @@ fn ending(payload: &[u8], totals: &media::Totals) -> Vec<u8> {
     let mut ending = wire::Ending::parse(payload).unwrap_or_default();
     ending.owner = Some(figures(&totals.owner));
     ending.other = Some(figures(&totals.other));
+    ending.skew = (totals.skew.samples > 0).then(|| wire::Skew {
+        p50_us: totals.skew.p50_us.into(),
+        p99_us: totals.skew.p99_us.into(),
+        max_us: totals.skew.max_us.into(),
+    });
     ending.write()
 }
 
 fn figures(totals: &media::SideTotals) -> wire::Figures {
+    let quality = &totals.quality;
+    let filled = media::GapReason::ALL.into_iter();
+    let filled = filled.map(|reason| (gap(reason), totals.gaps.of(reason)));
     wire::Figures {
         expected: totals.expected,
         received: totals.received,
         lost: totals.lost,
         late: totals.late,
+        reordered: totals.reordered,
         duplicates: totals.duplicate,
-        ..wire::Figures::default()
+        jitter_ms: quality.jitter_ms,
+        round_trip_ms: quality.round_trip_ms,
+        filled: filled.filter(|(_, ticks)| *ticks > 0).collect(),
+        corrected: wire::Corrected {
+            inserted_ticks: totals.inserted_ticks,
+            dropped_ticks: totals.dropped_ticks,
+        },
+        drift_ppm: quality.drift_ppm,
+        mos: quality.mos,
+        codecs: totals.codecs.iter().map(|codec| codec.name()).collect(),
+        tail_ticks: Some(totals.tail_ticks),
     }
 }
 
@@ -105,6 +142,7 @@ fn format(format: media::SampleFormat) -> SampleFormat {
         media::SampleFormat::Mulaw => SampleFormat::Mulaw,
         media::SampleFormat::Alaw => SampleFormat::Alaw,
         media::SampleFormat::Pcm16 => SampleFormat::Pcm16,
+        media::SampleFormat::Empty => SampleFormat::Empty,
     }
 }
 

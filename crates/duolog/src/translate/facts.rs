@@ -2,8 +2,8 @@
 
 use duolog_archive::wire;
 use duolog_call::{
-    Announce, CallDirection, Completion, Control, End, Ending, Fact, HungUpBy, Means, Mode, Notice,
-    Opening, PromptName, Settings, Side, User,
+    Announce, CallDirection, Completion, Control, Dtmf, End, Ending, Fact, HungUpBy, Means, Mode,
+    Notice, Opening, PromptName, Settings, Side, User,
 };
 
 /// What a recording is opened with; `owner` is the user it names, where it still exists.
@@ -27,6 +27,10 @@ pub fn opening(opening: &Opening, owner: Option<&User>, settings: &Settings) -> 
         announced: owner
             .map(|user| announced(user, settings.language_of(user)))
             .unwrap_or_default(),
+        dtmf: match opening.dtmf {
+            Dtmf::Keep => wire::DtmfPolicy::Keep,
+            Dtmf::Mask => wire::DtmfPolicy::Mask,
+        },
         ..wire::Opening::default()
     }
 }

@@ -3,11 +3,13 @@
 use std::net::SocketAddr;
 
 use duolog_call::{
-    Announce, Contact, Epoch, FeatureCodes, LocalAddresses, Mode, Notice, RecordingSettings,
-    RepeatInterval, Settings, Trunk, TrunkIndex, User,
+    Announce, Contact, Dtmf, Epoch, FeatureCodes, LocalAddresses, MediaSettings, Mode, Notice,
+    RecordingSettings, RepeatInterval, Settings, Trunk, TrunkIndex, User,
 };
+use duolog_sip::sdp::{G729, MediaSecurity};
 use duolog_sip::{Timers, Transport};
 
+use crate::abilities::Abilities;
 use crate::clock::WallClock;
 use crate::config::{self, Config};
 
@@ -18,6 +20,7 @@ const DRAIN_RETRY_AFTER_S: u32 = 120;
 /// `sip.listen`.
 pub fn settings(
     config: &Config,
+    abilities: &Abilities,
     listening: &[(Transport, SocketAddr)],
     wall: &WallClock,
 ) -> Settings {
@@ -34,6 +37,7 @@ pub fn settings(
     let trunk = |trunk: &config::Trunk| Trunk {
         name: trunk.name.clone(),
         contact: contact(trunk.address),
+        media_security: security(trunk.media_security),
     };
     let at = wall.instant();
     Settings {
@@ -48,6 +52,17 @@ pub fn settings(
         feature_codes: codes(&config.codes),
         ring_limit: config.sip.ring_timeout,
         drain_retry_after_s: DRAIN_RETRY_AFTER_S,
+        media: MediaSettings {
+            transcode: config.media.transcode.clone(),
+            g729: match abilities.g729 {
+                Some(_) => G729::Available,
+                None => G729::Missing,
+            },
+            dtls_fingerprint: abilities
+                .dtls
+                .as_ref()
+                .map(|identity| format!("sha-256 {}", identity.fingerprint())),
+        },
         server_name: concat!("duolog/", env!("CARGO_PKG_VERSION")).into(),
         timers: Timers::default(),
         epoch: Epoch {
@@ -63,6 +78,7 @@ fn user(user: &config::User) -> User {
         numbers: user.numbers.clone(),
         contact: contact(user.contact),
         language: user.language.clone(),
+        media_security: security(user.media_security),
         recording: RecordingSettings {
             mode: match user.mode {
                 config::Mode::Never => Mode::Never,
@@ -78,11 +94,23 @@ fn user(user: &config::User) -> User {
                 config::Notice::Beep => Notice::Beep,
                 config::Notice::Announcement => Notice::Announcement,
             },
+            dtmf: match user.dtmf {
+                config::Dtmf::Keep => Dtmf::Keep,
+                config::Dtmf::Mask => Dtmf::Mask,
+            },
             // The range was checked with the configuration.
             repeat_tone: user
                 .repeat_tone
                 .and_then(|interval| RepeatInterval::new(interval.as_secs() as u32).ok()),
         },
+    }
+}
+
+fn security(security: config::MediaSecurity) -> MediaSecurity {
+    match security {
+        config::MediaSecurity::AsOffered => MediaSecurity::AsOffered,
+        config::MediaSecurity::Never => MediaSecurity::Never,
+        config::MediaSecurity::Always => MediaSecurity::Always,
     }
 }
 

@@ -14,6 +14,9 @@ pub enum SampleFormat {
     Alaw,
     /// 16-bit signed little-endian, when the two channels were in different laws.
     Pcm16,
+    /// No bytes: nothing of this stretch is in G.711. What a party said in another codec left right
+    /// before it, as [`crate::Entry::Coded`].
+    Empty,
 }
 
 impl SampleFormat {
@@ -23,6 +26,7 @@ impl SampleFormat {
         match self {
             SampleFormat::Mulaw | SampleFormat::Alaw => 1,
             SampleFormat::Pcm16 => 2,
+            SampleFormat::Empty => 0,
         }
     }
 }
@@ -36,10 +40,22 @@ pub struct Block {
     pub position: u64,
     /// Samples per channel, 1 to 2,560.
     pub samples: u32,
+    /// How many of them are a party's audio, the owner's first; coded audio counts in ticks.
+    pub heard: [u32; 2],
     /// How `bytes` holds them.
     pub format: SampleFormat,
     /// `samples * 2 * format.sample_bytes()` bytes.
     pub bytes: Vec<u8>,
+}
+
+/// A block before its bytes are there.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Blank {
+    pub(crate) recording: RecordingKey,
+    pub(crate) position: u64,
+    /// At most [`BLOCK_SAMPLES`].
+    pub(crate) samples: usize,
+    pub(crate) heard: [u32; 2],
 }
 
 /// Blocks whose bytes have been written, to be filled again.
@@ -48,6 +64,8 @@ pub struct Block {
 #[allow(clippy::vec_box)]
 pub(crate) struct FreeBlocks {
     list: Vec<Box<Block>>,
+    /// Lists of coded frames, cleared: one a side for each block.
+    coded: Vec<Vec<u8>>,
     wanted: usize,
 }
 
@@ -57,26 +75,30 @@ impl FreeBlocks {
         self.wanted += 2;
         self.list
             .reserve(self.wanted.saturating_sub(self.list.len()));
+        self.coded
+            .reserve((2 * self.wanted).saturating_sub(self.coded.len()));
     }
 
     /// One recording less.
     pub(crate) fn narrow(&mut self) {
         self.wanted = self.wanted.saturating_sub(2);
         self.list.truncate(self.wanted);
+        self.coded.truncate(2 * self.wanted);
     }
 
-    pub(crate) fn take(
-        &mut self,
-        recording: RecordingKey,
-        position: u64,
-        samples: usize,
-        format: SampleFormat,
-    ) -> Box<Block> {
+    pub(crate) fn take(&mut self, blank: &Blank, format: SampleFormat) -> Box<Block> {
+        let &Blank {
+            recording,
+            position,
+            samples,
+            heard,
+        } = blank;
         let mut block = self.list.pop().unwrap_or_else(|| {
             Box::new(Block {
                 recording,
                 position,
                 samples: 0,
+                heard,
                 format,
                 bytes: Vec::with_capacity(2 * BLOCK_SAMPLES),
             })
@@ -84,9 +106,23 @@ impl FreeBlocks {
         block.recording = recording;
         block.position = position;
         block.samples = samples as u32;
+        block.heard = heard;
         block.format = format;
         block.bytes.resize(samples * 2 * format.sample_bytes(), 0);
         block
+    }
+
+    /// An empty list of coded frames.
+    pub(crate) fn take_list(&mut self) -> Vec<u8> {
+        self.coded.pop().unwrap_or_default()
+    }
+
+    /// Takes a list of coded frames back.
+    pub(crate) fn put_list(&mut self, mut list: Vec<u8>) {
+        if self.coded.len() < 2 * self.wanted {
+            list.clear();
+            self.coded.push(list);
+        }
     }
 
     /// Takes a block back; kept only as long as recordings run that can use it.

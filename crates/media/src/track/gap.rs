@@ -1,6 +1,15 @@
 //! Missing stretches of one side, joined until they end, each with its reason.
+//!
+//! 1. A stretch that grows is told second by second, so that a crash leaves no silence unexplained.
+//! 2. While nobody knows whether packets were lost or not sent, it is told as silence. If it turns out
+//!    that some were lost, that is told over it: of two reasons for one place, loss outranks silence.
+//! 3. The ticks of each reason are counted when it is known, each once.
 
+use super::report::GapTicks;
 use super::seen::{Place, Seen};
+
+/// A missing stretch is told at least this often while it grows: 1 s.
+const TOLD_EVERY: u64 = 8_000;
 
 /// Why a stretch of a channel holds no audio of its party.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -21,7 +30,20 @@ pub enum GapReason {
     SpoolFull,
 }
 
-/// A missing stretch that ended.
+impl GapReason {
+    /// All reasons, in the order of their declaration.
+    pub const ALL: [GapReason; 7] = [
+        GapReason::NotStarted,
+        GapReason::Loss,
+        GapReason::Silence,
+        GapReason::Paused,
+        GapReason::Held,
+        GapReason::Dtmf,
+        GapReason::SpoolFull,
+    ];
+}
+
+/// A missing stretch, or a further piece of one that still grows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Gap {
     pub(crate) position: u64,
@@ -35,6 +57,7 @@ pub(crate) struct Growing {
     open: Option<Open>,
     /// Packets counted as lost since the last one that was kept.
     blamed: u64,
+    ticks: GapTicks,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -42,6 +65,8 @@ struct Open {
     from: u64,
     /// `None` until the next packet tells loss from silence.
     reason: Option<GapReason>,
+    /// Up to where it was told.
+    told: u64,
 }
 
 /// What is known of the packets around a missing stretch.
@@ -68,7 +93,11 @@ impl Growing {
             return;
         }
         self.end(from, around, found);
-        self.open = Some(Open { from, reason });
+        self.open = Some(Open {
+            from,
+            reason,
+            told: from,
+        });
     }
 
     /// What was missing ends at `until`.
@@ -77,7 +106,10 @@ impl Growing {
             return;
         };
         match open.reason {
-            Some(reason) => push(open.from, until, reason, found),
+            Some(reason) => {
+                self.ticks.add(reason, until.saturating_sub(open.from));
+                push(open.told, until, reason, found);
+            }
             None => {
                 let missing = match (around.after, around.before) {
                     (Some(after), Some(before)) => around.seen.missing_between(after, before),
@@ -87,10 +119,30 @@ impl Growing {
                 let lost = missing.saturating_sub(self.blamed);
                 let silent_from = open.from.saturating_add(lost * packet_samples).min(until);
                 self.blamed += (silent_from - open.from).div_ceil(packet_samples);
+                self.ticks.add(GapReason::Loss, silent_from - open.from);
+                self.ticks
+                    .add(GapReason::Silence, until.saturating_sub(silent_from));
                 push(open.from, silent_from, GapReason::Loss, found);
-                push(silent_from, until, GapReason::Silence, found);
+                let untold = silent_from.max(open.told);
+                push(untold, until, GapReason::Silence, found);
             }
         }
+    }
+
+    /// What is missing still is at `until`: tells what is known, once it is long enough.
+    pub(crate) fn tell(&mut self, until: u64, found: &mut Vec<Gap>) {
+        if let Some(open) = &mut self.open
+            && until >= open.told + TOLD_EVERY
+        {
+            let reason = open.reason.unwrap_or(GapReason::Silence);
+            push(open.told, until, reason, found);
+            open.told = until;
+        }
+    }
+
+    /// Ticks of the stretches that ended, by reason.
+    pub(crate) fn ticks(&self) -> GapTicks {
+        self.ticks
     }
 
     /// A packet was kept: what was lost before it is no longer of interest.
@@ -154,6 +206,77 @@ mod tests {
             ],
         );
         check(&[5, 9], Some(9), 1_100, &[(1_000, 100, GapReason::Loss)]);
+    }
+
+    #[test]
+    fn what_grows_is_told_second_by_second_and_counted_once() {
+        use GapReason::{Held, Loss, Silence};
+        for (lost, reason, expected, ticks) in [
+            (
+                0,
+                Some(Held),
+                vec![(0, 8_000, Held), (8_000, 9_280, Held), (17_280, 720, Held)],
+                [0, 0, 18_000],
+            ),
+            (
+                0,
+                None,
+                vec![
+                    (0, 8_000, Silence),
+                    (8_000, 9_280, Silence),
+                    (17_280, 720, Silence),
+                ],
+                [0, 18_000, 0],
+            ),
+            (
+                60,
+                None,
+                vec![
+                    (0, 8_000, Silence),
+                    (8_000, 9_280, Silence),
+                    (0, 9_600, Loss),
+                    (17_280, 720, Silence),
+                ],
+                [9_600, 8_400, 0],
+            ),
+            (
+                999,
+                None,
+                vec![
+                    (0, 8_000, Silence),
+                    (8_000, 9_280, Silence),
+                    (0, 18_000, Loss),
+                ],
+                [18_000, 0, 0],
+            ),
+        ] {
+            let mut seen = Seen::default();
+            seen.mark(place(1));
+            seen.mark(place(2 + lost));
+            let around = Around {
+                seen: &seen,
+                after: Some(place(1)),
+                before: Some(place(2 + lost)),
+                packet_samples: 160,
+            };
+            let (mut growing, mut found) = (Growing::default(), Vec::new());
+            growing.miss(0, reason, &around, &mut found);
+            for until in [2_560, 8_000, 10_240, 17_280] {
+                growing.miss(until, reason, &around, &mut found);
+                growing.tell(until, &mut found);
+            }
+            growing.end(18_000, &around, &mut found);
+            growing.tell(90_000, &mut found);
+            let found: Vec<_> = found
+                .iter()
+                .map(|gap| (gap.position, gap.samples, gap.reason))
+                .collect();
+            assert_eq!(found, expected);
+            assert_eq!(
+                [Loss, Silence, Held].map(|reason| growing.ticks().of(reason)),
+                ticks
+            );
+        }
     }
 
     #[test]

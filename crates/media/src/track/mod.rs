@@ -9,11 +9,20 @@
 //! 2. What lies more than 200 ms back is final and leaves as a block as soon as 320 ms of it are.
 //! 3. While a source's time line settles (its first 200 ms), nothing that it might still move is final:
 //!    another 200 ms at most, so that a source that never settles does not cost the other party's audio.
+//! 4. A stretch leaves as its ended gaps, its coded frames, then its block. A coded frame leaves with the
+//!    stretch it begins in and may reach into the next one.
+//! 5. Of each side a leg feeds, audio and gaps make up the whole length.
 
 mod block;
 mod gap;
+mod placed;
+mod report;
+mod ring;
 mod seen;
+mod shelf;
 mod side;
+mod skew;
+mod span;
 mod stretches;
 
 use std::time::Instant;
@@ -25,16 +34,20 @@ use duolog_rtp::ClockRate;
 
 pub use block::{Block, SampleFormat};
 pub use gap::GapReason;
-pub use side::SideTotals;
+pub use report::{CodecsSeen, GapTicks, Layout, SideTotals, StreamQuality, Totals};
+pub use skew::Skew;
 
+use block::Blank;
 pub(crate) use block::{BLOCK_SAMPLES, FreeBlocks};
+pub(crate) use placed::{Outcome, Placed};
 pub(crate) use seen::Place;
-pub(crate) use side::{Outcome, Placed};
+pub(crate) use skew::SkewHistogram;
 
-use crate::outbox::{Channel, Entry, Totals};
+use crate::outbox::{Channel, Entry};
 use crate::{RecordingKey, Sabotage};
 use gap::Gap;
-use side::{Fill, Side};
+use ring::Fill;
+use side::Side;
 use stretches::Stretches;
 
 /// How long a packet may be late and still find its place: 200 ms.
@@ -63,6 +76,7 @@ impl Workbench {
 /// A recording while it runs.
 pub(crate) struct Track {
     key: RecordingKey,
+    layout: Layout,
     start: Option<Instant>,
     committed: u64,
     pauses: Stretches,
@@ -73,16 +87,23 @@ pub(crate) struct Track {
     settling: [Option<Instant>; 2],
     /// What silence is written in while neither side has audio.
     law: Law,
+    /// Whether either side ever had G.711.
+    had_g711: bool,
     /// Where the last block began that left for the spool.
     last_block: u64,
     /// Blocks the spool had no room for, joined.
     refused: Option<(u64, u64)>,
+    /// How far coded frames of the last of them reach behind it.
+    spilt: [u64; 2],
+    /// Ticks of audio that the spool had no room for.
+    unheard: [u64; 2],
 }
 
 impl Track {
-    pub(crate) fn new(key: RecordingKey, law: Law) -> Track {
+    pub(crate) fn new(key: RecordingKey, law: Law, layout: Layout) -> Track {
         Track {
             key,
+            layout,
             start: None,
             committed: 0,
             pauses: Stretches::new(),
@@ -91,8 +112,11 @@ impl Track {
             sides: [Side::new(), Side::new()],
             settling: [None; 2],
             law,
+            had_g711: false,
             last_block: 0,
             refused: None,
+            spilt: [0; 2],
+            unheard: [0; 2],
         }
     }
 
@@ -196,8 +220,8 @@ impl Track {
     /// Everything that came by `now` leaves, then the closing entry.
     pub(crate) fn close(
         &mut self,
-        now: Instant,
-        payload: Bytes,
+        (now, payload): (Instant, Bytes),
+        (quality, skew): ([StreamQuality; 2], Skew),
         bench: &mut Workbench,
         out: &mut Vec<Entry>,
     ) {
@@ -213,7 +237,7 @@ impl Track {
             }
         }
         if let Some((from, until)) = self.refused.take() {
-            self.push_refused(from, until, out);
+            self.push_refused(from, until, end, out);
         }
         while self.committed < end {
             self.commit((self.committed + BLOCK_SAMPLES as u64).min(end), bench, out);
@@ -227,16 +251,44 @@ impl Track {
             position: end,
             at: now,
             payload,
-            totals: Totals {
-                owner: self.sides[0].totals(),
-                other: self.sides[1].totals(),
-                paused_samples: self.paused_samples,
-            },
+            totals: Box::new(self.totals(end, quality, skew)),
         });
+    }
+
+    fn totals(&self, end: u64, quality: [StreamQuality; 2], skew: Skew) -> Totals {
+        let mut totals = Totals {
+            layout: self.layout,
+            paused_samples: self.paused_samples,
+            skew,
+            ..Totals::default()
+        };
+        for index in self.fed_sides() {
+            let mut side = self.sides[index].totals(end);
+            debug_assert_eq!(
+                side.audio_ticks + side.gaps.sum(),
+                end,
+                "audio and gaps of a side make up the recording"
+            );
+            side.quality = quality[index].judged(&side);
+            side.lose(self.unheard[index]);
+            *totals.side_mut(index) = side;
+        }
+        totals
+    }
+
+    /// The sides that a leg feeds.
+    fn fed_sides(&self) -> std::ops::Range<usize> {
+        match self.layout {
+            Layout::Apart => 0..2,
+            Layout::Mixed => 0..1,
+        }
     }
 
     /// A block of this recording came back from a full spool. Whether that begins a new gap.
     pub(crate) fn refuse(&mut self, block: &Block) -> bool {
+        for (unheard, heard) in self.unheard.iter_mut().zip(block.heard) {
+            *unheard += u64::from(heard);
+        }
         let end = block.position + u64::from(block.samples);
         match &mut self.refused {
             Some((_, until)) if *until == block.position => {
@@ -257,17 +309,28 @@ impl Track {
             return;
         };
         self.refused = None;
-        self.push_refused(from, until, out);
+        self.push_refused(from, until, u64::MAX, out);
     }
 
-    fn push_refused(&self, from: u64, until: u64, out: &mut Vec<Entry>) {
-        out.extend(Channel::BOTH.map(|channel| Entry::Gap {
-            recording: self.key,
-            channel,
-            position: from,
-            samples: until - from,
-            reason: GapReason::SpoolFull,
-        }));
+    fn push_refused(&mut self, from: u64, until: u64, end: u64, out: &mut Vec<Entry>) {
+        let spilt = std::mem::take(&mut self.spilt);
+        for index in self.fed_sides() {
+            let spilt = spilt[index].min(end.saturating_sub(until));
+            self.unheard[index] += spilt;
+            out.push(Entry::Gap {
+                recording: self.key,
+                channel: Channel::BOTH[index],
+                position: from,
+                samples: until + spilt - from,
+                reason: GapReason::SpoolFull,
+            });
+        }
+    }
+
+    /// A list of coded frames came back from a full spool, before the block of its stretch: its frames
+    /// reach `spilt` ticks behind the stretch.
+    pub(crate) fn refuse_coded(&mut self, channel: Channel, spilt: u64) {
+        self.spilt[channel.index()] = spilt;
     }
 
     /// Makes everything up to `to` final: one block, or several where a party changes its law.
@@ -283,7 +346,12 @@ impl Track {
                 other_law.or(owner_law).unwrap_or(fallback),
             ];
             self.law = fallback;
+            let has_g711 = owner_law.or(other_law).is_some();
+            self.had_g711 |= has_g711;
+            let has_coded = self.sides.iter().any(|side| side.has_coded(until));
+            let is_empty = !has_g711 && (has_coded || !self.had_g711);
             let samples = (until - from) as usize;
+            let mut heard = self.sides.each_ref().map(Side::audio_ticks);
             for channel in Channel::BOTH {
                 let fill = match bench.sabotage {
                     Sabotage::NoGapFill => Fill::Stale,
@@ -298,7 +366,23 @@ impl Track {
                 );
                 self.tell_gaps(channel, bench, out);
             }
-            let block = fill_block(self.key, from, samples, laws, bench);
+            for channel in Channel::BOTH {
+                self.leave_coded(channel, from, until, bench, out);
+            }
+            for (heard, side) in heard.iter_mut().zip(&self.sides) {
+                *heard = side.audio_ticks() - *heard;
+            }
+            // At most a block's samples each.
+            let blank = Blank {
+                recording: self.key,
+                position: from,
+                samples,
+                heard: heard.map(|ticks| ticks as u32),
+            };
+            let block = match is_empty {
+                true => bench.free.take(&blank, SampleFormat::Empty),
+                false => fill_block(&blank, laws, bench),
+            };
             out.push(Entry::Block(block));
             self.last_block = from;
             self.committed = until;
@@ -306,7 +390,40 @@ impl Track {
         }
     }
 
+    /// Hands out what a side said in other codecs than G.711.
+    fn leave_coded(
+        &mut self,
+        channel: Channel,
+        from: u64,
+        until: u64,
+        bench: &mut Workbench,
+        out: &mut Vec<Entry>,
+    ) {
+        let side = &mut self.sides[channel.index()];
+        if !side.has_coded(until) {
+            return;
+        }
+        let mut bytes = bench.free.take_list();
+        side.leave_coded(from, until, &mut bytes);
+        let channel = match (bench.sabotage, channel) {
+            (Sabotage::SwapChannels, Channel::Owner) => Channel::Other,
+            (Sabotage::SwapChannels, Channel::Other) => Channel::Owner,
+            (_, channel) => channel,
+        };
+        out.push(Entry::Coded {
+            recording: self.key,
+            channel,
+            position: from,
+            // A block's samples.
+            ticks: (until - from) as u32,
+            bytes,
+        });
+    }
+
     fn tell_gaps(&self, channel: Channel, bench: &mut Workbench, out: &mut Vec<Entry>) {
+        if !self.fed_sides().contains(&channel.index()) {
+            bench.found.clear();
+        }
         out.extend(bench.found.drain(..).map(|gap| Entry::Gap {
             recording: self.key,
             channel,
@@ -318,22 +435,16 @@ impl Track {
 }
 
 /// Puts the two channels on the bench into one block, untouched if they are in the same law.
-fn fill_block(
-    recording: RecordingKey,
-    position: u64,
-    samples: usize,
-    laws: [Law; 2],
-    bench: &mut Workbench,
-) -> Box<Block> {
+fn fill_block(blank: &Blank, laws: [Law; 2], bench: &mut Workbench) -> Box<Block> {
     let format = match laws {
         [Law::Mulaw, Law::Mulaw] => SampleFormat::Mulaw,
         [Law::Alaw, Law::Alaw] => SampleFormat::Alaw,
         _ => SampleFormat::Pcm16,
     };
-    let mut block = bench.free.take(recording, position, samples, format);
+    let mut block = bench.free.take(blank, format);
     let mut sides = [0, 1].map(|index| Coded {
         law: laws[index],
-        codes: &bench.codes[index][..samples],
+        codes: &bench.codes[index][..blank.samples],
     });
     if bench.sabotage == Sabotage::SwapChannels {
         sides.reverse();

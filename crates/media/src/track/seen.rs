@@ -16,6 +16,8 @@ pub(crate) struct Place {
 #[derive(Debug, Default)]
 pub(crate) struct Seen {
     newest: Option<Place>,
+    /// The oldest number of the newest source.
+    first: u64,
     bits: [u64; (REMEMBERED / 64) as usize],
     /// Packets that should have come: one per sequence number between first and newest.
     pub(crate) expected: u64,
@@ -27,6 +29,7 @@ impl Seen {
     /// Sets where a source stands when a recording begins in the middle of it.
     pub(crate) fn seed(&mut self, place: Place) {
         self.newest = Some(place);
+        self.first = place.seq;
         self.bits = [u64::MAX; (REMEMBERED / 64) as usize];
     }
 
@@ -48,16 +51,32 @@ impl Seen {
                     self.advance(newest.seq, place);
                 } else if newest.seq - place.seq >= REMEMBERED || self.bit(place.seq) {
                     return;
+                } else if place.seq < self.first {
+                    // A source's second packet overtook its first.
+                    self.expected += self.first - place.seq;
+                    self.first = place.seq;
                 }
             }
             _ => {
                 self.bits = [0; (REMEMBERED / 64) as usize];
                 self.newest = Some(place);
+                self.first = place.seq;
                 self.expected += 1;
             }
         }
         self.received += 1;
         self.bits[Self::word(place.seq)] |= 1 << (place.seq % 64);
+    }
+
+    /// Packets that came turned out to have no place: they count as not come.
+    pub(crate) fn unmark(&mut self, first: Place, count: u64) {
+        for seq in first.seq..first.seq + count {
+            let place = Place { seq, ..first };
+            if self.contains(place) {
+                self.received -= 1;
+                self.bits[Self::word(seq)] &= !(1 << (seq % 64));
+            }
+        }
     }
 
     /// How many packets strictly between `after` and `before` never came.
@@ -121,6 +140,28 @@ mod tests {
         assert_eq!((seen.expected, seen.received), (11, 5));
         assert!(seen.contains(place(65_533)));
         assert!(!seen.contains(place(65_534)));
+    }
+
+    #[test]
+    fn what_was_overtaken_at_the_beginning_is_expected_too() {
+        let mut seen = Seen::default();
+        for seq in [105, 103, 106, 104, 103] {
+            seen.mark(place(seq));
+        }
+        assert_eq!((seen.expected, seen.received), (4, 4));
+        seen.mark(place(100));
+        assert_eq!((seen.expected, seen.received), (7, 5));
+    }
+
+    #[test]
+    fn what_lost_its_place_counts_as_not_come() {
+        let mut seen = Seen::default();
+        (10..20).for_each(|seq| seen.mark(place(seq)));
+        seen.unmark(place(12), 3);
+        seen.unmark(place(13), 1);
+        seen.unmark(place(30), 1);
+        assert_eq!((seen.expected, seen.received), (10, 7));
+        assert_eq!(seen.missing_between(place(11), place(15)), 3);
     }
 
     #[test]

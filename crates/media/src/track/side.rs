@@ -1,4 +1,5 @@
-//! One party's audio of one recording: bytes in a ring, and a short list of what lies where.
+//! One party's audio of one recording: bytes in a ring, and a short list of what lies where. Payloads of
+//! other codecs than G.711 lie on a shelf instead, one span each.
 //!
 //! ```text
 //!   committed            committed + RING_SAMPLES
@@ -6,83 +7,41 @@
 //!   '- bytes of position p lie at p % RING_SAMPLES
 //! ```
 
-use duolog_audio::g711::{self, Law};
+use duolog_audio::codec::Codec;
+use duolog_audio::g711::Law;
 
 use super::gap::{Around, Gap, GapReason, Growing};
+use super::placed::{Outcome, Placed};
+use super::report::{CodecsSeen, SideTotals};
+use super::ring::{Fill, RING_SAMPLES, Ring};
 use super::seen::{Place, Seen};
+use super::shelf::Shelf;
+use super::span::{Holds, Span, follows, joins};
 use super::stretches::Stretches;
 
-/// Samples (and bytes) a side holds: 200 ms of reordering, a block of 320 ms, ten packets of 60 ms,
-/// rounded up to whole blocks. Not a power of two: two sides of 16,384 would not leave room in the
-/// 32 KiB a recording may use, and the divisor is a constant.
-pub(crate) const RING_SAMPLES: usize = 10_240;
-/// Spans a side can hold: every second packet of 10 ms missing over the whole ring.
+/// A hole or an overlap of at most this between two packets that follow each other comes of drift that
+/// was corrected, or of rounding: it is closed.
+const DRIFT_TICKS: u64 = 2;
+/// Spans a side can hold beside those of coded frames: every second packet of 10 ms missing over the whole ring.
 const SPANS: usize = 64;
 
-/// What became of a packet that was offered.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Outcome {
-    /// Kept, at least in part.
-    Kept,
-    /// All of it lies in a pause: noted, not kept.
-    Hidden,
-    /// It belongs before the recording's start.
-    Early,
-    /// It belongs to what is already final.
-    Late,
-    /// It lies further ahead than there is room.
-    Ahead,
-    /// The same packet came before.
-    Duplicate,
-    /// Other samples lie there already.
-    Overlap,
-    /// Too many separate spans.
-    Full,
-}
-
-/// A packet of G.711 with its place.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Placed<'a> {
-    /// Position of the first sample, negative before the recording's start.
-    pub(crate) at: i64,
-    pub(crate) place: Place,
-    pub(crate) law: Law,
-    pub(crate) codes: &'a [u8],
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Holds {
-    Audio(Law),
-    /// Packets came but lie in a pause: their bytes were never taken.
-    Nothing,
-}
-
-#[derive(Debug, Clone, Copy)]
-struct Span {
-    at: u64,
-    end: u64,
-    holds: Holds,
-    first: Place,
-    last_seq: u64,
-}
-
-/// What a side received, for the recording's completeness.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct SideTotals {
-    /// Packets that should have come while the recording ran, by their sequence numbers.
-    pub expected: u64,
-    /// Packets that came and had a place, paused ones included.
-    pub received: u64,
-    /// Packets that never came or came too late.
-    pub lost: u64,
-    /// Packets that came when their place was already final.
-    pub late: u64,
-    /// Packets that came a second time.
-    pub duplicate: u64,
+/// What a side counts.
+#[derive(Debug, Default)]
+struct Tally {
+    late: u64,
+    duplicate: u64,
+    reordered: u64,
+    inserted: u64,
+    dropped: u64,
+    audio: u64,
+    first_audio: Option<u64>,
+    last_audio: Option<u64>,
+    codecs: CodecsSeen,
 }
 
 pub(crate) struct Side {
-    ring: Box<[u8]>,
+    ring: Ring,
+    shelf: Shelf,
     spans: Vec<Span>,
     seen: Seen,
     growing: Growing,
@@ -95,14 +54,16 @@ pub(crate) struct Side {
     pub(crate) held: Stretches,
     /// Where telephone-events lie.
     events: Stretches,
-    late: u64,
-    duplicate: u64,
+    /// Apart: a packet that follows its neighbour touches none of it, and the rest stays in fewer cache
+    /// lines.
+    tally: Box<Tally>,
 }
 
 impl Side {
     pub(crate) fn new() -> Side {
         Side {
-            ring: vec![0; RING_SAMPLES].into_boxed_slice(),
+            ring: Ring::new(),
+            shelf: Shelf::default(),
             spans: Vec::with_capacity(SPANS),
             seen: Seen::default(),
             growing: Growing::default(),
@@ -111,8 +72,7 @@ impl Side {
             begins_at: 0,
             held: Stretches::new(),
             events: Stretches::new(),
-            late: 0,
-            duplicate: 0,
+            tally: Box::default(),
         }
     }
 
@@ -124,14 +84,37 @@ impl Side {
         self.begins_at = ends.max(0) as u64;
     }
 
-    pub(crate) fn totals(&self) -> SideTotals {
+    /// What there is to tell when the recording ends at `end`.
+    pub(crate) fn totals(&self, end: u64) -> SideTotals {
+        let tally = &self.tally;
         SideTotals {
             expected: self.seen.expected,
             received: self.seen.received,
             lost: self.seen.expected.saturating_sub(self.seen.received),
-            late: self.late,
-            duplicate: self.duplicate,
+            late: tally.late,
+            duplicate: tally.duplicate,
+            reordered: tally.reordered,
+            audio_ticks: tally.audio,
+            gaps: self.growing.ticks(),
+            inserted_ticks: tally.inserted,
+            dropped_ticks: tally.dropped,
+            first_audio: tally.first_audio,
+            last_audio: tally.last_audio,
+            tail_ticks: end.saturating_sub(tally.last_audio.unwrap_or(0)),
+            codecs: tally.codecs,
+            quality: Default::default(),
         }
+    }
+
+    /// Ticks of audio that became final so far.
+    pub(crate) fn audio_ticks(&self) -> u64 {
+        self.tally.audio
+    }
+
+    /// A packet that was kept came behind a newer one.
+    #[cold]
+    pub(crate) fn note_reordered(&mut self) {
+        self.tally.reordered += 1;
     }
 
     /// Writes a packet straight to its place; what lies in a pause is noted but its bytes are not taken.
@@ -142,39 +125,79 @@ impl Side {
         pauses: &Stretches,
     ) -> Outcome {
         if self.seen.contains(packet.place) {
-            self.duplicate += 1;
+            self.tally.duplicate += 1;
             return Outcome::Duplicate;
         }
-        let end = packet.at.saturating_add(packet.codes.len() as i64);
+        let end = packet.at.saturating_add(i64::from(packet.ticks));
         if end <= 0 {
             return Outcome::Early;
         }
         let end = end as u64;
         if end <= committed {
-            self.late += 1;
+            self.tally.late += 1;
             return Outcome::Late;
         }
         if end > committed + RING_SAMPLES as u64 {
             return Outcome::Ahead;
         }
         let from = (packet.at.max(0) as u64).max(committed);
-        let outcome = self.place_pieces(packet, from, end, pauses);
+        let outcome = match packet.codec.law() {
+            Some(law) => self.place_pieces((packet, law), from, end, pauses),
+            None => self.place_coded(packet, end, committed, pauses),
+        };
         if matches!(outcome, Outcome::Kept | Outcome::Hidden) {
             self.seen.mark(packet.place);
-            self.packet_samples = packet.codes.len() as u32;
+            self.packet_samples = packet.ticks;
+        }
+        outcome
+    }
+
+    /// Shelves a payload that has to be kept whole or not at all. Where a part of it was spoken before
+    /// the start or in a pause, none of it is kept; where other audio lies already, the span is cut, the
+    /// payload is not, and who decodes it drops the overlap.
+    fn place_coded(
+        &mut self,
+        packet: Placed<'_>,
+        end: u64,
+        committed: u64,
+        pauses: &Stretches,
+    ) -> Outcome {
+        let Ok(at) = u64::try_from(packet.at) else {
+            self.seen.mark(packet.place);
+            self.begins_at = self.begins_at.max(end);
+            return Outcome::Early;
+        };
+        if at < committed {
+            self.tally.late += 1;
+            return Outcome::Late;
+        }
+        if !pauses.is_clear(at, end) {
+            return match self.place_piece(packet, at, end, Holds::Nothing) {
+                Outcome::Kept => Outcome::Hidden,
+                other => other,
+            };
+        }
+        if !self.shelf.has_room(packet.payload.len()) {
+            return Outcome::Full;
+        }
+        let outcome = self.place_piece(packet, at, end, Holds::Coded);
+        if outcome == Outcome::Kept {
+            let coded = (packet.codec, packet.payload);
+            self.shelf.put(at, packet.ticks, packet.place, coded);
+            self.tally.codecs.note(packet.codec);
         }
         outcome
     }
 
     fn place_pieces(
         &mut self,
-        packet: Placed<'_>,
+        (packet, law): (Placed<'_>, Law),
         from: u64,
         end: u64,
         pauses: &Stretches,
     ) -> Outcome {
         if pauses.is_clear(from, end) {
-            return self.place_piece(packet, from, end, Holds::Audio(packet.law));
+            return self.place_piece(packet, from, end, Holds::Audio(law));
         }
         let (mut at, mut outcome) = (from, Outcome::Overlap);
         while at < end {
@@ -182,7 +205,7 @@ impl Side {
             let until = until.min(end);
             let (holds, success) = match paused {
                 true => (Holds::Nothing, Outcome::Hidden),
-                false => (Holds::Audio(packet.law), Outcome::Kept),
+                false => (Holds::Audio(law), Outcome::Kept),
             };
             match self.place_piece(packet, at, until, holds) {
                 Outcome::Kept if outcome != Outcome::Kept => outcome = success,
@@ -207,6 +230,7 @@ impl Side {
             .iter()
             .rposition(|span| span.at <= from)
             .map_or(0, |before| before + 1);
+        let (spoken_from, spoken_end) = (from, end);
         if let Some(before) = index.checked_sub(1).map(|before| self.spans[before]) {
             from = from.max(before.end);
         }
@@ -216,22 +240,52 @@ impl Side {
         if from >= end {
             return Outcome::Overlap;
         }
-        let span = Span {
+        let mut span = Span {
             at: from,
             end,
             holds,
             first: packet.place,
             last_seq: packet.place.seq,
         };
+        self.close_holes(index, &mut span, (spoken_from, spoken_end));
         if !self.insert(index, span) {
             return Outcome::Full;
         }
         if let Holds::Audio(_) = holds {
             let skip = (from as i64 - packet.at) as usize;
             let count = (end - from) as usize;
-            self.write(from, &packet.codes[skip..skip + count]);
+            let codes = &packet.payload[skip..skip + count];
+            self.ring.write(from, codes);
+            if (span.at, span.end) != (from, end) {
+                self.ring.repeat(span.at, from);
+                self.ring.repeat(end, span.end);
+            }
         }
         Outcome::Kept
+    }
+
+    /// Widens a span over the tick or two that drift left between it and the packets before and behind
+    /// it, and counts what was closed or, where they overlapped, cut.
+    #[inline]
+    fn close_holes(&mut self, index: usize, span: &mut Span, spoken: (u64, u64)) {
+        if let Some(before) = index.checked_sub(1).map(|before| self.spans[before])
+            && before.end != spoken.0
+            && before.end.abs_diff(spoken.0) <= DRIFT_TICKS
+            && follows(&before, span)
+        {
+            self.tally.inserted += span.at - before.end;
+            self.tally.dropped += span.at - spoken.0;
+            span.at = before.end;
+        }
+        if let Some(&behind) = self.spans.get(index)
+            && behind.at != spoken.1
+            && behind.at.abs_diff(spoken.1) <= DRIFT_TICKS
+            && follows(span, &behind)
+        {
+            self.tally.inserted += behind.at - span.end;
+            self.tally.dropped += spoken.1 - span.end;
+            span.end = behind.at;
+        }
     }
 
     /// Joins a span with its neighbours or puts it between them; refused when there are too many.
@@ -257,10 +311,16 @@ impl Side {
             self.spans[index].first = span.first;
             return true;
         }
-        if self.spans.len() == SPANS {
+        if self.spans.len() >= SPANS + self.shelf.len() {
             return false;
         }
         self.spans.insert(index, span);
+        // A change of law is always a new span.
+        match span.holds {
+            Holds::Audio(Law::Mulaw) => self.tally.codecs.note(Codec::Pcmu),
+            Holds::Audio(Law::Alaw) => self.tally.codecs.note(Codec::Pcma),
+            Holds::Coded | Holds::Nothing => {}
+        }
         true
     }
 
@@ -296,16 +356,54 @@ impl Side {
             let span = self.spans[index];
             let at = span.at.saturating_sub(ticks).max(floor);
             let end = span.end.saturating_sub(ticks).max(at);
-            if let Holds::Audio(_) = span.holds {
-                let source = at + ticks;
-                for offset in 0..end - at {
-                    self.ring[ring_index(at + offset)] = self.ring[ring_index(source + offset)];
+            match span.holds {
+                Holds::Audio(_) => {
+                    self.ring.shift(at + ticks, at, end - at);
                 }
+                Holds::Coded if !self.shift_coded(span.first, ticks, committed, end > at) => {
+                    // Nothing of it is left: its neighbours may have the room.
+                    self.give_up(index, span.end - span.at, committed);
+                    (self.spans[index].at, self.spans[index].end) = (at, at);
+                    continue;
+                }
+                Holds::Coded | Holds::Nothing => {}
+            }
+            if end - at < span.end - span.at && span.holds != Holds::Coded {
+                self.give_up(index, span.end - span.at - (end - at), committed);
             }
             (self.spans[index].at, self.spans[index].end) = (at, end);
             floor = end;
         }
         self.spans.retain(|span| span.end > span.at);
+        self.shelf.sort();
+    }
+
+    /// Moves a coded frame earlier. Whether it still has a place: its beginning must not lie in what is
+    /// final, nor the whole of it on other audio.
+    fn shift_coded(&mut self, place: Place, ticks: u64, committed: u64, has_room: bool) -> bool {
+        if !has_room {
+            self.shelf.forget(place);
+        }
+        has_room && self.shelf.shift(place, ticks, committed)
+    }
+
+    /// The first `ticks` of a span would have to lie in what is final: the packets in them came too
+    /// late. Before anything is final, they were spoken before the start.
+    fn give_up(&mut self, index: usize, ticks: u64, committed: u64) {
+        if committed == 0 {
+            return;
+        }
+        let span = &mut self.spans[index];
+        let packets = match span.holds {
+            Holds::Coded => 1,
+            _ => (ticks / u64::from(self.packet_samples.max(1)))
+                .min(span.last_seq + 1 - span.first.seq),
+        };
+        self.seen.unmark(span.first, packets);
+        self.tally.late += packets;
+        if span.first.seq + packets <= span.last_seq {
+            span.first.seq += packets;
+        }
     }
 
     /// Takes back what was already placed at or behind `from`: it is paused. The bytes are wiped.
@@ -314,13 +412,14 @@ impl Side {
         while index < self.spans.len() {
             let span = self.spans[index];
             index += 1;
-            if span.end <= from || span.holds == Holds::Nothing {
+            if span.holds == Holds::Coded && self.shelf.hide(span.first, from) {
+                self.spans[index - 1].holds = Holds::Nothing;
+            }
+            if span.end <= from || !matches!(span.holds, Holds::Audio(_)) {
                 continue;
             }
             let at = span.at.max(from);
-            for position in at..span.end {
-                self.ring[ring_index(position)] = 0;
-            }
+            self.ring.wipe(at, span.end);
             if at == span.at {
                 self.spans[index - 1].holds = Holds::Nothing;
                 continue;
@@ -335,7 +434,7 @@ impl Side {
                 },
                 ..span
             };
-            if self.spans.len() < SPANS {
+            if self.spans.len() < SPANS + self.shelf.len() {
                 self.spans.insert(index, hidden);
                 index += 1;
             }
@@ -369,8 +468,18 @@ impl Side {
         (law, to)
     }
 
-    /// Makes `from..` final for `codes.len()` samples: audio into `codes`, silence where it is
-    /// missing, ended gaps into `found`.
+    /// Whether a coded frame begins before `to`.
+    pub(crate) fn has_coded(&self, to: u64) -> bool {
+        self.shelf.begins_before(to)
+    }
+
+    /// Puts the coded frames that begin before `to` into a list for the stretch from `from` on.
+    pub(crate) fn leave_coded(&mut self, from: u64, to: u64, list: &mut Vec<u8>) {
+        self.shelf.leave(from, to, list);
+    }
+
+    /// Makes `from..` final for `codes.len()` samples: G.711 into `codes`, silence where there is none,
+    /// gaps into `found`.
     pub(crate) fn commit(
         &mut self,
         from: u64,
@@ -389,29 +498,33 @@ impl Side {
                 Some(span) if span.at <= at && span.holds == Holds::Nothing => {
                     Err((span.end.min(until), Some(GapReason::Paused)))
                 }
-                Some(span) if span.at <= at => Ok(span.end.min(until)),
+                Some(span) if span.at <= at => Ok((span.end.min(until), span.holds)),
                 Some(span) => Err(self.reason_at(at, until.min(span.at))),
                 None => Err(self.reason_at(at, until)),
             };
             let piece = |until: u64| (at - from) as usize..(until - from) as usize;
             let until = match next {
-                Ok(until) => {
+                Ok((until, holds)) => {
                     self.end_gap(at, found);
-                    self.read(at, &mut codes[piece(until)]);
+                    match holds {
+                        Holds::Audio(_) => self.ring.read(at, &mut codes[piece(until)]),
+                        _ => self.ring.fill(at, &mut codes[piece(until)], fill),
+                    }
+                    self.tally.audio += until - at;
+                    self.tally.first_audio.get_or_insert(at);
+                    self.tally.last_audio = Some(until);
                     until
                 }
                 Err((until, reason)) => {
                     self.miss(at, reason, found);
-                    match fill {
-                        Fill::Silence(law) => codes[piece(until)].fill(g711::silence(law)),
-                        Fill::Stale => self.read(at, &mut codes[piece(until)]),
-                    }
+                    self.ring.fill(at, &mut codes[piece(until)], fill);
                     until
                 }
             };
             self.consume(until);
             at = until;
         }
+        self.growing.tell(to, found);
         self.held.forget_before(to);
         self.events.forget_before(to);
     }
@@ -463,43 +576,6 @@ impl Side {
             self.spans.remove(0);
         }
     }
-
-    fn write(&mut self, at: u64, codes: &[u8]) {
-        let start = ring_index(at);
-        let until_wrap = (RING_SAMPLES - start).min(codes.len());
-        let (first, second) = codes.split_at(until_wrap);
-        self.ring[start..start + first.len()].copy_from_slice(first);
-        self.ring[..second.len()].copy_from_slice(second);
-    }
-
-    fn read(&self, at: u64, codes: &mut [u8]) {
-        let start = ring_index(at);
-        let until_wrap = (RING_SAMPLES - start).min(codes.len());
-        let (first, second) = codes.split_at_mut(until_wrap);
-        first.copy_from_slice(&self.ring[start..start + first.len()]);
-        second.copy_from_slice(&self.ring[..second.len()]);
-    }
-}
-
-/// What stands where audio is missing.
-#[derive(Debug, Clone, Copy)]
-pub(crate) enum Fill {
-    /// The law's silence code.
-    Silence(Law),
-    /// Whatever the ring held before: a fault put in on purpose by tests.
-    Stale,
-}
-
-fn ring_index(position: u64) -> usize {
-    (position % RING_SAMPLES as u64) as usize
-}
-
-/// Whether two neighbours are one: no sample, no packet and no property between them.
-fn joins(before: &Span, behind: &Span) -> bool {
-    before.end == behind.at
-        && before.holds == behind.holds
-        && before.first.generation == behind.first.generation
-        && behind.first.seq.wrapping_sub(before.last_seq) <= 1
 }
 
 fn around<'a>(

@@ -1,14 +1,21 @@
 //! Two parties on one shard in virtual time, and what became of their speech.
 #![allow(dead_code)] // Each test binary uses its own part.
 
+mod speaker;
+
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use duolog_audio::codec::{Codec, G729Library};
+use duolog_audio::coded;
 use duolog_audio::g711::{self, Law};
 use duolog_media::*;
 use duolog_rtp::packet::{Outgoing, View};
 use duolog_rtp::{PayloadType, RtpTimestamp, SeqNo, Ssrc, WallTime};
+
+#[allow(unused_imports)] // Not every test binary has speakers.
+pub use speaker::*;
 
 pub const OWNER: LegKey = LegKey(1);
 pub const OTHER: LegKey = LegKey(2);
@@ -22,6 +29,15 @@ pub struct Sent {
     pub port: PortId,
     pub to: SocketAddr,
     pub bytes: Vec<u8>,
+}
+
+/// One coded frame that was kept.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Kept {
+    pub at: u64,
+    pub ticks: u64,
+    pub codec: Codec,
+    pub payload: Vec<u8>,
 }
 
 pub struct World {
@@ -62,15 +78,15 @@ pub fn format(payload_type: u8, encoding: Encoding) -> PayloadFormat {
 
 pub fn mulaw() -> Vec<PayloadFormat> {
     vec![
-        format(0, Encoding::Pcmu),
-        format(101, Encoding::TelephoneEvent),
+        format(0, Encoding::Speech(Codec::Pcmu)),
+        format(101, Encoding::TelephoneEvent { rate_hz: 8_000 }),
     ]
 }
 
 pub fn alaw() -> Vec<PayloadFormat> {
     vec![
-        format(8, Encoding::Pcma),
-        format(96, Encoding::TelephoneEvent),
+        format(8, Encoding::Speech(Codec::Pcma)),
+        format(96, Encoding::TelephoneEvent { rate_hz: 8_000 }),
     ]
 }
 
@@ -83,12 +99,21 @@ pub fn peer(leg: LegKey, formats: Vec<PayloadFormat>) -> PeerMedia {
         signalled_from: rtp.ip(),
         formats,
         direction: Direction::SendRecv,
+        ptime_ms: 20,
+        security: None,
     }
 }
 
 #[allow(clippy::disallowed_methods)] // The one moment every virtual one is counted from.
 fn base() -> Instant {
     Instant::now() + Duration::from_secs(10)
+}
+
+fn settings(base: Instant) -> ShardSettings {
+    let unix_us = 1_700_000_000_000_000;
+    let mut settings = ShardSettings::new((base, WallTime { unix_us }));
+    settings.g729 = G729Library::open().ok();
+    settings
 }
 
 impl World {
@@ -104,20 +129,20 @@ impl World {
         world.command(Command::Bridge { a: OWNER, b: OTHER });
         world.record(RecordingCommand::Open {
             owner: OWNER,
-            other: OTHER,
+            other: Some(OTHER),
             payload: Bytes::from_static(b"open"),
         });
         world
     }
 
+    /// The settings that the world's shard began with.
+    pub fn settings(&self) -> ShardSettings {
+        settings(self.base)
+    }
+
     pub fn empty(sabotage: Sabotage) -> World {
         let base = base();
-        let mut settings = ShardSettings::new((
-            base,
-            WallTime {
-                unix_us: 1_700_000_000_000_000,
-            },
-        ));
+        let mut settings = settings(base);
         settings.sabotage = sabotage;
         World {
             shard: Shard::new(settings),
@@ -219,8 +244,10 @@ impl World {
                 continue;
             }
             self.entries.push(entry.clone());
-            if let Entry::Block(block) = entry {
-                self.shard.recycle(block);
+            match entry {
+                Entry::Block(block) => self.shard.recycle(block),
+                Entry::Coded { bytes, .. } => self.shard.recycle_coded(bytes),
+                _ => {}
             }
         }
         self.out.clear();
@@ -241,6 +268,7 @@ impl World {
             let samples: Vec<i16> = match block.format {
                 SampleFormat::Mulaw => block.bytes.iter().map(decode(Law::Mulaw)).collect(),
                 SampleFormat::Alaw => block.bytes.iter().map(decode(Law::Alaw)).collect(),
+                SampleFormat::Empty => vec![0; 2 * block.samples as usize],
                 SampleFormat::Pcm16 => {
                     let pairs = block.bytes.as_chunks::<2>().0.iter();
                     pairs.map(|&pair| i16::from_le_bytes(pair)).collect()
@@ -254,19 +282,82 @@ impl World {
         channels
     }
 
-    /// Gaps of one channel: position, samples, reason.
-    pub fn gaps(&self, wanted: Channel) -> Vec<(u64, u64, GapReason)> {
-        let gaps = self.entries.iter().filter_map(|entry| match *entry {
-            Entry::Gap {
+    /// Coded frames of one channel.
+    pub fn coded(&self, wanted: Channel) -> Vec<Kept> {
+        let mut frames = Vec::new();
+        for entry in &self.entries {
+            let Entry::Coded {
                 channel,
                 position,
+                ticks,
+                bytes,
+                ..
+            } = entry
+            else {
+                continue;
+            };
+            if *channel != wanted {
+                continue;
+            }
+            for frame in coded::read(bytes) {
+                let frame = frame.expect("the list is whole");
+                assert!(frame.offset < *ticks, "a frame begins in its stretch");
+                frames.push(Kept {
+                    at: position + u64::from(frame.offset),
+                    ticks: u64::from(frame.ticks),
+                    codec: Codec::from_code(frame.codec).expect("a codec"),
+                    payload: frame.payload.to_vec(),
+                });
+            }
+        }
+        frames
+    }
+
+    /// Gaps of one channel as whoever reads them is to understand them: position, samples, reason.
+    pub fn gaps(&self, wanted: Channel) -> Vec<(u64, u64, GapReason)> {
+        let mut told: Vec<(u64, u64, GapReason)> = Vec::new();
+        for entry in &self.entries {
+            let Entry::Gap {
+                channel,
+                position: from,
                 samples,
                 reason,
                 ..
-            } if channel == wanted => Some((position, samples, reason)),
-            _ => None,
+            } = *entry
+            else {
+                continue;
+            };
+            if channel != wanted {
+                continue;
+            }
+            let until = from + samples;
+            if reason == GapReason::Loss {
+                told = told
+                    .into_iter()
+                    .flat_map(|gap| match gap {
+                        (start, end, GapReason::Silence) => {
+                            let rest = [(start, end.min(from)), (start.max(until), end)];
+                            rest.map(|(start, end)| (start, end, GapReason::Silence))
+                        }
+                        other => [other, (0, 0, GapReason::Silence)],
+                    })
+                    .filter(|gap| gap.1 > gap.0)
+                    .collect();
+            }
+            told.push((from, until, reason));
+        }
+        told.sort_unstable_by_key(|&(from, _, reason)| (reason, from));
+        told.dedup_by(|next, last| {
+            let joins = last.2 == next.2 && last.1 == next.0;
+            if joins {
+                last.1 = next.1;
+            }
+            joins
         });
-        let mut gaps: Vec<_> = gaps.collect();
+        let mut gaps: Vec<_> = told
+            .into_iter()
+            .map(|(from, until, reason)| (from, until - from, reason))
+            .collect();
         gaps.sort_unstable();
         gaps
     }
@@ -275,7 +366,7 @@ impl World {
         match self.entries.last() {
             Some(Entry::Close {
                 position, totals, ..
-            }) => (*position, *totals),
+            }) => (*position, **totals),
             other => panic!("the last entry closes the recording, not {other:?}"),
         }
     }

@@ -4,7 +4,13 @@ use std::net::{IpAddr, SocketAddr};
 
 use sdp_types::{Attribute, Connection, Media, Session};
 
-use super::{attribute, is_rtp_audio};
+use super::crypto::Crypto;
+use super::direction::Direction;
+use super::format::{Format, formats};
+use super::protection::{
+    Dtls, DtlsAbility, MediaSecurity, Profile, Protection, choose, has_mux, read_crypto, read_dtls,
+};
+use super::{SdpError, attribute};
 
 /// The audio stream of a description, seen from its sender.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -21,111 +27,56 @@ pub struct Audio {
     pub ptime_ms: Option<u8>,
     /// Every format of the `m=` line, in order of preference.
     pub formats: Vec<Format>,
+    /// The transport profile.
+    pub profile: Profile,
+    /// The `a=crypto` lines that can be used, in order of preference.
+    pub crypto: Vec<Crypto>,
+    /// What it says about DTLS, where a handshake can follow from it.
+    pub dtls: Option<Dtls>,
 }
 
-/// One payload format.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct Format {
-    /// The RTP payload type, 0 to 127.
-    pub payload_type: u8,
-    /// What it carries.
-    pub encoding: Encoding,
+/// A stream that was chosen: its place among the media, what it says, and what protects it.
+pub(super) struct Chosen {
+    pub(super) place: usize,
+    pub(super) audio: Audio,
+    pub(super) protection: Protection,
 }
 
-/// What a payload type carries.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Encoding {
-    /// G.711 µ-law, 8 kHz, one channel.
-    Pcmu,
-    /// G.711 A-law, 8 kHz, one channel.
-    Pcma,
-    /// Telephone events at 8 kHz (RFC 4733).
-    TelephoneEvent,
-    /// Anything else.
-    Other,
-}
-
-/// Who sends, seen from the description's author (RFC 3264 §5.1).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Direction {
-    /// Sends and receives.
-    SendRecv,
-    /// Sends only: the usual hold.
-    SendOnly,
-    /// Receives only: the usual answer to hold.
-    RecvOnly,
-    /// Neither.
-    Inactive,
-}
-
-impl Direction {
-    /// The attribute's name.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Direction::SendRecv => "sendrecv",
-            Direction::SendOnly => "sendonly",
-            Direction::RecvOnly => "recvonly",
-            Direction::Inactive => "inactive",
+/// The first audio stream that can be used under this policy. Who offers a protected stream and,
+/// as an alternative, a clear one has them in order of preference.
+pub(super) fn select(
+    session: &Session,
+    policy: MediaSecurity,
+    dtls: DtlsAbility,
+) -> Result<Chosen, SdpError> {
+    let mut refused = None;
+    for place in 0..session.medias.len() {
+        let Some(audio) = read_at(session, place) else {
+            continue;
+        };
+        match choose(&audio, policy, dtls) {
+            Ok(protection) => {
+                return Ok(Chosen {
+                    place,
+                    audio,
+                    protection,
+                });
+            }
+            Err(why) => refused = refused.or(Some(why)),
         }
     }
-
-    /// Whether the author sends.
-    pub const fn sends(self) -> bool {
-        matches!(self, Direction::SendRecv | Direction::SendOnly)
-    }
-
-    /// Whether the author receives.
-    pub const fn receives(self) -> bool {
-        matches!(self, Direction::SendRecv | Direction::RecvOnly)
-    }
-
-    /// The same stream seen from the other end.
-    pub const fn reversed(self) -> Direction {
-        match self {
-            Direction::SendOnly => Direction::RecvOnly,
-            Direction::RecvOnly => Direction::SendOnly,
-            same => same,
-        }
-    }
-
-    const fn without_receiving(self) -> Direction {
-        if self.sends() {
-            Direction::SendOnly
-        } else {
-            Direction::Inactive
-        }
-    }
-
-    pub(super) fn parse(name: &str) -> Option<Direction> {
-        [
-            Direction::SendRecv,
-            Direction::SendOnly,
-            Direction::RecvOnly,
-            Direction::Inactive,
-        ]
-        .into_iter()
-        .find(|d| name.eq_ignore_ascii_case(d.as_str()))
-    }
+    Err(refused.unwrap_or(SdpError::NoUsableAudio))
 }
 
-/// The first usable audio stream and its place among the media.
-pub(super) fn read(session: &Session) -> Option<(usize, Audio)> {
-    session
-        .medias
-        .iter()
-        .enumerate()
-        .find_map(|(at, media)| Some((at, read_media(session, media)?)))
-}
-
-fn read_media(session: &Session, media: &Media) -> Option<Audio> {
-    if !is_rtp_audio(media) {
+/// The audio stream at this place: not refused, with an address and speech that is known.
+pub(super) fn read_at(session: &Session, place: usize) -> Option<Audio> {
+    let media = session.medias.get(place)?;
+    let profile = Profile::parse(&media.proto)?;
+    if !media.media.eq_ignore_ascii_case("audio") || media.port == 0 {
         return None;
     }
     let formats = formats(media);
-    if !formats
-        .iter()
-        .any(|f| matches!(f.encoding, Encoding::Pcmu | Encoding::Pcma))
-    {
+    if !formats.iter().any(|f| f.encoding.is_speech()) {
         return None;
     }
     let connection = media.connections.first().or(session.connection.as_ref())?;
@@ -136,7 +87,7 @@ fn read_media(session: &Session, media: &Media) -> Option<Audio> {
     Some(Audio {
         rtp,
         rtcp: rtcp(media, rtp),
-        rtcp_mux: attribute(&media.attributes, "rtcp-mux").is_some(),
+        rtcp_mux: has_mux(media),
         // The hold of RFC 2543, still to be understood (RFC 3264 §8.4).
         direction: match address.is_unspecified() {
             true => direction.without_receiving(),
@@ -147,7 +98,15 @@ fn read_media(session: &Session, media: &Media) -> Option<Audio> {
             .and_then(|v| v.trim().parse().ok())
             .filter(|ms| *ms != 0),
         formats,
+        profile,
+        crypto: read_crypto(media),
+        dtls: read_dtls(session, media),
     })
+}
+
+/// The place of the only stream that is not refused in a description of our own making.
+pub(super) fn place_of_ours(session: &Session) -> Option<usize> {
+    session.medias.iter().position(|media| media.port != 0)
 }
 
 fn address(connection: &Connection) -> Option<IpAddr> {
@@ -183,36 +142,4 @@ fn rtcp(media: &Media, rtp: SocketAddr) -> SocketAddr {
         .and_then(|a| a.parse().ok())
         .unwrap_or(rtp.ip());
     SocketAddr::new(address, port)
-}
-
-/// The formats of an `m=` line; static types need no `rtpmap` (RFC 3551 §6).
-pub(super) fn formats(media: &Media) -> Vec<Format> {
-    let types = media
-        .fmt
-        .split_ascii_whitespace()
-        .filter_map(|t| t.parse().ok());
-    types
-        .filter(|payload_type| *payload_type < 128)
-        .map(|payload_type| Format {
-            payload_type,
-            encoding: encoding(media, payload_type),
-        })
-        .collect()
-}
-
-fn encoding(media: &Media, payload_type: u8) -> Encoding {
-    let maps = media
-        .attributes
-        .iter()
-        .filter(|a| a.attribute.eq_ignore_ascii_case("rtpmap"));
-    let mapped = maps.filter_map(|a| a.value.as_deref()).find_map(|value| {
-        let (number, name) = value.trim().split_once([' ', '\t'])?;
-        (number.parse() == Ok(payload_type)).then(|| name.trim().to_ascii_lowercase())
-    });
-    match (mapped.as_deref(), payload_type) {
-        (Some("pcmu/8000" | "pcmu/8000/1"), _) | (None, 0) => Encoding::Pcmu,
-        (Some("pcma/8000" | "pcma/8000/1"), _) | (None, 8) => Encoding::Pcma,
-        (Some("telephone-event/8000" | "telephone-event/8000/1"), _) => Encoding::TelephoneEvent,
-        _ => Encoding::Other,
-    }
 }

@@ -1,10 +1,11 @@
-//! Descriptions made from nothing: an offer or answer of one G.711 stream.
+//! Descriptions made from nothing: an offer or answer of one audio stream.
 
 use std::net::SocketAddr;
 
 use sdp_types::{Attribute, Connection, Media, MediaType, Origin, Session, Time, TransportProto};
 
-use super::{Description, Direction, Encoding, Format};
+use super::wording::add_formats;
+use super::{Crypto, Description, Direction, Format, Profile};
 
 /// What a new description says.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -23,6 +24,10 @@ pub struct Offer {
     pub ptime_ms: Option<u8>,
     /// Direction, seen from us.
     pub direction: Direction,
+    /// The transport profile.
+    pub profile: Profile,
+    /// Keys, in order of preference (RFC 4568); none in a clear profile.
+    pub crypto: Vec<Crypto>,
 }
 
 impl Offer {
@@ -33,27 +38,18 @@ impl Offer {
         let mut session = Session::new(origin, "-");
         session.connection = Some(Connection::from_ip_addr(address));
         session.times.push(Time::new(0, 0));
-        let named: Vec<(u8, &str)> = self
-            .formats
-            .iter()
-            .filter_map(|f| Some((f.payload_type, name(f.encoding)?)))
-            .collect();
-        let list: Vec<String> = named.iter().map(|(t, _)| t.to_string()).collect();
         let mut media = Media::new(
             MediaType::Audio,
             self.rtp.port(),
             TransportProto::RtpAvp,
-            list.join(" "),
+            "",
         );
-        for (payload_type, name) in &named {
-            let map = format!("{payload_type} {name}/8000");
-            media.attributes.push(Attribute::with_value("rtpmap", map));
-            if *name == "telephone-event" {
-                media.attributes.push(Attribute::with_value(
-                    "fmtp",
-                    format!("{payload_type} 0-15"),
-                ));
-            }
+        self.profile.as_str().clone_into(&mut media.proto);
+        add_formats(&mut media, &self.formats);
+        for crypto in &self.crypto {
+            media
+                .attributes
+                .push(Attribute::with_value("crypto", crypto.write()));
         }
         if let Some(ptime_ms) = self.ptime_ms {
             media
@@ -70,14 +66,5 @@ impl Offer {
             .push(Attribute::new(self.direction.as_str()));
         session.medias.push(media);
         Description { session }
-    }
-}
-
-fn name(encoding: Encoding) -> Option<&'static str> {
-    match encoding {
-        Encoding::Pcmu => Some("PCMU"),
-        Encoding::Pcma => Some("PCMA"),
-        Encoding::TelephoneEvent => Some("telephone-event"),
-        Encoding::Other => None,
     }
 }

@@ -1,22 +1,39 @@
-//! Session descriptions (RFC 8866) for one audio stream of G.711 and telephone events, on the
-//! `sdp-types` package, which reads every dialect met and writes unknown attributes back untouched.
+//! Session descriptions (RFC 8866) for one audio stream, on the `sdp-types` package, which reads
+//! every dialect met and writes unknown attributes back untouched.
+//!
+//! `audio` reads a stream, `format` and `protection` its parts, `forward` carries the description of
+//! one party to the other, `wording` writes what changes on the way.
 
 mod audio;
 mod build;
-mod relay;
+mod crypto;
+mod direction;
+mod format;
+mod forward;
+mod protection;
+mod wording;
+
+use std::fmt;
 
 use bytes::Bytes;
-use sdp_types::{Attribute, Media, Session};
+use sdp_types::{Attribute, Session};
 
-pub use audio::{Audio, Direction, Encoding, Format};
+use audio::{place_of_ours, read_at, select};
+use protection::DtlsAbility;
+
+pub use audio::Audio;
 pub use build::Offer;
-pub use relay::RtcpMux;
+pub use crypto::{Crypto, CryptoSuite, SdesKey};
+pub use direction::Direction;
+pub use format::{Encoding, Format};
+pub use forward::{G729, Offered, Terms, Transcoding};
+pub use protection::{Dtls, MediaSecurity, Profile, Setup};
 
 /// Longest description accepted, bytes.
 const MAX_LENGTH: usize = 64 * 1024;
 
-/// A session description: offer or answer.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// A session description: offer or answer. `Debug` leaves keys out.
+#[derive(Clone, PartialEq, Eq)]
 pub struct Description {
     session: Session,
 }
@@ -30,9 +47,33 @@ pub enum SdpError {
     /// More than 64 KiB.
     #[error("description too long")]
     TooLong,
-    /// No RTP/AVP audio with PCMU or PCMA, a port and an address: 488 (RFC 3261 §13.3.1.3).
+    /// No RTP audio with a port, an address and a codec that is known.
     #[error("no usable audio")]
     NoUsableAudio,
+    /// The parties have no codec in common, and what they have cannot be transcoded.
+    #[error("no common codec, and none that can be transcoded")]
+    NoCommonCodec,
+    /// A protected stream without a key, or a certificate, that can be used.
+    #[error("no acceptable key for protected media")]
+    NoUsableKeys,
+    /// A protected stream where the operator wants clear media.
+    #[error("protected media is not allowed here")]
+    Protected,
+    /// A clear stream where the operator wants protected media.
+    #[error("only protected media is allowed here")]
+    Unprotected,
+}
+
+impl SdpError {
+    /// The warning code that goes with a 488 (RFC 3261 §20.43).
+    pub const fn warning_code(&self) -> u16 {
+        match self {
+            SdpError::Protected | SdpError::Unprotected => 302,
+            SdpError::NoUsableAudio | SdpError::NoCommonCodec => 305,
+            SdpError::NoUsableKeys => 306,
+            SdpError::Syntax(_) | SdpError::TooLong => 399,
+        }
+    }
 }
 
 impl Description {
@@ -45,7 +86,7 @@ impl Description {
         Ok(Description { session })
     }
 
-    /// Writes the description with CRLF line ends.
+    /// Writes the description with CRLF line ends. It may have keys in it.
     pub fn write(&self) -> Bytes {
         let mut out = Vec::with_capacity(512);
         self.session
@@ -54,9 +95,23 @@ impl Description {
         out.into()
     }
 
-    /// The first usable audio stream: RTP/AVP, a port, an address, PCMU or PCMA among its formats.
+    /// The first usable audio stream: RTP with a port, an address, speech that is known and, where
+    /// its profile asks for protection, keys or a certificate that can be used.
     pub fn audio(&self) -> Option<Audio> {
-        audio::read(&self.session).map(|(_, audio)| audio)
+        self.usable_audio().ok()
+    }
+
+    /// The same, with the reason why there is none.
+    pub fn usable_audio(&self) -> Result<Audio, SdpError> {
+        let chosen = select(&self.session, MediaSecurity::AsOffered, DtlsAbility::Able);
+        chosen.map(|chosen| chosen.audio)
+    }
+
+    /// The audio stream that is across from the one `ours` has, where this is a peer's description
+    /// and `ours` what the peer was told: both lists of media run in parallel (RFC 3264 §6).
+    pub fn audio_across(&self, ours: &Description) -> Option<Audio> {
+        let place = place_of_ours(&ours.session)?;
+        read_at(&self.session, place).or_else(|| self.audio())
     }
 
     /// The version in `o=`, which rises with every change (RFC 3264 §8).
@@ -68,14 +123,41 @@ impl Description {
     pub fn session_id(&self) -> &str {
         &self.session.origin.sess_id
     }
+
+    /// The same description, with a version that a peer who was told `before` takes for new if and
+    /// only if it is: higher than before where anything else differs (RFC 3264 §8).
+    #[must_use]
+    pub fn after(mut self, before: &Description) -> Description {
+        let version = |of: &mut Description| std::mem::take(&mut of.session.origin.sess_version);
+        let (mut plain, mut old) = (self.clone(), before.clone());
+        let (wanted, last) = (version(&mut plain), version(&mut old));
+        self.session.origin.sess_version = match plain == old {
+            true => wanted.max(last),
+            false => wanted.max(last.saturating_add(1)),
+        };
+        self
+    }
+}
+
+impl fmt::Debug for Description {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut shown = self.clone();
+        let session = &mut shown.session;
+        let lists = session.medias.iter_mut().map(|media| {
+            media.key = None;
+            &mut media.attributes
+        });
+        for attribute in lists.chain([&mut session.attributes]).flatten() {
+            let name = attribute.attribute.to_ascii_lowercase();
+            if name.contains("crypto") || name.contains("key") {
+                attribute.value = Some("...".to_owned());
+            }
+        }
+        session.key = None;
+        write!(f, "{}", String::from_utf8_lossy(&shown.write()))
+    }
 }
 
 fn attribute<'a>(list: &'a [Attribute], name: &str) -> Option<&'a Attribute> {
     list.iter().find(|a| a.attribute.eq_ignore_ascii_case(name))
-}
-
-fn is_rtp_audio(media: &Media) -> bool {
-    media.media.eq_ignore_ascii_case("audio")
-        && media.proto.eq_ignore_ascii_case("RTP/AVP")
-        && media.port != 0
 }

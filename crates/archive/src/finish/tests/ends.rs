@@ -61,8 +61,11 @@ async fn one_way_and_no_media_are_named() {
         let shown = world.archive().await.finish(ID).await.unwrap();
         let manifest = shown.manifest.unwrap();
         assert_eq!(manifest.state, state, "{quiet:?}: {}", manifest.reason);
-        let there = manifest.channels.map(|channel| channel.samples > 0);
-        assert_eq!(there, [!quiet.contains(&0), !quiet.contains(&1)]);
+        let there = manifest.channels.iter().map(|c| c.samples > 0);
+        assert_eq!(
+            there.collect::<Vec<_>>(),
+            [!quiet.contains(&0), !quiet.contains(&1)]
+        );
         assert_eq!(manifest.audio.is_some(), state == EndState::OneWay);
     }
 }

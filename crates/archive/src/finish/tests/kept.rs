@@ -330,7 +330,8 @@ async fn a_spool_in_a_directory_is_finished_and_emptied() {
         objects: archive.objects,
         scratch: archive.scratch,
         format: archive.format,
-        opus: archive.opus,
+        opus_bitrate: archive.opus_bitrate,
+        g729: archive.g729,
         at_work: archive.at_work,
     };
     assert_eq!(archive.waiting().await.unwrap(), [ID, second]);

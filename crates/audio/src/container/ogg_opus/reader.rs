@@ -1,4 +1,4 @@
-//! Reads the two-party Ogg Opus files that [`super`] writes, to the sample.
+//! Reads the Ogg Opus files that [`super`] writes, to the sample.
 
 use std::io::{Read, Seek};
 
@@ -6,11 +6,11 @@ use ogg::{OggReadError, Packet, PacketReader};
 use opus::MSDecoder;
 use thiserror::Error;
 
-use super::{GRANULES_PER_SAMPLE, MAPPING_FAMILY};
-use crate::SAMPLE_RATE_HZ;
+use super::{FAMILY_ONE_STREAM, FAMILY_VORBIS, GRANULE_RATE_HZ, Layout, RATES_HZ};
+use super::{granules_per_sample, streams};
 
-/// Longest packet Opus allows, 120 ms (RFC 6716 §3.2.5), in samples per channel.
-const LONGEST_PACKET: usize = SAMPLE_RATE_HZ as usize * 120 / 1_000;
+/// Longest packet Opus allows (RFC 6716 §3.2.5).
+const LONGEST_PACKET_MS: usize = 120;
 
 /// Why an Ogg Opus file cannot be read.
 #[derive(Debug, Error)]
@@ -18,7 +18,7 @@ pub enum OggOpusReadError {
     /// The first packet is no `OpusHead` of a known version, or there is no second.
     #[error("not an Ogg Opus file")]
     NotOpus,
-    /// Not two parties in channel mapping family 1.
+    /// Neither one channel in channel mapping family 0 nor two in family 1.
     #[error("Opus with {channels} channels in mapping family {family} is not a recording")]
     UnsupportedMapping {
         /// Channels in the header.
@@ -52,6 +52,8 @@ pub enum OggOpusReadError {
 pub struct Reader<R: Read + Seek> {
     ogg: PacketReader<R>,
     decoder: MSDecoder,
+    layout: Layout,
+    rate_hz: u32,
     serial: u32,
     comments: Vec<u8>,
     pre_skip: u64,
@@ -73,21 +75,43 @@ impl<R: Read + Seek> Reader<R> {
             Err(OggReadError::NoCapturePatternFound) => return Err(OggOpusReadError::NotOpus),
             head => head?.ok_or(OggOpusReadError::NotOpus)?,
         };
-        let (pre_skip, decoder) = read_head(&head.data)?;
+        let head_fields = read_head(&head.data)?;
         let comments = ogg.read_packet()?.ok_or(OggOpusReadError::NotOpus)?;
         if !comments.data.starts_with(b"OpusTags") {
             return Err(OggOpusReadError::NotOpus);
         }
+        let Head {
+            layout,
+            rate_hz,
+            pre_skip,
+            decoder,
+        } = head_fields;
+        let longest_packet = rate_hz as usize * LONGEST_PACKET_MS / 1_000;
         Ok(Self {
             ogg,
             decoder,
+            layout,
+            rate_hz,
             serial: head.stream_serial(),
             comments: comments.data,
-            pre_skip: u64::from(pre_skip) / GRANULES_PER_SAMPLE,
+            pre_skip: u64::from(pre_skip) / granules_per_sample(rate_hz),
             decoded: 0,
             ended: false,
-            buffer: vec![0; 2 * LONGEST_PACKET],
+            buffer: vec![0; layout.channels() * longest_packet],
         })
+    }
+
+    /// The number of channels.
+    #[must_use]
+    pub fn layout(&self) -> Layout {
+        self.layout
+    }
+
+    /// Samples per second and channel that are given: those of the encoder's input when Opus
+    /// has that rate, else 48,000.
+    #[must_use]
+    pub fn sample_rate_hz(&self) -> u32 {
+        self.rate_hz
     }
 
     /// The value of the comment called `name` (case does not matter), if it is there.
@@ -104,7 +128,7 @@ impl<R: Read + Seek> Reader<R> {
         None
     }
 
-    /// The next interleaved samples, owner first, usually 20 ms of them; `None` after the last.
+    /// The next interleaved samples, owner first where there are two, usually 20 ms of them; `None` after the last.
     ///
     /// # Errors
     /// [`OggOpusReadError::Hole`], [`OggOpusReadError::Unfinished`],
@@ -120,7 +144,8 @@ impl<R: Read + Seek> Reader<R> {
             }
             let (from, to) = self.decode(&packet)?;
             if from < to {
-                return Ok(Some(&self.buffer[2 * from..2 * to]));
+                let channels = self.layout.channels();
+                return Ok(Some(&self.buffer[channels * from..channels * to]));
             }
         }
         Ok(None)
@@ -146,7 +171,7 @@ impl<R: Read + Seek> Reader<R> {
         self.ended = packet.last_in_stream();
         // The position of a page is that of its last packet's end; only on the stream's last
         // page may it say less than was decoded (RFC 7845 §4.4).
-        let expected = packet.absgp_page() / GRANULES_PER_SAMPLE;
+        let expected = packet.absgp_page() / granules_per_sample(self.rate_hz);
         let page_is_short = packet.last_in_page() && !self.ended && expected < self.decoded;
         if packet.last_in_page() && expected > self.decoded || page_is_short {
             return Err(OggOpusReadError::Hole {
@@ -160,40 +185,61 @@ impl<R: Read + Seek> Reader<R> {
     }
 }
 
-fn read_head(head: &[u8]) -> Result<(u16, MSDecoder), OggOpusReadError> {
-    // RFC 7845 §5.1: the upper four bits of the version are the incompatible ones.
-    let (
-        b"OpusHead",
-        [
-            version,
-            channels,
-            p0,
-            p1,
-            _,
-            _,
-            _,
-            _,
-            _,
-            _,
-            family,
-            mapping @ ..,
-        ],
-    ) = head.split_at_checked(8).ok_or(OggOpusReadError::NotOpus)?
+/// What the identification header tells.
+struct Head {
+    layout: Layout,
+    rate_hz: u32,
+    /// At 48 kHz.
+    pre_skip: u16,
+    decoder: MSDecoder,
+}
+
+fn read_head(head: &[u8]) -> Result<Head, OggOpusReadError> {
+    let (b"OpusHead", fields) = head.split_at_checked(8).ok_or(OggOpusReadError::NotOpus)? else {
+        return Err(OggOpusReadError::NotOpus);
+    };
+    let &[
+        version,
+        channels,
+        p0,
+        p1,
+        r0,
+        r1,
+        r2,
+        r3,
+        _,
+        _,
+        family,
+        ref mapping @ ..,
+    ] = fields
     else {
         return Err(OggOpusReadError::NotOpus);
     };
+    // RFC 7845 §5.1: the upper four bits of the version are the incompatible ones.
     if version >> 4 != 0 {
         return Err(OggOpusReadError::NotOpus);
     }
-    let (2, MAPPING_FAMILY, [streams, coupled, left, right, ..]) = (*channels, *family, mapping)
-    else {
-        return Err(OggOpusReadError::UnsupportedMapping {
-            channels: *channels,
-            family: *family,
-        });
+    // The rate of the encoder's input is a hint (RFC 7845 §5.1): it need not be one of Opus.
+    let rate_hz = Some(u32::from_le_bytes([r0, r1, r2, r3]))
+        .filter(|rate_hz| RATES_HZ.contains(rate_hz))
+        .unwrap_or(GRANULE_RATE_HZ);
+    let (layout, decoder) = match (channels, family, mapping) {
+        (1, FAMILY_ONE_STREAM, _) => {
+            let (streams, mapping) = streams(Layout::Mono);
+            (Layout::Mono, MSDecoder::new(rate_hz, streams, 0, mapping)?)
+        }
+        (2, FAMILY_VORBIS, &[streams, coupled, left, right, ..]) => {
+            let decoder = MSDecoder::new(rate_hz, streams, coupled, &[left, right])?;
+            (Layout::Stereo, decoder)
+        }
+        _ => return Err(OggOpusReadError::UnsupportedMapping { channels, family }),
     };
-    let decoder = MSDecoder::new(SAMPLE_RATE_HZ, *streams, *coupled, &[*left, *right])?;
-    Ok((u16::from_le_bytes([*p0, *p1]), decoder))
+    Ok(Head {
+        layout,
+        rate_hz,
+        pre_skip: u16::from_le_bytes([p0, p1]),
+        decoder,
+    })
 }
 
 fn take_u32(bytes: &mut &[u8]) -> Option<u32> {

@@ -1,10 +1,12 @@
-//! Reads the WAVs that [`super`] writes, and those of other programs in the same three codings.
+//! Reads the WAVs that [`super`] writes, and those of other programs in the same three codings:
+//! RIFF, RF64 (EBU Tech 3306) and BW64 (ITU-R BS.2088).
 
 use std::io::{self, Read};
 
 use thiserror::Error;
 
-use super::{Layout, TAG_ALAW, TAG_MULAW, TAG_PCM};
+use super::Layout;
+use super::header::{DS64_BYTES, Form, SEE_DS64, TAG_ALAW, TAG_MULAW, TAG_PCM};
 use crate::g711::{self, Law};
 
 /// How the samples of a WAV are stored.
@@ -17,7 +19,7 @@ pub enum Coding {
 }
 
 impl Coding {
-    const fn bytes_per_sample(self) -> usize {
+    pub(super) const fn bytes_per_sample(self) -> usize {
         match self {
             Self::Pcm16 => 2,
             Self::G711(_) => 1,
@@ -34,6 +36,9 @@ pub enum WavReadError {
     /// The `fmt ` chunk is missing, too short, or comes after the samples.
     #[error("the WAV does not say its format before its samples")]
     NoFormat,
+    /// An RF64 file does not begin with its 64-bit sizes.
+    #[error("the RF64 file does not begin with its sizes")]
+    NoSizes,
     /// A format this reader does not know.
     #[error("WAV of format tag {tag} with {bits} bits and {channels} channels is not supported")]
     UnsupportedFormat {
@@ -48,13 +53,13 @@ pub enum WavReadError {
     #[error("{bytes} bytes of samples are not whole frames")]
     PartialFrame {
         /// Bytes the header announces.
-        bytes: u32,
+        bytes: u64,
     },
     /// The samples end before the header says so.
     #[error("the WAV ends {missing_bytes} bytes early")]
     Truncated {
         /// Bytes that should still have come.
-        missing_bytes: u32,
+        missing_bytes: u64,
     },
     /// The source failed.
     #[error("reading the WAV failed")]
@@ -65,18 +70,10 @@ pub enum WavReadError {
 #[derive(Debug)]
 pub struct Reader<R: Read> {
     source: R,
-    coding: Coding,
-    layout: Layout,
-    sample_rate_hz: u32,
+    form: Form,
     frames: u64,
-    bytes_left: u32,
+    bytes_left: u64,
     buffer: Vec<u8>,
-}
-
-struct Format {
-    coding: Coding,
-    layout: Layout,
-    sample_rate_hz: u32,
 }
 
 impl<R: Read> Reader<R> {
@@ -86,62 +83,58 @@ impl<R: Read> Reader<R> {
     /// Every [`WavReadError`] but [`WavReadError::Truncated`].
     pub fn open(mut source: R) -> Result<Self, WavReadError> {
         let header: [u8; 12] = read_array(&mut source)?;
-        if &header[..4] != b"RIFF" || &header[8..] != b"WAVE" {
-            return Err(WavReadError::NotWave);
-        }
-        let mut format = None;
+        let long_data = match (&header[..4], &header[8..]) {
+            (b"RIFF", b"WAVE") => None,
+            (b"RF64" | b"BW64", b"WAVE") => Some(read_data_size(&mut source)?),
+            _ => return Err(WavReadError::NotWave),
+        };
+        let mut form = None;
         loop {
             let [a, b, c, d, size @ ..]: [u8; 8] = read_array(&mut source)?;
             let size = u32::from_le_bytes(size);
             match &[a, b, c, d] {
-                b"fmt " => format = Some(read_format(&mut source, size)?),
+                b"fmt " => form = Some(read_format(&mut source, size)?),
                 b"data" => {
-                    return Self::at_samples(source, format.ok_or(WavReadError::NoFormat)?, size);
+                    let bytes = match long_data {
+                        Some(bytes) if size == SEE_DS64 => bytes,
+                        _ => u64::from(size),
+                    };
+                    return Self::at_samples(source, form.ok_or(WavReadError::NoFormat)?, bytes);
                 }
                 _ => skip(&mut source, u64::from(size) + u64::from(size % 2))?,
             }
         }
     }
 
-    fn at_samples(source: R, format: Format, bytes: u32) -> Result<Self, WavReadError> {
-        let Format {
-            coding,
-            layout,
-            sample_rate_hz,
-        } = format;
-        let frame_bytes = (coding.bytes_per_sample() * layout.channels()) as u32;
-        if !bytes.is_multiple_of(frame_bytes) {
+    fn at_samples(source: R, form: Form, bytes: u64) -> Result<Self, WavReadError> {
+        if !bytes.is_multiple_of(form.frame_bytes()) {
             return Err(WavReadError::PartialFrame { bytes });
         }
-        let frames = u64::from(bytes / frame_bytes);
-        let buffer = Vec::new();
         Ok(Self {
             source,
-            coding,
-            layout,
-            sample_rate_hz,
-            frames,
+            form,
+            frames: bytes / form.frame_bytes(),
             bytes_left: bytes,
-            buffer,
+            buffer: Vec::new(),
         })
     }
 
     /// How the samples are stored.
     #[must_use]
     pub fn coding(&self) -> Coding {
-        self.coding
+        self.form.coding
     }
 
     /// The number of channels.
     #[must_use]
     pub fn layout(&self) -> Layout {
-        self.layout
+        self.form.layout
     }
 
     /// Samples per second and channel.
     #[must_use]
     pub fn sample_rate_hz(&self) -> u32 {
-        self.sample_rate_hz
+        self.form.rate_hz
     }
 
     /// Frames in the whole file, as its header says.
@@ -156,11 +149,12 @@ impl<R: Read> Reader<R> {
     /// # Errors
     /// [`WavReadError::Truncated`], [`WavReadError::Io`].
     pub fn read(&mut self, samples: &mut [i16]) -> Result<usize, WavReadError> {
+        let sample_bytes = self.form.coding.bytes_per_sample();
         let mut buffer = std::mem::take(&mut self.buffer);
-        buffer.resize(samples.len() * self.coding.bytes_per_sample(), 0);
+        buffer.resize(samples.len() * sample_bytes, 0);
         let read = self.read_bytes(&mut buffer)?;
-        let samples = &mut samples[..read / self.coding.bytes_per_sample()];
-        match self.coding {
+        let samples = &mut samples[..read / sample_bytes];
+        match self.form.coding {
             Coding::G711(law) => g711::decode_into(law, &buffer[..read], samples),
             Coding::Pcm16 => {
                 for (sample, bytes) in samples.iter_mut().zip(buffer.as_chunks::<2>().0) {
@@ -178,12 +172,12 @@ impl<R: Read> Reader<R> {
     /// # Errors
     /// [`WavReadError::Truncated`], [`WavReadError::Io`].
     pub fn read_bytes(&mut self, bytes: &mut [u8]) -> Result<usize, WavReadError> {
-        let wanted = bytes.len().min(self.bytes_left as usize);
+        let wanted = (bytes.len() as u64).min(self.bytes_left) as usize;
         let mut read = 0;
         while read < wanted {
             match self.source.read(&mut bytes[read..wanted]) {
                 Ok(0) => {
-                    let missing_bytes = self.bytes_left - read as u32;
+                    let missing_bytes = self.bytes_left - read as u64;
                     return Err(WavReadError::Truncated { missing_bytes });
                 }
                 Ok(more) => read += more,
@@ -191,7 +185,7 @@ impl<R: Read> Reader<R> {
                 Err(error) => return Err(WavReadError::Io(error)),
             }
         }
-        self.bytes_left -= wanted as u32;
+        self.bytes_left -= wanted as u64;
         Ok(wanted)
     }
 
@@ -211,10 +205,23 @@ impl<R: Read> Reader<R> {
     }
 }
 
-/// Larger `fmt ` chunks than any format has are not believed.
+/// Larger `fmt ` and `ds64` chunks than any format has are not believed.
 const LARGEST_FORMAT_BYTES: u32 = 1_024;
 
-fn read_format(source: &mut impl Read, size: u32) -> Result<Format, WavReadError> {
+/// The size of the samples from the `ds64` chunk, which must come first (EBU Tech 3306).
+fn read_data_size(source: &mut impl Read) -> Result<u64, WavReadError> {
+    let [a, b, c, d, size @ ..]: [u8; 8] = read_array(source)?;
+    let size = u32::from_le_bytes(size);
+    if &[a, b, c, d] != b"ds64" || !(DS64_BYTES..=LARGEST_FORMAT_BYTES).contains(&size) {
+        return Err(WavReadError::NoSizes);
+    }
+    let _riff: [u8; 8] = read_array(source)?;
+    let data = u64::from_le_bytes(read_array(source)?);
+    skip(source, u64::from(size - 16 + size % 2))?;
+    Ok(data)
+}
+
+fn read_format(source: &mut impl Read, size: u32) -> Result<Form, WavReadError> {
     if !(16..=LARGEST_FORMAT_BYTES).contains(&size) {
         return Err(WavReadError::NoFormat);
     }
@@ -228,11 +235,7 @@ fn read_format(source: &mut impl Read, size: u32) -> Result<Format, WavReadError
         (TAG_MULAW, 8) => Some(Coding::G711(Law::Mulaw)),
         _ => None,
     };
-    let layout = match channels {
-        1 => Some(Layout::Mono),
-        2 => Some(Layout::Stereo),
-        _ => None,
-    };
+    let layout = Layout::with_channels(channels);
     let (Some(coding), Some(layout)) = (coding, layout) else {
         return Err(WavReadError::UnsupportedFormat {
             tag,
@@ -240,11 +243,11 @@ fn read_format(source: &mut impl Read, size: u32) -> Result<Format, WavReadError
             channels,
         });
     };
-    let sample_rate_hz = u32::from_le_bytes([fields[4], fields[5], fields[6], fields[7]]);
-    Ok(Format {
+    let rate_hz = u32::from_le_bytes([fields[4], fields[5], fields[6], fields[7]]);
+    Ok(Form {
         coding,
         layout,
-        sample_rate_hz,
+        rate_hz,
     })
 }
 

@@ -8,6 +8,7 @@ use duolog_sip::{DialogId, Flow, Request, Response, Tokens};
 use crate::fact::Side;
 use crate::log::LogEvent;
 use crate::media::MediaCommand;
+use crate::role::b2bua::keys::KeySource;
 use crate::settings::Settings;
 
 /// What a call wants done, in order.
@@ -35,15 +36,22 @@ pub(crate) struct Context<'a> {
     pub(crate) now: Instant,
     pub(crate) settings: &'a Settings,
     pub(crate) tokens: &'a mut Tokens,
+    pub(crate) keys: &'a mut KeySource,
     pub(crate) actions: Vec<Action>,
 }
 
 impl<'a> Context<'a> {
-    pub(crate) fn new(now: Instant, settings: &'a Settings, tokens: &'a mut Tokens) -> Self {
+    pub(crate) fn new(
+        now: Instant,
+        settings: &'a Settings,
+        tokens: &'a mut Tokens,
+        keys: &'a mut KeySource,
+    ) -> Self {
         Self {
             now,
             settings,
             tokens,
+            keys,
             actions: Vec::new(),
         }
     }

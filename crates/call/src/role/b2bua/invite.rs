@@ -1,16 +1,17 @@
 //! Setting a call up: the caller's INVITE to the callee, and the callee's answers back.
 
 use duolog_sip::endpoint::{ClientFailure, ClientKey, ServerKey};
+use duolog_sip::sdp::SdpError;
 use duolog_sip::{Dialog, Flow, Method, Request, Response, StatusCode, Transport};
 
-use crate::answer::refusal;
+use crate::answer::{not_acceptable, refusal};
 use crate::fact::{Fact, HungUpBy, Opening, Side};
 use crate::log::LogEvent;
 use crate::media::{CallId, MediaCommand, RecordingId};
 use crate::plan::{Plan, RecordingPlan};
 use crate::role::b2bua::carry::{carry, max_forwards};
 use crate::role::b2bua::context::{Action, Context};
-use crate::role::b2bua::leg::{Leg, Stage, introduce, uri_at, way_back};
+use crate::role::b2bua::leg::{Leg, Protection, Stage, introduce, uri_at, way_back};
 use crate::role::b2bua::recorded::Recorded;
 use crate::role::b2bua::session::{Exchange, Offer, Unacked, drop_body};
 use crate::role::b2bua::sounds::Legs;
@@ -48,6 +49,7 @@ pub(crate) fn opening(
         to: route.number.clone(),
         direction: plan.direction,
         mode: plan.settings.mode,
+        dtmf: plan.settings.dtmf,
     }
 }
 
@@ -57,8 +59,27 @@ impl Call {
         let legs = legs_of(begin.id);
         let (back, onward) = (way_back(&begin.invite, begin.flow), begin.route.flow);
         let home = home(cx.settings, &begin, back);
-        let caller = Leg::new(legs.caller, Side::Caller, back, home, cx.tokens.tag());
-        let callee = Leg::new(legs.callee, Side::Callee, onward, onward, cx.tokens.tag());
+        let protection = [begin.route.caller, begin.route.callee].map(|party| Protection {
+            policy: party.media_security(cx.settings),
+            keys: cx.keys.leg(),
+        });
+        let [of_caller, of_callee] = protection;
+        let tags = [cx.tokens.tag(), cx.tokens.tag()];
+        let [to_caller, to_callee] = tags;
+        let caller = Leg::new(
+            legs.caller,
+            Side::Caller,
+            (back, home),
+            to_caller,
+            of_caller,
+        );
+        let callee = Leg::new(
+            legs.callee,
+            Side::Callee,
+            (onward, onward),
+            to_callee,
+            of_callee,
+        );
         cx.media(MediaCommand::OpenLeg { leg: legs.caller });
         cx.media(MediaCommand::OpenLeg { leg: legs.callee });
         let recorded = open_recording(cx, &begin, legs);
@@ -93,6 +114,7 @@ impl Call {
             request: begin.invite,
             client: None,
             offer: begin.offer,
+            told: None,
             unacked: None,
         });
         call
@@ -119,16 +141,18 @@ impl Call {
         let (Some(exchange), Some((key, sent))) = (&self.exchange, &self.sent) else {
             return;
         };
+        let (key, mut invite) = (*key, (**sent).clone());
         let body = Body::read(&exchange.request.headers, &exchange.request.body);
-        let Ok(Ok(body)) = body.map(|body| self.carry_body(Side::Callee, &body)) else {
-            return self.fail(cx, 488, HungUpBy::BadSession);
+        let carried = body.and_then(|body| self.carry_offer(cx.settings, Side::Callee, &body));
+        let carried = match carried {
+            Ok(carried) => carried,
+            Err(why) => return self.fail_session(cx, &why),
         };
-        let mut invite = (**sent).clone();
-        invite.body = body;
-        let key = *key;
+        invite.body = carried.bytes;
         self.phase = Phase::Inviting;
         if let Some(exchange) = &mut self.exchange {
             exchange.client = Some(key);
+            exchange.told = carried.told;
         }
         self.note(cx, Fact::Offered);
         cx.act(Action::Request(key, self.callee.flow, invite));
@@ -159,23 +183,20 @@ impl Call {
         if self.early.status.replace(status) != Some(status) {
             self.note(cx, Fact::Ringing { status });
         }
-        let body = Body::read(&response.headers, &response.body).ok();
-        let carried = body
-            .as_ref()
-            .and_then(|body| self.carry_body(Side::Caller, body).ok());
-        let answer = body.as_ref().and_then(Body::description).cloned();
-        match (&exchange.offer, answer, carried) {
-            (_, None, Some(bytes)) => reply.body = bytes,
-            (Offer::Given(offer), Some(answer), Some(bytes)) => {
-                reply.body = bytes;
-                let offer = offer.clone();
-                if self.callee.described.is_none() {
-                    self.note(cx, Fact::EarlyMedia);
+        match Body::read(&response.headers, &response.body) {
+            Ok(body) if body.description().is_none() => reply.body = body.bytes(),
+            Ok(body) => match self.carry_answer(cx.settings, &body) {
+                Ok(answered) => {
+                    reply.body = answered.bytes.clone();
+                    if self.callee.agreed.is_none() {
+                        self.note(cx, Fact::EarlyMedia);
+                    }
+                    self.settle(cx, answered);
                 }
-                self.settle(cx, Side::Caller, &offer, &answer);
-            }
-            // An offer in an unreliable answer is none (RFC 3261 §13.2.1); a bad one is dropped.
-            _ => drop_body(&mut reply.headers),
+                // An offer in an unreliable answer is none (RFC 3261 §13.2.1); a bad one is dropped.
+                Err(_) => drop_body(&mut reply.headers),
+            },
+            Err(_) => drop_body(&mut reply.headers),
         }
         self.make_caller_dialog(cx, &reply);
         self.respond_to_asker(cx, reply);
@@ -201,8 +222,9 @@ impl Call {
             },
             response,
         );
-        let Some(answer) = answer else {
-            return self.fail(cx, 502, HungUpBy::BadSession);
+        let answer = match answer {
+            Ok(answer) => answer,
+            Err(why) => return self.fail_session(cx, &why),
         };
         let Some(exchange) = &self.exchange else {
             return;
@@ -256,14 +278,29 @@ impl Call {
         self.end(cx, by);
     }
 
+    /// The same where the parties' media cannot be brought together.
+    fn fail_session(&mut self, cx: &mut Context<'_>, why: &SdpError) {
+        self.refuse_caller_with(cx, |settings, invite| not_acceptable(settings, invite, why));
+        self.end(cx, HungUpBy::BadSession);
+    }
+
     /// Refuses the caller's INVITE, if it has no final answer yet.
     pub(super) fn refuse_caller(&self, cx: &mut Context<'_>, code: u16) {
+        self.refuse_caller_with(cx, |settings, invite| refusal(settings, invite, code, None));
+    }
+
+    fn refuse_caller_with(
+        &self,
+        cx: &mut Context<'_>,
+        refusal: impl FnOnce(&Settings, &Request) -> Response,
+    ) {
         if matches!(self.phase, Phase::Opening | Phase::Inviting)
             && let Some(exchange) = &self.exchange
         {
-            let mut response = refusal(cx.settings, &exchange.request, code, None);
+            let mut response = refusal(cx.settings, &exchange.request);
             response.set_to_tag(&self.caller.tag);
-            cx.log(LogEvent::Refused { status: code });
+            let status = response.status.code();
+            cx.log(LogEvent::Refused { status });
             self.respond_to_asker(cx, response);
         }
     }

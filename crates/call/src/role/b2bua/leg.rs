@@ -2,13 +2,14 @@
 
 use std::net::SocketAddr;
 
-use duolog_sip::sdp::{Description, Direction, Encoding, Format, RtcpMux, SdpError};
+use duolog_sip::sdp::{Description, Direction, Encoding, MediaSecurity, SdpError, Terms};
 use duolog_sip::{Dialog, Flow, Headers, Method, NameAddr, Request, Transport, Uri};
 
 use crate::fact::Side;
-use crate::media::{LegId, LegMedia, Multiplexing, PayloadFormat};
+use crate::media::{LegId, LegMedia};
 use crate::role::b2bua::carry::ALLOW;
 use crate::role::b2bua::context::{Action, Context};
+use crate::role::b2bua::keys::LegKeys;
 use crate::settings::Settings;
 
 /// One leg of a call.
@@ -24,11 +25,27 @@ pub(crate) struct Leg {
     pub(crate) dialog: Option<Dialog>,
     pub(crate) stage: Stage,
     pub(crate) ports: Option<Ports>,
-    /// The description this party sent last, of an exchange that came to its end.
-    pub(crate) described: Option<Description>,
+    /// The descriptions of the last exchange that came to its end.
+    pub(crate) agreed: Option<Agreed>,
+    /// What this party was told last, agreed or not.
+    pub(crate) said: Option<Description>,
     pub(crate) connected: Option<LegMedia>,
     pub(crate) holding: Holding,
     pub(crate) audio: Audible,
+    protection: Protection,
+}
+
+/// What both ends of a leg have said to each other.
+#[derive(Debug, Clone)]
+pub(crate) struct Agreed {
+    pub(crate) theirs: Description,
+    pub(crate) ours: Description,
+}
+
+/// What may protect a leg's media.
+pub(crate) struct Protection {
+    pub(crate) policy: MediaSecurity,
+    pub(crate) keys: LegKeys,
 }
 
 /// How far a leg's dialog is.
@@ -69,7 +86,13 @@ pub(crate) enum Audible {
 }
 
 impl Leg {
-    pub(crate) fn new(id: LegId, side: Side, flow: Flow, home: Flow, tag: String) -> Self {
+    pub(crate) fn new(
+        id: LegId,
+        side: Side,
+        (flow, home): (Flow, Flow),
+        tag: String,
+        protection: Protection,
+    ) -> Self {
         Self {
             id,
             side,
@@ -79,10 +102,12 @@ impl Leg {
             dialog: None,
             stage: Stage::Early,
             ports: None,
-            described: None,
+            agreed: None,
+            said: None,
             connected: None,
             holding: Holding::No,
             audio: Audible::Yes,
+            protection,
         }
     }
 
@@ -98,12 +123,39 @@ impl Leg {
         contact(settings, &self.flow)
     }
 
-    /// The other party's description as this leg's party gets it. `a=rtcp-mux` passes: offered and
-    /// answered end to end, it holds on both legs or on neither.
-    pub(crate) fn offer(&self, theirs: &Description) -> Result<Description, SdpError> {
+    /// Our end of this leg's media.
+    pub(crate) fn terms<'a>(&'a self, settings: &'a Settings) -> Result<Terms<'a>, SdpError> {
         // Ports are there before the first description goes out; without them nothing is usable.
         let ports = self.ports.ok_or(SdpError::NoUsableAudio)?;
-        theirs.relayed(ports.rtp, ports.rtcp, ports.rtp.ip(), RtcpMux::Keep)
+        Ok(Terms {
+            rtp: ports.rtp,
+            rtcp: ports.rtcp,
+            security: self.protection.policy,
+            dtls_fingerprint: settings.media.dtls_fingerprint.as_deref(),
+            keys: self.protection.keys.all(),
+            standing: self.agreed.as_ref().map(|agreed| &agreed.ours),
+        })
+    }
+
+    /// Codecs this leg's party is offered beside what the other one offers: those of the node, and
+    /// those the party has itself, which it must find again in every offer.
+    pub(crate) fn codecs_to_add(&self, settings: &Settings) -> Vec<Encoding> {
+        let mut add = settings.media.transcode.clone();
+        let agreed = self.agreed.as_ref().filter(|_| !add.is_empty());
+        let own = agreed.and_then(|agreed| agreed.theirs.audio_across(&agreed.ours));
+        let own = own.into_iter().flat_map(|audio| audio.formats);
+        add.extend(own.map(|format| format.encoding));
+        add
+    }
+
+    /// This description is what the party is told from now.
+    pub(crate) fn say(&mut self, description: Description) -> Description {
+        let described = match &self.said {
+            Some(before) => description.after(before),
+            None => description,
+        };
+        self.said = Some(described.clone());
+        described
     }
 
     /// A request within this leg's dialog, with the fields of `from` that may pass.
@@ -163,40 +215,6 @@ pub(crate) fn introduce(headers: &mut Headers, contact: &str) {
     headers.push("Allow", ALLOW);
 }
 
-/// What each side is connected to once both have described themselves: formats both have, first in
-/// that party's own numbers, which it is sent; then in those of the other party where they differ,
-/// under which it may send (RFC 3264 §6.1: an answer may number anew).
-pub(crate) fn media(own: &Description, other: &Description, flow: &Flow) -> Option<LegMedia> {
-    let (own, other) = (own.audio()?, other.audio()?);
-    let shared = |encoding: Encoding| {
-        encoding != Encoding::Other && other.formats.iter().any(|f| f.encoding == encoding)
-    };
-    let ours = |encoding: Encoding| own.formats.iter().any(|f| f.encoding == encoding);
-    let told = other.formats.iter().filter(|format| {
-        let free = |f: &Format| f.payload_type != format.payload_type;
-        shared(format.encoding) && ours(format.encoding) && own.formats.iter().all(free)
-    });
-    let formats = own.formats.iter().filter(|format| shared(format.encoding));
-    let formats = formats.chain(told);
-    Some(LegMedia {
-        rtp: own.rtp,
-        rtcp: own.rtcp,
-        rtcp_mux: match own.rtcp_mux && other.rtcp_mux {
-            true => Multiplexing::Muxed,
-            false => Multiplexing::Separate,
-        },
-        signalled_from: flow.peer.ip(),
-        formats: formats
-            .map(|f| PayloadFormat {
-                payload_type: f.payload_type,
-                encoding: f.encoding,
-            })
-            .collect(),
-        ptime_ms: own.ptime_ms.unwrap_or(20),
-        direction: own.direction,
-    })
-}
-
 /// Whether the party that offered holds the other (RFC 3264 §8.4): it does not receive. One that is
 /// held itself and offers `inactive` may only be following; it keeps the state it had.
 pub(crate) fn offerer_holds(before: Holding, own: Direction, other: Holding) -> Holding {
@@ -219,7 +237,6 @@ pub(crate) fn answerer_holds(before: Holding, own: Direction, offered: Direction
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::testing::offer;
 
     #[test]
     fn holding_follows_the_one_who_asked() {
@@ -253,55 +270,6 @@ mod tests {
                 after,
                 "{before:?} {own:?} {offered:?}"
             );
-        }
-    }
-
-    #[test]
-    fn only_shared_formats_are_connected() {
-        let text = String::from_utf8(offer("192.0.2.1:4000").write().to_vec()).unwrap();
-        let fewer = text
-            .replace("RTP/AVP 0 8 101", "RTP/AVP 8 101")
-            .replace("101", "96");
-        let (own, other) = (
-            offer("192.0.2.1:4000"),
-            Description::parse(fewer.as_bytes()).unwrap(),
-        );
-        let flow = Flow {
-            transport: Transport::Udp,
-            local: "192.0.2.99:5060".parse().unwrap(),
-            peer: "192.0.2.50:5060".parse().unwrap(),
-        };
-        let media = media(&own, &other, &flow).unwrap();
-        let types: Vec<u8> = media
-            .formats
-            .iter()
-            .map(|format| format.payload_type)
-            .collect();
-        assert_eq!(types, [8, 101, 96]);
-        assert_eq!(media.signalled_from, flow.peer.ip());
-        assert_eq!(
-            contact(&crate::testing::settings(), &flow),
-            "<sip:192.0.2.99:5060>"
-        );
-    }
-
-    #[test]
-    fn rtcp_shares_the_port_only_where_both_say_so() {
-        let text = String::from_utf8(offer("192.0.2.1:4000").write().to_vec()).unwrap();
-        let muxed = Description::parse(format!("{text}a=rtcp-mux\r\n").as_bytes()).unwrap();
-        let plain = offer("192.0.2.1:4000");
-        let at: SocketAddr = "192.0.2.99:5060".parse().unwrap();
-        let flow = Flow {
-            transport: Transport::Udp,
-            local: at,
-            peer: at,
-        };
-        for (own, other, expected) in [
-            (&muxed, &muxed, Multiplexing::Muxed),
-            (&muxed, &plain, Multiplexing::Separate),
-            (&plain, &muxed, Multiplexing::Separate),
-        ] {
-            assert_eq!(media(own, other, &flow).unwrap().rtcp_mux, expected);
         }
     }
 }

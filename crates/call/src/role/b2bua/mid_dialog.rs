@@ -33,8 +33,9 @@ impl Call {
         let Ok(body) = Body::read(&request.headers, &request.body) else {
             return self.refuse(cx, key, &request, 400, Some("bad session description"));
         };
-        let Ok(carried) = self.carry_body(side.other(), &body) else {
-            return self.refuse(cx, key, &request, 488, Some("no usable audio"));
+        let carried = match self.carry_offer(cx.settings, side.other(), &body) {
+            Ok(carried) => carried,
+            Err(why) => return self.refuse_session(cx, key, &request, &why),
         };
         let Some(mut invite) = self.leg_mut(side.other()).request(Method::Invite) else {
             return self.refuse(cx, key, &request, 491, None);
@@ -47,7 +48,7 @@ impl Call {
             &self.leg(side.other()).contact(cx.settings),
         );
         carry(&request.headers, &mut invite.headers);
-        invite.body = carried;
+        invite.body = carried.bytes;
         let client = self.next_key();
         self.limit = Some(cx.now + cx.settings.ring_limit);
         self.exchange = Some(Exchange {
@@ -56,6 +57,7 @@ impl Call {
             request,
             client: Some(client),
             offer: Offer::of(&body),
+            told: carried.told,
             unacked: None,
         });
         cx.act(Action::Request(client, self.leg(side.other()).flow, invite));
@@ -86,10 +88,15 @@ impl Call {
             dialog.refresh(response);
         }
         let cseq = response.cseq().map_or(0, |cseq| cseq.number);
-        let Some(answer) = self.take_answer(cx, Unacked { client: key, cseq }, response) else {
-            // Both keep what they had (RFC 3261 §14.1).
-            self.refuse_exchange(cx, 488);
-            return;
+        let answer = match self.take_answer(cx, Unacked { client: key, cseq }, response) {
+            Ok(answer) => answer,
+            Err(why) => {
+                // Both keep what they had (RFC 3261 §14.1).
+                if let Some(exchange) = self.exchange.take() {
+                    self.refuse_session(cx, exchange.server, &exchange.request, &why);
+                }
+                return;
+            }
         };
         let mut reply = self.reply(cx, &request, asker, response);
         answer.put(&mut reply);

@@ -1,14 +1,17 @@
 //! A call that passes through this node: two dialogs, two legs, one decision about each input.
 //!
-//! `invite` sets the call up, `session` carries descriptions across, `mid_dialog` does what happens
+//! `invite` sets the call up, `session` carries descriptions across, `agreement` says what a leg's two
+//! descriptions agree on, `mid_dialog` does what happens
 //! while the call stands, `reports` takes what the media plane says, `ending` ends the call in every
 //! way it can end, `recorded` records it.
 
+mod agreement;
 mod body;
 pub(crate) mod carry;
 pub(crate) mod context;
 mod ending;
 mod invite;
+pub(crate) mod keys;
 pub(crate) mod leg;
 mod mid_dialog;
 mod recorded;
@@ -19,6 +22,7 @@ mod sounds;
 use std::time::Instant;
 
 use duolog_sip::endpoint::{ClientFailure, ClientKey, ServerKey};
+use duolog_sip::sdp::SdpError;
 use duolog_sip::{DialogError, Flow, Method, Request, Response, Transport};
 
 use crate::fact::{Fact, Side};
@@ -350,6 +354,20 @@ impl Call {
                 cx.media(MediaCommand::TakeDigits { leg });
             }
         }
+    }
+
+    /// Refuses an INVITE whose media cannot be had.
+    fn refuse_session(
+        &self,
+        cx: &mut Context<'_>,
+        key: ServerKey,
+        request: &Request,
+        why: &SdpError,
+    ) {
+        let response = crate::answer::not_acceptable(cx.settings, request, why);
+        let status = response.status.code();
+        cx.log(LogEvent::RequestRefused { status });
+        cx.act(Action::Respond(key, response));
     }
 
     /// Answers a request on this node's own behalf.

@@ -3,14 +3,16 @@
 
 use bytes::Bytes;
 use duolog_sip::endpoint::{ClientKey, ServerKey};
-use duolog_sip::sdp::{Description, SdpError};
+use duolog_sip::sdp::{Description, Encoding, Offered, SdpError, Transcoding};
 use duolog_sip::{Headers, Request, Response};
 
 use crate::fact::{Fact, HungUpBy, Side};
 use crate::media::MediaCommand;
+use crate::role::b2bua::agreement::media;
 use crate::role::b2bua::context::{Action, Context};
-use crate::role::b2bua::leg::{Audible, Holding, answerer_holds, media, offerer_holds};
+use crate::role::b2bua::leg::{Agreed, Audible, Holding, answerer_holds, offerer_holds};
 use crate::role::b2bua::{Body, Call, Phase};
+use crate::settings::Settings;
 
 /// An INVITE on its way from one side to the other, until it is acknowledged.
 pub(crate) struct Exchange {
@@ -22,6 +24,8 @@ pub(crate) struct Exchange {
     /// Our INVITE to the other side, while its final answer is awaited.
     pub(crate) client: Option<ClientKey>,
     pub(crate) offer: Offer,
+    /// The offer as the side that answers was told it.
+    pub(crate) told: Option<Description>,
     /// A 2xx that waits for the asker's ACK, because the answer is in there.
     pub(crate) unacked: Option<Unacked>,
 }
@@ -51,6 +55,21 @@ impl Offer {
     }
 }
 
+/// An offer as the side that answers gets it.
+pub(super) struct Carried {
+    pub(super) bytes: Bytes,
+    /// The description in it; `None` where the body has none.
+    pub(super) told: Option<Description>,
+}
+
+/// An answer as the side that offered gets it, with what both legs have agreed on.
+pub(super) struct Answered {
+    pub(super) bytes: Bytes,
+    offerer: Side,
+    offer: Agreed,
+    answer: Agreed,
+}
+
 /// The body of an answer to the asker.
 pub(super) struct Answer {
     bytes: Bytes,
@@ -59,6 +78,14 @@ pub(super) struct Answer {
 }
 
 impl Answer {
+    fn of(bytes: Bytes) -> Self {
+        let content_type = None;
+        Self {
+            bytes,
+            content_type,
+        }
+    }
+
     pub(super) fn put(self, reply: &mut Response) {
         reply.body = self.bytes;
         if let Some(content_type) = self.content_type {
@@ -69,57 +96,62 @@ impl Answer {
 
 impl Call {
     /// Takes the description of a 2xx to the INVITE of this exchange, and acknowledges the 2xx
-    /// unless the answer is still to come in the asker's ACK. `None`: it has no usable description.
+    /// unless the answer is still to come in the asker's ACK.
     pub(super) fn take_answer(
         &mut self,
         cx: &mut Context<'_>,
         unacked: Unacked,
         response: &Response,
-    ) -> Option<Answer> {
-        let exchange = self.exchange.as_mut()?;
+    ) -> Result<Answer, SdpError> {
+        let exchange = self.exchange.as_ref().ok_or(SdpError::NoUsableAudio)?;
+        let far = exchange.asker.other();
+        let body = Body::read(&response.headers, &response.body);
+        let described = body.as_ref().is_ok_and(|body| body.description().is_some());
+        if described && matches!(exchange.offer, Offer::Awaited) {
+            return self.take_late_offer(cx, unacked, &body?);
+        }
+        self.acknowledge(cx, far, unacked, None);
+        let body = body?;
+        if described {
+            let answered = self.carry_answer(cx.settings, &body)?;
+            let bytes = answered.bytes.clone();
+            self.settle(cx, answered);
+            return Ok(Answer::of(bytes));
+        }
+        // The answer came early, and only then.
+        let asker = self.leg(far.other());
+        let early = asker
+            .agreed
+            .as_ref()
+            .filter(|_| self.phase == Phase::Inviting);
+        let early = early.ok_or(SdpError::NoUsableAudio)?;
+        Ok(Answer {
+            bytes: early.ours.write(),
+            content_type: Some("application/sdp"),
+        })
+    }
+
+    /// The offer of an exchange is in the 2xx: it goes to the asker, whose ACK has the answer.
+    fn take_late_offer(
+        &mut self,
+        cx: &mut Context<'_>,
+        unacked: Unacked,
+        body: &Body,
+    ) -> Result<Answer, SdpError> {
+        let exchange = self.exchange.as_ref().ok_or(SdpError::NoUsableAudio)?;
         let asker = exchange.asker;
-        let body = Body::read(&response.headers, &response.body).ok();
-        let described = body.as_ref().and_then(Body::description).cloned();
-        if let (Offer::Awaited, Some(offer)) = (&exchange.offer, &described) {
-            exchange.offer = Offer::Late(offer.clone());
-            exchange.unacked = Some(unacked);
-        } else {
+        let carried = self.carry_offer(cx.settings, asker, body);
+        if carried.is_err() {
+            // Nobody will answer that offer, but the 2xx must have its ACK.
             self.acknowledge(cx, asker.other(), unacked, None);
         }
-        let exchange = self.exchange.as_ref()?;
-        match (&exchange.offer, described, body) {
-            (Offer::Given(offer), Some(answer), Some(body)) => {
-                let offer = offer.clone();
-                let bytes = self.carry_body(asker, &body).ok()?;
-                self.settle(cx, asker, &offer, &answer);
-                Some(Answer {
-                    bytes,
-                    content_type: None,
-                })
-            }
-            (Offer::Late(_), _, Some(body)) => match self.carry_body(asker, &body) {
-                Ok(bytes) => Some(Answer {
-                    bytes,
-                    content_type: None,
-                }),
-                Err(_) => {
-                    // Nobody will answer that offer, but the 2xx must have its ACK.
-                    let unacked = self.exchange.as_mut()?.unacked.take()?;
-                    self.acknowledge(cx, asker.other(), unacked, None);
-                    None
-                }
-            },
-            // The answer came early, and only then.
-            (Offer::Given(_), None, _) if self.phase == Phase::Inviting => {
-                let early = self.leg(asker.other()).described.as_ref()?;
-                let bytes = self.leg(asker).offer(early).ok()?.write();
-                Some(Answer {
-                    bytes,
-                    content_type: Some("application/sdp"),
-                })
-            }
-            _ => None,
+        let carried = carried?;
+        if let (Some(exchange), Some(offer)) = (&mut self.exchange, body.description()) {
+            exchange.offer = Offer::Late(offer.clone());
+            exchange.told = carried.told;
+            exchange.unacked = Some(unacked);
         }
+        Ok(Answer::of(carried.bytes))
     }
 
     /// Acknowledges a 2xx of one side.
@@ -165,41 +197,100 @@ impl Call {
     ) -> Option<()> {
         let far = exchange.asker.other();
         let body = Body::read(&ack.headers, &ack.body).ok();
-        let carried = body.as_ref().filter(|body| body.description().is_some());
-        let carried = carried.and_then(|body| self.carry_body(far, body).ok());
+        let answered = body.and_then(|body| self.answer_across(cx.settings, exchange, &body).ok());
         let content_type = ack
             .headers
             .value("Content-Type")
             .unwrap_or("application/sdp");
-        let answered = carried.is_some();
-        self.acknowledge(cx, far, unacked, carried.map(|bytes| (content_type, bytes)));
-        let (Offer::Late(offer), Some(answer)) =
-            (&exchange.offer, body.as_ref().and_then(Body::description))
-        else {
-            return None;
-        };
-        self.settle(cx, far, offer, answer);
-        answered.then_some(())
+        let answer = answered
+            .as_ref()
+            .map(|answered| (content_type, answered.bytes.clone()));
+        self.acknowledge(cx, far, unacked, answer);
+        self.settle(cx, answered?);
+        Some(())
     }
 
-    /// A body from one side as the side `to` gets it.
-    pub(super) fn carry_body(&self, to: Side, body: &Body) -> Result<Bytes, SdpError> {
-        match body.description() {
-            Some(description) => Ok(body.with(&self.leg(to).offer(description)?)),
-            None => Ok(body.bytes()),
-        }
+    /// A body with an offer, or without any description, as the side `to` gets it.
+    pub(super) fn carry_offer(
+        &mut self,
+        settings: &Settings,
+        to: Side,
+        body: &Body,
+    ) -> Result<Carried, SdpError> {
+        let Some(offer) = body.description() else {
+            let (bytes, told) = (body.bytes(), None);
+            return Ok(Carried { bytes, told });
+        };
+        let (from, leg) = (self.leg(to.other()), self.leg(to));
+        let add = leg.codecs_to_add(settings);
+        let transcoding = transcoding(settings, &add);
+        let told = offer.offer_to(&from.terms(settings)?, &leg.terms(settings)?, &transcoding)?;
+        let told = self.leg_mut(to).say(told);
+        Ok(Carried {
+            bytes: body.with(&told),
+            told: Some(told),
+        })
+    }
+
+    /// A body with the answer to the offer of the running exchange, as the side that offered gets it.
+    pub(super) fn carry_answer(
+        &mut self,
+        settings: &Settings,
+        body: &Body,
+    ) -> Result<Answered, SdpError> {
+        let exchange = self.exchange.take();
+        let answered = match &exchange {
+            Some(exchange) => self.answer_across(settings, exchange, body),
+            None => Err(SdpError::NoUsableAudio),
+        };
+        self.exchange = exchange;
+        answered
+    }
+
+    fn answer_across(
+        &mut self,
+        settings: &Settings,
+        exchange: &Exchange,
+        body: &Body,
+    ) -> Result<Answered, SdpError> {
+        let (offerer, offer) = match &exchange.offer {
+            Offer::Given(offer) => (exchange.asker, offer),
+            Offer::Late(offer) => (exchange.asker.other(), offer),
+            Offer::Awaited => return Err(SdpError::NoUsableAudio),
+        };
+        let (Some(told), Some(answer)) = (&exchange.told, body.description()) else {
+            return Err(SdpError::NoUsableAudio);
+        };
+        // The answer must fit what was offered to its author, before anybody hears of it.
+        media(answer, told, &self.leg(offerer.other()).flow)?;
+        let offered = Offered {
+            theirs: offer,
+            told,
+        };
+        let transcoding = transcoding(settings, &settings.media.transcode);
+        let leg = self.leg(offerer);
+        let ours = answer.answer_to(&offered, &leg.terms(settings)?, &transcoding)?;
+        media(offer, &ours, &leg.flow)?;
+        let ours = self.leg_mut(offerer).say(ours);
+        Ok(Answered {
+            bytes: body.with(&ours),
+            offerer,
+            offer: Agreed {
+                theirs: offer.clone(),
+                ours,
+            },
+            answer: Agreed {
+                theirs: answer.clone(),
+                ours: told.clone(),
+            },
+        })
     }
 
     /// Both sides have described themselves: connect them, and keep holds as facts.
-    pub(super) fn settle(
-        &mut self,
-        cx: &mut Context<'_>,
-        offerer: Side,
-        offer: &Description,
-        answer: &Description,
-    ) {
-        self.leg_mut(offerer).described = Some(offer.clone());
-        self.leg_mut(offerer.other()).described = Some(answer.clone());
+    pub(super) fn settle(&mut self, cx: &mut Context<'_>, answered: Answered) {
+        let offerer = answered.offerer;
+        self.leg_mut(offerer).agreed = Some(answered.offer);
+        self.leg_mut(offerer.other()).agreed = Some(answered.answer);
         self.connect(cx);
         self.bridge(cx);
         self.follow_holds(cx, offerer);
@@ -207,11 +298,11 @@ impl Call {
 
     fn connect(&mut self, cx: &mut Context<'_>) {
         for side in [Side::Caller, Side::Callee] {
-            let (own, other) = (self.leg(side), self.leg(side.other()));
-            let (Some(described), Some(other)) = (&own.described, &other.described) else {
-                return;
+            let own = self.leg(side);
+            let Some(agreed) = &own.agreed else {
+                continue;
             };
-            let Some(media) = media(described, other, &own.flow) else {
+            let Ok(media) = media(&agreed.theirs, &agreed.ours, &own.flow) else {
                 continue;
             };
             if own.connected.as_ref() != Some(&media) {
@@ -253,6 +344,13 @@ impl Call {
                 },
             );
         }
+    }
+}
+
+fn transcoding<'a>(settings: &Settings, add: &'a [Encoding]) -> Transcoding<'a> {
+    Transcoding {
+        add,
+        g729: settings.media.g729,
     }
 }
 

@@ -48,8 +48,10 @@ pub(super) fn settings(phone: usize) -> PhoneSettings {
         },
         rtp: rtp(phone),
         rtcp: SocketAddr::new(rtp(phone).ip(), 4_001),
-        laws: vec![Law::Mulaw, Law::Alaw],
+        codecs: vec![Codec::Pcmu, Codec::Pcma],
         ptime_ms: 20,
+        clock_ppm: 0,
+        security: Security::Clear,
         answering: Answering {
             ring_ms: 300,
             early_media: EarlyMedia::No,

@@ -1,0 +1,175 @@
+//! baresip as caller and callee: a soft phone that is not ours, with a tone for a voice and a file for
+//! an ear.
+
+use std::fs;
+use std::io::BufReader;
+use std::net::IpAddr;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+use duolog_audio::container::wav::{self, Layout, Pcm16Writer};
+
+use super::site::{CALLEE_PORT, CALLER_PORT};
+use super::{Process, Site};
+
+/// Where Debian puts baresip's modules.
+const MODULES: &str = "/usr/lib/baresip/modules";
+/// How long a phone sounds its tone.
+const VOICE_S: u32 = 20;
+
+/// A codec by baresip's name, with the rate and channels of its sound card.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Spoken {
+    /// As in `audio_codecs`.
+    pub name: &'static str,
+    /// Samples per second.
+    pub rate_hz: u32,
+    /// Channels.
+    pub layout: Layout,
+}
+
+/// What a phone is made with.
+#[derive(Debug, Clone, Copy)]
+pub struct Making {
+    /// The only codec it has.
+    pub spoken: Spoken,
+    /// `mediaenc` of its account; empty for none.
+    pub security: &'static str,
+    /// The tone it sounds, as a peak of -14 dBFS.
+    pub tone_hz: f64,
+}
+
+/// A running baresip.
+#[derive(Debug)]
+pub struct Baresip {
+    /// The process.
+    pub process: Process,
+    home: PathBuf,
+}
+
+/// Starts a phone that answers at the desk.
+///
+/// # Panics
+/// When baresip (Debian `baresip-core`) cannot be started.
+pub fn callee(site: &Site, making: &Making) -> Baresip {
+    let mut phone = start(site, "callee", (site.callee(), CALLEE_PORT), making, &[]);
+    let heard = |lines: &[String]| lines.iter().any(|line| line.contains("baresip is ready"));
+    let process = &mut phone.process;
+    let deadline = std::time::Instant::now() + Duration::from_secs(20);
+    while !heard(process.output()) {
+        assert!(
+            std::time::Instant::now() < deadline,
+            "baresip never was ready"
+        );
+        process.next_line(Duration::from_millis(100));
+    }
+    phone
+}
+
+/// Starts a phone behind the trunk that calls the desk for so many seconds and ends by itself.
+///
+/// # Panics
+/// When baresip (Debian `baresip-core`) cannot be started.
+pub fn caller(site: &Site, making: &Making, seconds: u32) -> Baresip {
+    let dial = format!("/dial sip:100@{}", site.sip());
+    let seconds = seconds.to_string();
+    let orders = ["-e", &dial, "-t", &seconds];
+    start(
+        site,
+        "caller",
+        (site.caller(), CALLER_PORT),
+        making,
+        &orders,
+    )
+}
+
+fn start(
+    site: &Site,
+    name: &str,
+    (ip, port): (IpAddr, u16),
+    making: &Making,
+    orders: &[&str],
+) -> Baresip {
+    let home = site.directory().join(name);
+    fs::create_dir_all(home.join("dump")).expect("a directory for the phone");
+    let voice = home.join("voice.wav");
+    sing(&voice, making);
+    fs::write(
+        home.join("config"),
+        config(&home, &voice, (ip, port), making.spoken),
+    )
+    .expect("its configuration can be written");
+    let security = match making.security {
+        "" => String::new(),
+        security => format!(";mediaenc={security}"),
+    };
+    let Spoken { name: codec, .. } = making.spoken;
+    let account = format!(
+        "<sip:{name}@{ip}:{port}>;regint=0;answermode=auto;audio_codecs={codec}{security}\n"
+    );
+    fs::write(home.join("accounts"), account).expect("its account can be written");
+    let mut command = Command::new("baresip");
+    command.arg("-f").arg(&home).args(orders);
+    Baresip {
+        process: Process::start(&format!("baresip {name}"), &mut command),
+        home,
+    }
+}
+
+fn config(home: &Path, voice: &Path, (ip, port): (IpAddr, u16), spoken: Spoken) -> String {
+    let (home, voice, rate_hz) = (home.display(), voice.display(), spoken.rate_hz);
+    let modules = [
+        "g711", "g722", "opus", "aufile", "aubridge", "sndfile", "srtp",
+    ];
+    let modules: String = modules
+        .iter()
+        .map(|name| format!("module {name}.so\n"))
+        .collect();
+    format!(
+        "sip_listen {ip}:{port}\nnet_interface lo\nprefer_ipv6 no\npoll_method epoll\n\
+         audio_source aufile,{voice}\naudio_player aubridge,{port}\naudio_alert aubridge,none\n\
+         ausrc_srate {rate_hz}\nauplay_srate {rate_hz}\nrtp_ports 10000-19999\n\
+         jitter_buffer_delay 5-10\nsnd_path {home}/dump\nmodule_path {MODULES}\n\
+         {modules}module_app account.so\nmodule_app menu.so\n"
+    )
+}
+
+fn sing(path: &Path, making: &Making) {
+    let Spoken {
+        rate_hz, layout, ..
+    } = making.spoken;
+    let file = fs::File::create(path).expect("the voice can be written");
+    let mut writer = Pcm16Writer::with_rate(file, layout, rate_hz).expect("a WAV begins");
+    let peak = 32_768.0 * 10_f64.powf(-14.0 / 20.0);
+    let samples: Vec<i16> = (0..rate_hz * VOICE_S)
+        .map(|n| {
+            let phase = std::f64::consts::TAU * making.tone_hz * f64::from(n) / f64::from(rate_hz);
+            (peak * phase.sin()).round() as i16
+        })
+        .flat_map(|sample| std::iter::repeat_n(sample, layout.channels()))
+        .collect();
+    writer.push(&samples).expect("it can be written");
+    writer.finish().expect("it ends");
+}
+
+impl Baresip {
+    /// What it heard: samples of its first channel, and how many a second.
+    ///
+    /// # Panics
+    /// When it heard nothing.
+    pub fn heard(&self) -> (Vec<i16>, u32) {
+        let files = fs::read_dir(self.home.join("dump")).expect("its directory is there");
+        let dump = files
+            .flatten()
+            .map(|file| file.path())
+            .find(|path| path.to_string_lossy().ends_with("-dec.wav"));
+        let dump = dump.expect("baresip wrote down what it decoded");
+        let file = fs::File::open(&dump).expect("it can be read");
+        let mut reader = wav::Reader::open(BufReader::new(file)).expect("a WAV");
+        let channels = reader.layout().channels();
+        let rate_hz = reader.sample_rate_hz();
+        let all = reader.read_to_end().expect("whole");
+        (all.into_iter().step_by(channels).collect(), rate_hz)
+    }
+}
