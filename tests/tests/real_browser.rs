@@ -2,12 +2,15 @@
 //! other's channel (issue 3, acceptance 0).
 
 use std::fs;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{TcpListener, TcpStream};
 use std::path::Path;
 use std::process::Command;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use duolog_archive::RequestedFormat;
 use duolog_audio::codec::Codec;
+use duolog_tests::real::Process;
 use duolog_tests::world::kept::{Kept, finish};
 use duolog_tests::world::scene::{Desk, Saying, Scene};
 
@@ -68,9 +71,9 @@ fn ffmpeg(path: &Path) -> Played {
 }
 
 /// The page that plays: decodes the whole object, then lets an audio element play it to its end.
-const PAGE: &str = r#"<!doctype html><title>waiting</title><pre id="told">nothing</pre><script>
+const PAGE: &str = r#"<!doctype html><title>listening</title><script>
 const bytes = Uint8Array.from(atob("AUDIO"), c => c.charCodeAt(0));
-const tell = text => { document.getElementById("told").textContent = text; };
+const tell = text => fetch("/told", { method: "POST", body: text });
 (async () => {
   const context = new OfflineAudioContext(2, 48000, 48000);
   const buffer = await context.decodeAudioData(bytes.slice().buffer);
@@ -91,36 +94,28 @@ const tell = text => { document.getElementById("told").textContent = text; };
 </script>"#;
 
 fn chromium(object: &[u8]) -> Played {
-    let folder = tempfile::tempdir().expect("a directory for the page");
-    let page = folder.path().join("page.html");
-    fs::write(&page, PAGE.replace("AUDIO", &base64(object))).expect("the page can be written");
-    let output = Command::new("chromium")
-        .args([
-            "--headless",
-            "--no-sandbox",
-            "--disable-gpu",
-            "--disable-quic",
-            "--no-first-run",
-            "--disable-background-networking",
-            "--disable-component-update",
-            "--disable-sync",
-            "--autoplay-policy=no-user-gesture-required",
-            "--timeout=20000",
-            "--dump-dom",
-        ])
-        .arg(format!(
-            "--user-data-dir={}",
-            folder.path().join("profile").display()
-        ))
-        .arg(format!("file://{}", page.display()))
-        .output()
-        .expect("Chromium can be started");
-    let dom = String::from_utf8_lossy(&output.stdout);
-    let told = dom
-        .split("id=\"told\">")
-        .nth(1)
-        .and_then(|rest| rest.split('<').next());
-    let told = told.unwrap_or_else(|| panic!("{dom}\n{}", String::from_utf8_lossy(&output.stderr)));
+    let folder = tempfile::tempdir().expect("a directory for the browser");
+    let door = TcpListener::bind(("127.0.0.1", 0)).expect("a free port");
+    let address = door.local_addr().expect("it is bound");
+    let mut command = Command::new("chromium");
+    command.args([
+        "--headless",
+        "--no-sandbox",
+        "--disable-gpu",
+        "--disable-quic",
+        "--no-first-run",
+        "--disable-background-networking",
+        "--disable-component-update",
+        "--disable-sync",
+        "--autoplay-policy=no-user-gesture-required",
+    ]);
+    command.arg(format!(
+        "--user-data-dir={}",
+        folder.path().join("profile").display()
+    ));
+    command.arg(format!("http://{address}/"));
+    let _browser = Process::start("chromium", &mut command);
+    let told = serve(&door, &PAGE.replace("AUDIO", &base64(object)));
     let words: Vec<&str> = told.split_whitespace().collect();
     let ["TOLD", "2", seconds, left, right, "ended"] = words[..] else {
         panic!("Chromium told: {told}");
@@ -130,6 +125,62 @@ fn chromium(object: &[u8]) -> Played {
         dbfs: [left, right].map(|power| dbfs(number(power))),
         seconds: number(seconds),
     }
+}
+
+/// Serves the page until it tells what it found.
+fn serve(door: &TcpListener, page: &str) -> String {
+    door.set_nonblocking(true).expect("it is a socket");
+    let deadline = Instant::now() + Duration::from_secs(60);
+    loop {
+        assert!(
+            Instant::now() < deadline,
+            "Chromium told nothing for a minute"
+        );
+        let mut stream = match door.accept() {
+            Ok((stream, _)) => stream,
+            Err(_) => {
+                std::thread::park_timeout(Duration::from_millis(10));
+                continue;
+            }
+        };
+        stream.set_nonblocking(false).expect("it is a socket");
+        if let Some(told) = answer(&mut stream, page) {
+            return told;
+        }
+    }
+}
+
+/// One request; the body of a POST.
+fn answer(stream: &mut TcpStream, page: &str) -> Option<String> {
+    let limit = Some(Duration::from_secs(5));
+    stream.set_read_timeout(limit).expect("a time");
+    let mut reader = BufReader::new(stream.try_clone().expect("it is open"));
+    let mut head = Vec::new();
+    loop {
+        let mut line = String::new();
+        // A connection that the browser opened ahead and never used ends here.
+        if reader.read_line(&mut line).ok()? == 0 {
+            return None;
+        }
+        if line.trim().is_empty() {
+            break;
+        }
+        head.push(line.to_ascii_lowercase());
+    }
+    let length = head
+        .iter()
+        .find_map(|line| line.strip_prefix("content-length:"));
+    let mut body = vec![0; length.map_or(0, |text| text.trim().parse().expect("a length"))];
+    reader.read_exact(&mut body).ok()?;
+    let is_page = head.first().is_some_and(|line| line.starts_with("get / "));
+    let page = if is_page { page } else { "" };
+    let reply = format!(
+        "HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{page}",
+        page.len()
+    );
+    stream.write_all(reply.as_bytes()).ok()?;
+    let told = head.first().is_some_and(|line| line.starts_with("post"));
+    told.then(|| String::from_utf8_lossy(&body).into_owned())
 }
 
 /// RFC 4648 §4: what a page can hold.

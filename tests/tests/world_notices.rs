@@ -239,7 +239,8 @@ fn through(law: Law, samples: &[i16]) -> Vec<i16> {
 }
 
 fn prompt(name: PromptName) -> Vec<i16> {
-    let book = PromptBook::load(None, &duolog::abilities::Abilities::default()).expect("shipped prompts");
+    let book =
+        PromptBook::load(None, &duolog::abilities::Abilities::default()).expect("shipped prompts");
     book.prompt(name, "en").linear.to_vec()
 }
 

@@ -73,6 +73,8 @@ pub struct Net {
     pub sip: Conditions,
     /// What happens to RTP and RTCP.
     pub media: Conditions,
+    /// Everything from here is lost.
+    pub cut_off: Option<SocketAddr>,
     dice: Dice,
     latest: HashMap<(SocketAddr, SocketAddr), Instant>,
     flights: HashMap<SocketAddr, Vec<Flight>>,
@@ -92,6 +94,7 @@ impl Net {
         Net {
             sip,
             media,
+            cut_off: None,
             dice: Dice::new(seed),
             latest,
             flights,
@@ -111,7 +114,7 @@ impl Net {
             Kind::Sip => self.sip,
             Kind::Media => self.media,
         };
-        if self.dice.falls(path.loss) {
+        if self.cut_off == Some(from) || self.dice.falls(path.loss) {
             self.lost[kind as usize] += 1;
             return Vec::new();
         }

@@ -209,7 +209,8 @@ impl Watch {
                 ..
             } => {
                 ensure(*samples > 0, || "an empty gap".into())?;
-                if *reason == GapReason::SpoolFull {
+                // What was told as silence may later be told as loss, which then holds.
+                if matches!(reason, GapReason::SpoolFull | GapReason::Loss) {
                     return Ok(());
                 }
                 let end = &mut life.gap_end[usize::from(*channel == Channel::Other)];

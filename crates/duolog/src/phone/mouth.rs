@@ -22,7 +22,11 @@ impl Mouth {
             Some(_) => None,
             None => {
                 let library = G729Library::open().ok();
-                let settings = EncoderSettings::default();
+                // Ample: what is measured in tests is the recorder, not the codec.
+                let settings = EncoderSettings {
+                    opus_bitrate: 96_000,
+                    ..EncoderSettings::default()
+                };
                 Some(Encoder::new(codec, settings, library.as_ref())?)
             }
         };

@@ -2,15 +2,15 @@
 //!
 //! ```text
 //!  transit |  .  :  . .    . :  .        a floor: the quickest packet of an interval
-//!          | . .  :.  . : .   : . .      the fit: a line through the floors (Theil-Sen)
+//!          | . .  :.  . : .   : . .      the fit: the line under the floors
 //!          |____.______._______________  the deviation: how far the line has moved since the
 //!          '--- floors --- fit ---->     origin; negative for a fast clock
 //! ```
 //!
 //! 1. Queues only ever delay. So the least transit of an interval lies near the path's own, and is the
-//!    better known the more packets the interval has and the less they differ.
-//! 2. Through the last 24 floors (2 min of speech) goes the line of the median slope. Its height, not
-//!    only its slope, is what is followed: an error of the slope never adds up.
+//!    better known the nearer its quickest packets are to each other.
+//! 2. Under the last 24 floors (2 min of speech) goes the line. Its height, not only its slope, is
+//!    what is followed: an error of the slope never adds up.
 //! 3. Three floors in a row off the line on one side are a new path. The line begins again there,
 //!    at the deviation it had: a new path is no drift. Fewer are congestion, and forgotten.
 //! 4. Nobody's clock is believed to be more than 500 ppm off.
@@ -22,7 +22,9 @@ const INTERVAL_NS: i64 = 5_000_000_000;
 /// An interval whose floor is not known well enough goes on for this long.
 const EXTENSION_NS: i64 = 1_000_000_000;
 /// How well a floor has to be known.
-const KNOWN_NS: i64 = 1_000_000;
+const KNOWN_NS: i64 = 2_000_000;
+/// Packets whose distances tell how well: the quickest of an interval.
+const QUICKEST: usize = 8;
 /// Nothing can be known better, whatever the packets say.
 const LEAST_UNSURE_NS: i64 = 20_000;
 /// After a pause this long an unfinished interval is given up.
@@ -35,6 +37,8 @@ pub(super) const ENOUGH: usize = 4;
 const SUSPECTS: usize = 3;
 /// A floor this near the line lies on it, however well both are known.
 const NEAR_NS: f64 = 2e6;
+/// A height against one that was remembered is this much less sure than a line by itself.
+const ZERO_UNSURE: f64 = 1.5;
 /// The most that is believed of a clock.
 const BELIEVED: f64 = 500e-6;
 
@@ -53,9 +57,10 @@ pub(super) struct Floor {
 #[derive(Debug, Clone)]
 struct Interval {
     due_ns: i64,
-    least: Floor,
-    sum_ns: i64,
-    packets: i64,
+    /// When the quickest one came.
+    least_at_ns: i64,
+    /// Transits of the quickest, the quickest first.
+    quickest_ns: [i64; QUICKEST],
 }
 
 /// A list of floors that takes no memory of its own.
@@ -189,7 +194,9 @@ impl Drift {
         let Some(fit) = self.fit else { return };
         let off = floor.level_ns as f64 - (self.zero_ns() + fit.deviation_at(floor.at_ns));
         let unsure = fit.noise_ns.max(floor.unsure_ns as f64);
-        let near = NEAR_NS + 6.0 * unsure + 4.0 * fit.slope_unsure * fit.since(floor.at_ns);
+        // Above it is noise and the line; below it is the line alone.
+        let line = 4.0 * (fit.unsure_ns + fit.slope_unsure * fit.since(floor.at_ns));
+        let near = NEAR_NS + line + if off > 0.0 { 6.0 * unsure } else { 0.0 };
         if off.abs() <= near {
             self.suspects.len = 0;
             if self.floors.len == FLOORS && self.zero_ns.is_none() {
@@ -235,12 +242,15 @@ impl Drift {
 
     /// Draws the line through the floors.
     fn draw(&mut self) {
-        let Some(mut fit) = fit::through(self.floors.as_slice(), BELIEVED) else {
+        let Some(mut fit) = fit::under(self.floors.as_slice(), BELIEVED) else {
             return;
         };
         let (origin_ns, origin_deviation) = self.origin;
         fit.deviation_ns = match self.zero_ns {
-            Some(zero_ns) => fit.height_ns - zero_ns,
+            Some(zero_ns) => {
+                fit.unsure_ns *= ZERO_UNSURE;
+                fit.height_ns - zero_ns
+            }
             None => origin_deviation + fit.slope * (fit.at_ns - origin_ns) as f64,
         };
         self.fit = Some(fit);
@@ -249,39 +259,44 @@ impl Drift {
 
 impl Interval {
     fn new(now_ns: i64, transit_ns: i64) -> Interval {
-        Interval {
+        let mut interval = Interval {
             due_ns: now_ns + INTERVAL_NS,
-            least: Floor {
-                at_ns: now_ns,
-                level_ns: transit_ns,
-                unsure_ns: 0,
-            },
-            sum_ns: transit_ns,
-            packets: 1,
-        }
+            least_at_ns: now_ns,
+            quickest_ns: [i64::MAX; QUICKEST],
+        };
+        interval.quickest_ns[0] = transit_ns;
+        interval
     }
 
     #[inline]
     fn take(&mut self, now_ns: i64, transit_ns: i64) {
-        self.sum_ns = self.sum_ns.saturating_add(transit_ns);
-        self.packets += 1;
-        if transit_ns < self.least.level_ns {
-            (self.least.at_ns, self.least.level_ns) = (now_ns, transit_ns);
+        if transit_ns < self.quickest_ns[QUICKEST - 1] {
+            self.insert(now_ns, transit_ns);
         }
     }
 
-    /// Of `n` delays spread evenly the least is the `n`th part of the spread above the bottom, and
-    /// the spread is twice their mean.
+    fn insert(&mut self, now_ns: i64, transit_ns: i64) {
+        let quicker = |than: &&i64| **than <= transit_ns;
+        let place = self.quickest_ns.iter().take_while(quicker).count();
+        if place == 0 {
+            self.least_at_ns = now_ns;
+        }
+        self.quickest_ns[place..].rotate_right(1);
+        self.quickest_ns[place] = transit_ns;
+    }
+
+    /// Near the bottom the quickest packets lie as far from each other, in the mean, as the first of
+    /// them from the bottom, however the others are spread and whatever they have to do with each other.
     fn floor(&self) -> Floor {
-        let spread = 2 * (self.sum_ns / self.packets - self.least.level_ns);
-        let unsure_ns = match self.packets {
-            // One alone says nothing of the others.
-            ..4 => i64::MAX,
-            packets => (spread / packets).max(LEAST_UNSURE_NS),
+        let (least, last) = (self.quickest_ns[0], self.quickest_ns[QUICKEST - 1]);
+        let unsure_ns = match last {
+            i64::MAX => i64::MAX,
+            last => ((last - least) / (QUICKEST as i64 - 1)).max(LEAST_UNSURE_NS),
         };
         Floor {
+            at_ns: self.least_at_ns,
+            level_ns: least,
             unsure_ns,
-            ..self.least
         }
     }
 }
