@@ -109,8 +109,9 @@ fn start(
         "<sip:{name}@{ip}:{port}>;regint=0;answermode=auto;audio_codecs={codec}{security}\n"
     );
     fs::write(home.join("accounts"), account).expect("its account can be written");
-    let mut command = Command::new("baresip");
-    command.arg("-f").arg(&home).args(orders);
+    // Its lines as they come, not when it ends.
+    let mut command = Command::new("stdbuf");
+    command.args(["-oL", "baresip", "-f"]).arg(&home).args(orders);
     Baresip {
         process: Process::start(&format!("baresip {name}"), &mut command),
         home,
@@ -127,7 +128,7 @@ fn config(home: &Path, voice: &Path, (ip, port): (IpAddr, u16), spoken: Spoken) 
         .map(|name| format!("module {name}.so\n"))
         .collect();
     format!(
-        "sip_listen {ip}:{port}\nnet_interface lo\nprefer_ipv6 no\npoll_method epoll\n\
+        "sip_listen {ip}:{port}\nnet_interface {ip}\nprefer_ipv6 no\npoll_method epoll\n\
          audio_source aufile,{voice}\naudio_player aubridge,{port}\naudio_alert aubridge,none\n\
          ausrc_srate {rate_hz}\nauplay_srate {rate_hz}\nrtp_ports 10000-19999\n\
          jitter_buffer_delay 5-10\nsnd_path {home}/dump\nmodule_path {MODULES}\n\
