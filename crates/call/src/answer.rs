@@ -31,8 +31,7 @@ pub(crate) fn refusal(
         _ => {}
     }
     if let Some(why) = why {
-        let text = why.replace(['"', '\\'], "'");
-        headers.push("Warning", format!("399 duolog \"{text}\""));
+        headers.push("Warning", warning(399, why));
     }
     response
 }
@@ -40,9 +39,15 @@ pub(crate) fn refusal(
 /// 488: the media of a session cannot be had, with the reason (RFC 3261 §20.43).
 pub(crate) fn not_acceptable(settings: &Settings, request: &Request, why: &SdpError) -> Response {
     let mut response = refusal(settings, request, 488, None);
-    let warning = format!("{} duolog \"{why}\"", why.warning_code());
+    let warning = warning(why.warning_code(), &why.to_string());
     response.headers.push("Warning", warning);
     response
+}
+
+/// A Warning (RFC 3261 §20.43): the text is a quoted string.
+fn warning(code: u16, text: &str) -> String {
+    let text = text.replace(['"', '\\'], "'");
+    format!("{code} duolog \"{text}\"")
 }
 
 /// 503 with the time after which it is worth asking again.

@@ -709,3 +709,52 @@ fn transcoded_speech_is_recorded_as_it_came() {
     let [left, _] = world.kept();
     assert_voice(&left, 0, &voice, 0, 16_000);
 }
+
+#[test]
+fn a_party_whose_clock_changes_is_transcoded_without_a_jump() {
+    for (first, second) in [
+        (Codec::Opus, Codec::Pcmu),
+        (Codec::Pcmu, Codec::Opus),
+        (Codec::Opus, L16_44),
+    ] {
+        for to in [Codec::G722, L16_8] {
+            let label = format!("{} and {} to {}", first.name(), second.name(), to.name());
+            let mut world = world_of(first, to);
+            let mut both = peer(OWNER, Vec::new());
+            both.formats = vec![
+                format(111, Encoding::Speech(first)),
+                format(112, Encoding::Speech(second)),
+            ];
+            world.command(Command::Connect {
+                leg: OWNER,
+                peer: both,
+            });
+            let before = Hum::new(OWNER, first, 20, 1_000.0, 50);
+            let mut after = Hum::new(OWNER, second, 20, 1_000.0, 50);
+            after.from_us = 1_000_000;
+            after.first_seq = before.first_seq.wrapping_add(50);
+            let spoken = 50 * first.clock_rate_hz() / 50;
+            after.first_timestamp = before.first_timestamp.wrapping_add(spoken);
+            let numbered = |hum: &Hum, number: u8| {
+                let mut flow = hum.packets();
+                for (_, _, bytes) in &mut flow {
+                    bytes[1] = bytes[1] & 0x80 | number;
+                }
+                flow
+            };
+            world.deliver(numbered(&before, 111));
+            world.deliver(numbered(&after, 112));
+            let heard = world.heard_by(OTHER);
+            assert!(heard.len() >= 97, "{label}: {} packets", heard.len());
+            for pair in heard.windows(2) {
+                let ((_, before), (_, after)) = (&pair[0], &pair[1]);
+                assert_eq!(after.seq(), before.seq().next(), "{label}");
+                let step = after.timestamp().since(before.timestamp());
+                assert!((160..=480).contains(&step), "{label}: {step}");
+            }
+            let span = heard[heard.len() - 1].1.timestamp();
+            let span = span.since(heard[0].1.timestamp());
+            assert!(span.abs_diff(99 * 160) <= 320, "{label}: {span}");
+        }
+    }
+}

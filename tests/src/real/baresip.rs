@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
-use duolog_audio::container::wav::{self, Layout, Pcm16Writer};
+use duolog_audio::container::wav::{self, Layout};
 
 use super::site::{CALLEE_PORT, CALLER_PORT};
 use super::{Process, Site};
@@ -105,13 +105,18 @@ fn start(
         security => format!(";mediaenc={security}"),
     };
     let Spoken { name: codec, .. } = making.spoken;
+    // It takes calls for its own name only.
+    let user = if name == "callee" { "100" } else { name };
     let account = format!(
-        "<sip:{name}@{ip}:{port}>;regint=0;answermode=auto;audio_codecs={codec}{security}\n"
+        "<sip:{user}@{ip}:{port}>;regint=0;answermode=auto;audio_codecs={codec}{security}\n"
     );
     fs::write(home.join("accounts"), account).expect("its account can be written");
     // Its lines as they come, not when it ends.
     let mut command = Command::new("stdbuf");
-    command.args(["-oL", "baresip", "-f"]).arg(&home).args(orders);
+    command
+        .args(["-oL", "baresip", "-f"])
+        .arg(&home)
+        .args(orders);
     Baresip {
         process: Process::start(&format!("baresip {name}"), &mut command),
         home,
@@ -140,18 +145,35 @@ fn sing(path: &Path, making: &Making) {
     let Spoken {
         rate_hz, layout, ..
     } = making.spoken;
-    let file = fs::File::create(path).expect("the voice can be written");
-    let mut writer = Pcm16Writer::with_rate(file, layout, rate_hz).expect("a WAV begins");
     let peak = 32_768.0 * 10_f64.powf(-14.0 / 20.0);
-    let samples: Vec<i16> = (0..rate_hz * VOICE_S)
-        .map(|n| {
-            let phase = std::f64::consts::TAU * making.tone_hz * f64::from(n) / f64::from(rate_hz);
-            (peak * phase.sin()).round() as i16
-        })
-        .flat_map(|sample| std::iter::repeat_n(sample, layout.channels()))
-        .collect();
-    writer.push(&samples).expect("it can be written");
-    writer.finish().expect("it ends");
+    let samples = (0..rate_hz * VOICE_S).flat_map(|n| {
+        let phase = std::f64::consts::TAU * making.tone_hz * f64::from(n) / f64::from(rate_hz);
+        let sample = (peak * phase.sin()).round() as i16;
+        std::iter::repeat_n(sample.to_le_bytes(), layout.channels())
+    });
+    let data: Vec<u8> = samples.flatten().collect();
+    let mut file = header(rate_hz, layout, data.len() as u32);
+    file.extend_from_slice(&data);
+    fs::write(path, file).expect("the voice can be written");
+}
+
+/// The plainest header there is: baresip wants `fmt ` to come first.
+fn header(rate_hz: u32, layout: Layout, data_bytes: u32) -> Vec<u8> {
+    let channels = layout.channels() as u16;
+    let mut header = Vec::with_capacity(44);
+    header.extend_from_slice(b"RIFF");
+    header.extend_from_slice(&(36 + data_bytes).to_le_bytes());
+    header.extend_from_slice(b"WAVEfmt ");
+    header.extend_from_slice(&16_u32.to_le_bytes());
+    header.extend_from_slice(&1_u16.to_le_bytes());
+    header.extend_from_slice(&channels.to_le_bytes());
+    header.extend_from_slice(&rate_hz.to_le_bytes());
+    header.extend_from_slice(&(rate_hz * 2 * u32::from(channels)).to_le_bytes());
+    header.extend_from_slice(&(2 * channels).to_le_bytes());
+    header.extend_from_slice(&16_u16.to_le_bytes());
+    header.extend_from_slice(b"data");
+    header.extend_from_slice(&data_bytes.to_le_bytes());
+    header
 }
 
 impl Baresip {
@@ -159,13 +181,15 @@ impl Baresip {
     ///
     /// # Panics
     /// When it heard nothing.
-    pub fn heard(&self) -> (Vec<i16>, u32) {
+    pub fn heard(&mut self) -> (Vec<i16>, u32) {
         let files = fs::read_dir(self.home.join("dump")).expect("its directory is there");
         let dump = files
             .flatten()
             .map(|file| file.path())
             .find(|path| path.to_string_lossy().ends_with("-dec.wav"));
-        let dump = dump.expect("baresip wrote down what it decoded");
+        let Some(dump) = dump else {
+            self.process.fail("it wrote down nothing that it decoded");
+        };
         let file = fs::File::open(&dump).expect("it can be read");
         let mut reader = wav::Reader::open(BufReader::new(file)).expect("a WAV");
         let channels = reader.layout().channels();

@@ -76,8 +76,18 @@ impl Site {
         Self::at([127, 0, net, 1], wishes)
     }
 
-    fn at([a, b, c, d]: [u8; 4], wishes: &Wishes) -> Self {
-        let address = |at: u8| IpAddr::V4(Ipv4Addr::new(a, b, c, d + at));
+    /// A site that has 127.0.0.1 for all its addresses, for parties whose media sockets are bound to no
+    /// address and so send from that one. Only one at a time.
+    pub fn plain(wishes: &Wishes) -> Self {
+        Self::having([127, 0, 0, 1], 0, wishes)
+    }
+
+    fn at(first: [u8; 4], wishes: &Wishes) -> Self {
+        Self::having(first, 1, wishes)
+    }
+
+    fn having([a, b, c, d]: [u8; 4], step: u8, wishes: &Wishes) -> Self {
+        let address = |at: u8| IpAddr::V4(Ipv4Addr::new(a, b, c, d + at * step));
         let directory = TempDir::with_prefix("duolog-real-").expect("a directory for the test");
         let site = Self {
             directory,

@@ -81,6 +81,28 @@ impl Encoder {
         Ok(Encoder { codec, state })
     }
 
+    /// An encoder of sound that is put into a stream in which anything may have gone before: its
+    /// payloads are heard at their level from the second one on. Only Opus needs care for that; what
+    /// G.722 and G.729 predict from is their decoders' own and fades within a payload or two.
+    ///
+    /// # Errors
+    /// As [`Encoder::new`].
+    pub(crate) fn after_anything(
+        codec: Codec,
+        settings: EncoderSettings,
+        g729: Option<&G729Library>,
+    ) -> Result<Encoder, CodecError> {
+        if codec != Codec::Opus {
+            return Encoder::new(codec, settings, g729);
+        }
+        let encoder = opus::Encoder::after_anything(settings);
+        let setup = |reason| CodecError::Setup { codec, reason };
+        Ok(Encoder {
+            codec,
+            state: State::Opus(encoder.map_err(setup)?),
+        })
+    }
+
     /// Encodes `samples` into `payload`, which is cleared first. 20 ms is always a frame; Opus takes
     /// 2.5, 5, 10, 20, 40, 60, 80, 100 and 120 ms, G.729 whole tens of ms, G.722 even numbers of
     /// samples, each up to 120 ms; G.711 any length up to 200 ms and L16 up to 120 ms.

@@ -117,6 +117,23 @@ impl Encoder {
         Self::set_up(settings).map_err(|error| error.to_string())
     }
 
+    /// An encoder whose packets sound the same whatever the decoder heard before. SILK carries gains
+    /// and filters from packet to packet, and a gain falls only by so much in a packet (RFC 6716
+    /// §4.2.7.4); CELT without prediction does not, and changing to it resets it (§4.5.2).
+    pub(super) fn after_anything(settings: EncoderSettings) -> Result<Self, String> {
+        let settings = EncoderSettings {
+            opus_fec: false,
+            opus_expected_loss_percent: 0,
+            opus_dtx: false,
+            ..settings
+        };
+        let mut encoder = Self::new(settings)?;
+        let celt_only = encoder.inner.set_application(Application::LowDelay);
+        let alone = celt_only.and_then(|()| encoder.inner.set_prediction_disabled(true));
+        alone.map_err(|error| error.to_string())?;
+        Ok(encoder)
+    }
+
     fn set_up(settings: EncoderSettings) -> Result<Self, opus::Error> {
         let mono = opus::Channels::Mono;
         let mut inner = opus::Encoder::new(ENCODED_RATE_HZ, mono, Application::Voip)?;

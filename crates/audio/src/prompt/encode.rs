@@ -7,18 +7,18 @@ use crate::resample::Resampler;
 
 /// Payloads a second.
 const PER_SECOND: usize = 50;
-/// Opus speaks so much later than it is fed, in samples of 48 kHz: what is behind the sound is
-/// encoded too, so that its end is heard.
-const OPUS_LOOKAHEAD: usize = 312;
+/// Opus without SILK speaks so much later than it is fed, in samples of 48 kHz: 2.5 ms. What is
+/// behind the sound is encoded too, so that its end is heard.
+const OPUS_LOOKAHEAD: usize = 120;
 
-/// The payloads of a sound given at 8 kHz and, if it is a wide one, at 48 kHz.
+/// The payloads, for a decoder with any history, of a sound given at 8 kHz and, if it is a wide one, at 48 kHz.
 pub(super) fn frames(
     narrow: &[i16],
     wide: Option<&[i16]>,
     codec: Codec,
     g729: Option<&G729Library>,
 ) -> Result<Box<[Box<[u8]>]>, CodecError> {
-    let mut encoder = Encoder::new(codec, EncoderSettings::default(), g729)?;
+    let mut encoder = Encoder::after_anything(codec, EncoderSettings::default(), g729)?;
     let rate = codec.sample_rate_hz();
     let mut samples = match wide.filter(|_| rate > SAMPLE_RATE_HZ) {
         Some(wide) => at_rate(wide, WIDE_RATE_HZ, codec)?,
@@ -144,6 +144,66 @@ mod tests {
                 "{codec:?}: {}",
                 level(codec)
             );
+        }
+    }
+
+    /// Full-scale noise in 20 ms payloads of an ordinary encoder.
+    fn loud(codec: Codec, g729: Option<&G729Library>) -> Vec<Vec<u8>> {
+        let mut encoder = Encoder::new(codec, EncoderSettings::default(), g729).expect("begun");
+        let mut state = 1_u32;
+        let mut next = |_| {
+            state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            (state >> 16) as i16
+        };
+        let samples = codec.sample_rate_hz() as usize / PER_SECOND;
+        let mut payload = Vec::new();
+        let frames = (0..PER_SECOND).map(|_| {
+            let noise: Vec<i16> = (0..samples).map(&mut next).collect();
+            encoder.encode(&noise, &mut payload).expect("20 ms");
+            payload.clone()
+        });
+        frames.collect()
+    }
+
+    /// Per 20 ms, how much louder a prompt is heard after `before` than it is, in dB.
+    fn louder(prompt: &Prompt, codec: Codec, before: &[Vec<u8>]) -> Vec<f64> {
+        let g729 = G729Library::open().ok();
+        let rate = codec.sample_rate_hz();
+        let mut decoder = Decoder::new(codec, rate, g729.as_ref()).expect("a decoder");
+        let mut out = Vec::new();
+        for payload in before {
+            decoder.decode(payload, &mut out).expect("decoded");
+        }
+        let level = measure::rms_dbfs(&prompt.linear);
+        let frames = prompt.frames(codec).expect("encoded").iter();
+        let louder = frames.map(|payload| {
+            out.clear();
+            decoder.decode(payload, &mut out).expect("decoded");
+            measure::rms_dbfs(&out) - level
+        });
+        louder.collect()
+    }
+
+    #[test]
+    fn a_prompt_has_its_level_whatever_was_heard_before() {
+        let tone: Vec<i16> = (0..8_000)
+            .map(|n| (8_231.0 * (std::f64::consts::TAU * f64::from(n) / 8.0).sin()) as i16)
+            .collect();
+        let g729 = G729Library::open().ok();
+        let spoken = g729.is_some().then_some(Codec::G729);
+        for codec in [Codec::Opus, Codec::G722].into_iter().chain(spoken) {
+            let mut prompt = Prompt::from_linear(&tone[..]);
+            prompt.encode(&[codec], g729.as_ref()).expect("encoded");
+            let noise = loud(codec, g729.as_ref());
+            let prompts = prompt.frames(codec).expect("encoded").iter();
+            let prompts: Vec<Vec<u8>> = prompts.map(|payload| payload.to_vec()).collect();
+            for before in [&noise[..], &prompts, &[noise.clone(), prompts.clone()].concat()] {
+                let louder = louder(&prompt, codec, before);
+                eprintln!("{codec:?} {louder:.2?}");
+                for (frame, db) in louder.iter().enumerate().take(50).skip(2) {
+                    assert!(db.abs() < 1.5, "{codec:?}: frame {frame} is {db} dB too loud");
+                }
+            }
         }
     }
 

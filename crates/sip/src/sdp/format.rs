@@ -122,14 +122,20 @@ impl Encoding {
     }
 }
 
-/// The formats of an `m=` line; static types need no `rtpmap` (RFC 3551 §6).
+/// The formats of an `m=` line, each number once; static types need no `rtpmap` (RFC 3551 §6).
 pub(super) fn formats(media: &Media) -> Vec<Format> {
+    let mut met = [false; 128];
+    // A line of the same number over and over must not cost a look at every attribute each time.
+    let mut is_new = |payload_type: &u8| {
+        let met = met.get_mut(usize::from(*payload_type));
+        met.is_some_and(|met| !std::mem::replace(met, true))
+    };
     let types = media
         .fmt
         .split_ascii_whitespace()
         .filter_map(|t| t.parse().ok());
     types
-        .filter(|payload_type| *payload_type < 128)
+        .filter(|payload_type| is_new(payload_type))
         .map(|payload_type| Format {
             payload_type,
             encoding: encoding(media, payload_type),

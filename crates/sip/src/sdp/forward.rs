@@ -165,21 +165,23 @@ impl Description {
         };
         let mut session = self.session.clone();
         adapt_session(&mut session, to.rtp.ip());
-        for (at, media) in session.medias.iter_mut().enumerate() {
-            if at != place {
-                refuse(media);
-                continue;
-            }
-            match &agreement {
-                Agreement::Same(kept) => keep_formats(media, kept),
-                Agreement::Transcoded(taken) => {
-                    let offer = &offered.theirs.session.medias[chosen.place];
-                    take_formats(media, offer, taken);
-                }
-            }
-            adapt_address(media, &answer, to.rtp, to.rtcp);
-            adapt_profile(media, chosen.audio.profile, Mux::when(mux), &keys);
+        let mut media = session.medias.swap_remove(place);
+        // Offer and answer have their media in the same order, whatever order this answer has them in.
+        session.medias.clone_from(&offered.theirs.session.medias);
+        session.medias.iter_mut().for_each(refuse);
+        let offer = &offered.theirs.session.medias[chosen.place];
+        match &agreement {
+            Agreement::Same(kept) => keep_formats(&mut media, kept),
+            Agreement::Transcoded(taken) => take_formats(&mut media, offer, taken),
         }
+        adapt_address(&mut media, &answer, to.rtp, to.rtcp);
+        adapt_profile(
+            &mut media,
+            chosen.audio.profile,
+            Mux::when(mux),
+            &keys,
+        );
+        session.medias[chosen.place] = media;
         Ok(Description { session })
     }
 

@@ -16,7 +16,7 @@ mod wording;
 use std::fmt;
 
 use bytes::Bytes;
-use sdp_types::{Attribute, Session};
+use sdp_types::{Attribute, ParserError, Session};
 
 use audio::{place_of_ours, read_at, select};
 use protection::DtlsAbility;
@@ -41,7 +41,7 @@ pub struct Description {
 /// Why a description cannot be used.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum SdpError {
-    /// Not a session description; the text names the line.
+    /// Not a session description; the text names the line and has nothing of what stands there.
     #[error("not a session description: {0}")]
     Syntax(String),
     /// More than 64 KiB.
@@ -82,7 +82,13 @@ impl Description {
         if bytes.len() > MAX_LENGTH {
             return Err(SdpError::TooLong);
         }
-        let session = Session::parse(bytes).map_err(|e| SdpError::Syntax(e.to_string()))?;
+        let session = Session::parse(bytes).map_err(|error| {
+            SdpError::Syntax(match error {
+                // It has the line in it, which is not ours to pass on.
+                ParserError::InvalidVersion(line, _) => format!("invalid version in line {line}"),
+                other => other.to_string(),
+            })
+        })?;
         Ok(Description { session })
     }
 

@@ -19,7 +19,7 @@ pub(crate) fn media(
 ) -> Result<LegMedia, SdpError> {
     let own = theirs.audio_across(ours).ok_or(SdpError::NoUsableAudio)?;
     let told = ours.audio().ok_or(SdpError::NoUsableAudio)?;
-    let formats = formats(&own, &told);
+    let formats = formats(&own, &told)?;
     if !formats.iter().any(|format| format.encoding.is_speech()) {
         return Err(SdpError::NoCommonCodec);
     }
@@ -41,23 +41,34 @@ pub(crate) fn media(
     })
 }
 
-fn formats(own: &Audio, told: &Audio) -> Vec<PayloadFormat> {
+/// A number that both use, and for different things, says nothing about what comes under it: who
+/// answers may send by the offer or by its own answer.
+fn formats(own: &Audio, told: &Audio) -> Result<Vec<PayloadFormat>, SdpError> {
     let has = |audio: &Audio, encoding| audio.formats.iter().any(|f| f.encoding == encoding);
     let shared = |format: &&Format| {
         format.encoding != Encoding::Other
             && has(own, format.encoding)
             && has(told, format.encoding)
     };
-    let numbered_anew = told.formats.iter().filter(|format| {
-        let free = |f: &Format| f.payload_type != format.payload_type;
-        own.formats.iter().all(free)
-    });
-    let all = own.formats.iter().chain(numbered_anew).filter(shared);
-    all.map(|f| PayloadFormat {
+    let mut all: Vec<Format> = own.formats.iter().filter(shared).copied().collect();
+    let mut unclear: Vec<Format> = Vec::new();
+    for format in told.formats.iter().filter(shared) {
+        let known = all.iter().find(|f| f.payload_type == format.payload_type);
+        match known.copied() {
+            Some(known) if known != *format => unclear.extend([known, *format]),
+            Some(_) => {}
+            None => all.push(*format),
+        }
+    }
+    if unclear.iter().any(|format| format.encoding.is_speech()) {
+        return Err(SdpError::NoCommonCodec);
+    }
+    let is_clear = |f: &&Format| unclear.iter().all(|u| u.payload_type != f.payload_type);
+    let clear = all.iter().filter(is_clear).map(|f| PayloadFormat {
         payload_type: f.payload_type,
         encoding: f.encoding,
-    })
-    .collect()
+    });
+    Ok(clear.collect())
 }
 
 fn security(own: &Audio, told: &Audio) -> Result<Option<LegSecurity>, SdpError> {
@@ -126,6 +137,46 @@ mod tests {
         let other = text().replace("RTP/AVP 0 8 101", "RTP/AVP 18 101");
         let none = media(&parse(&text()), &parse(&other), &flow());
         assert_eq!(none, Err(SdpError::NoCommonCodec));
+    }
+
+    #[test]
+    fn a_number_never_stands_for_two_things() {
+        let named = |list: &str| {
+            let text = text();
+            let (head, _) = text.split_once("m=audio").unwrap();
+            let mut text = format!("{head}m=audio 4000 RTP/AVP");
+            for word in list.split(' ') {
+                text += &format!(" {}", word.split('=').next().unwrap());
+            }
+            text += "\r\n";
+            for (number, map) in list.split(' ').filter_map(|word| word.split_once('=')) {
+                text += &format!("a=rtpmap:{number} {map}\r\n");
+            }
+            parse(&text)
+        };
+        let (te8, te48) = ("telephone-event/8000", "telephone-event/48000");
+        for (theirs, ours, want) in [
+            // Swapped: neither number says what it is.
+            (format!("96=opus/48000/2 97={te48}"), format!("97=opus/48000/2 96={te48}"), "NoCommonCodec"),
+            (format!("0 96=opus/48000/2 97={te48}"), format!("0 97=opus/48000/2 96={te48}"), "NoCommonCodec"),
+            ("96=opus/48000/2 97=L16/16000".to_owned(), "97=opus/48000/2 96=L16/16000".to_owned(), "NoCommonCodec"),
+            // Events alone: the call goes on without them.
+            (format!("0 96={te8} 97={te48}"), format!("0 97={te8} 96={te48}"), "0"),
+            // What one of them has alone does not take part, so its number is free.
+            (format!("97=opus/48000/2 96={te8}"), "96=opus/48000/2".to_owned(), "97 96"),
+            ("96=opus/48000/2".to_owned(), format!("97=opus/48000/2 96={te8}"), "96 97"),
+            ("0 0 0 8 0".to_owned(), "8 8 0".to_owned(), "0 8"),
+        ] {
+            let agreed = media(&named(&theirs), &named(&ours), &flow());
+            let got = agreed.map_or_else(
+                |why| format!("{why:?}"),
+                |media| {
+                    let numbers = media.formats.iter().map(|f| f.payload_type.to_string());
+                    numbers.collect::<Vec<_>>().join(" ")
+                },
+            );
+            assert_eq!(got, want, "{theirs} / {ours}");
+        }
     }
 
     #[test]
