@@ -20,11 +20,13 @@ pub struct Tone {
 pub fn measure(samples: &[i16], rate_hz: u32, near_hz: f64) -> Tone {
     let window = rate_hz as usize / 10;
     assert!(samples.len() >= 4 * window, "0.4 s are needed");
-    let parts: Vec<(f64, f64)> = samples
-        .chunks_exact(window)
-        .enumerate()
-        .map(|(n, part)| component(part, n * window, rate_hz, near_hz))
-        .collect();
+    let at = |hz: f64| -> Vec<(f64, f64)> {
+        let chunks = samples.chunks_exact(window).enumerate();
+        chunks
+            .map(|(n, part)| component(part, n * window, rate_hz, hz))
+            .collect()
+    };
+    let parts = at(near_hz);
     let turned: Vec<f64> = parts
         .windows(2)
         .map(|two| {
@@ -34,8 +36,8 @@ pub fn measure(samples: &[i16], rate_hz: u32, near_hz: f64) -> Tone {
         .collect();
     let mean = turned.iter().sum::<f64>() / turned.len() as f64;
     let hz = near_hz + mean / TAU * 10.0;
-    let power: f64 =
-        parts.iter().map(|(re, im)| re * re + im * im).sum::<f64>() / parts.len() as f64;
+    let parts = at(hz);
+    let power = parts.iter().map(|(re, im)| re * re + im * im).sum::<f64>() / parts.len() as f64;
     Tone {
         hz,
         dbfs: 20.0 * (power.sqrt() / 32_768.0).log10(),

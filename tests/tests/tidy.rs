@@ -158,7 +158,7 @@ fn every_crate_says_what_it_does_not_know() {
 }
 
 #[test]
-fn unsafe_stands_in_one_file() {
+fn unsafe_stands_where_it_is_known() {
     let allowing = |(_, text): &&(PathBuf, String)| text.contains("allow(unsafe_code)");
     let sources = every_source();
     let files: Vec<String> = sources
@@ -169,6 +169,7 @@ fn unsafe_stands_in_one_file() {
         .collect();
     let known = [
         "benches/src/allocations.rs",
+        "crates/audio/src/codec/g729.rs",
         "crates/duolog/src/relay/socket.rs",
     ];
     assert!(

@@ -7,7 +7,7 @@ use duolog_archive::RequestedFormat;
 use duolog_rtp::timeline::DriftCorrection;
 use duolog_tests::world::kept::{Kept, finish};
 use duolog_tests::world::net::Conditions;
-use duolog_tests::world::scene::{Desk, Scene, desk, outside};
+use duolog_tests::world::scene::{Desk, Lines, Scene, desk, outside};
 use duolog_tests::world::{Who, World};
 
 const HOUR: Duration = Duration::from_secs(3_600);
@@ -17,7 +17,10 @@ const ROUND: i64 = 4_096 * 800;
 /// An hour's call of an owner whose clock is fast and a caller whose clock is slow.
 fn recorded(drift: DriftCorrection, jitter: Duration) -> (World, Kept) {
     let mut world = Scene {
-        clock_ppm: [200, -200],
+        lines: Lines {
+            clock_ppm: [200, -200],
+            ..Lines::default()
+        },
         drift,
         media: Conditions {
             jitter,

@@ -9,7 +9,7 @@ use duolog_audio::codec::{Channels, Codec, G729Library};
 use duolog_tests::tone::{Tone, measure};
 use duolog_tests::world::World;
 use duolog_tests::world::kept::{Kept, finish};
-use duolog_tests::world::scene::{Desk, Saying, Scene, desk, outside};
+use duolog_tests::world::scene::{Desk, Saying, Scene, Wanted, desk, outside};
 
 /// What the desk and the caller say: their levels tell them apart.
 const LEVELS: [f32; 2] = [-12.0, -18.0];
@@ -35,7 +35,10 @@ fn codecs() -> Vec<Codec> {
 fn scene(seed: u64, codecs: [Codec; 2]) -> Scene {
     Scene {
         codecs: codecs.map(|codec| vec![codec]),
-        transcode: r#"["pcmu", "pcma", "g722", "opus", "g729", "l16/16000"]"#,
+        wanted: Wanted {
+            transcode: r#"["pcmu", "pcma", "g722", "opus", "g729", "l16/16000"]"#,
+            ..Wanted::default()
+        },
         voices: [Saying::Nothing; 2],
         ..Scene::new(seed, Desk::quiet())
     }

@@ -9,7 +9,7 @@ use duolog_audio::codec::Codec;
 use duolog_rtp::{RtpTimestamp, SeqNo, Ssrc};
 use duolog_tests::world::kept::{Kept, finish};
 use duolog_tests::world::net::Conditions;
-use duolog_tests::world::scene::{Desk, Saying, Scene, desk, outside};
+use duolog_tests::world::scene::{Desk, Lines, Saying, Scene, desk, outside};
 use duolog_tests::world::{Who, World};
 
 /// A voice that a phone began, and where it lies in its own time.
@@ -329,7 +329,10 @@ fn every_packet_time_and_a_change_of_it_move_nothing() {
                 continue;
             }
             let scene = Scene {
-                ptime_ms: [ptime_ms, 20],
+                lines: Lines {
+                    ptime_ms: [ptime_ms, 20],
+                    ..Lines::default()
+                },
                 ..scene.clone()
             };
             let mut call = Call::answered(&scene);

@@ -13,12 +13,19 @@ use duolog_tests::world::World;
 use duolog_tests::world::judge::judge;
 use duolog_tests::world::kept::{Kept, finish};
 use duolog_tests::world::net::Conditions;
-use duolog_tests::world::scene::{Desk, Scene, desk, outside};
+use duolog_tests::world::scene::{Desk, Lines, Scene, Wanted, desk, outside};
 
 fn sdes(suite: Suite) -> Security {
     Security::Sdes {
         suites: vec![suite],
         key: KeyUse::AsTold,
+    }
+}
+
+fn secured(security: [Security; 2]) -> Lines {
+    Lines {
+        security,
+        ..Lines::default()
     }
 }
 
@@ -78,7 +85,7 @@ fn check_exact(name: &str, world: &World, kept: &[Kept]) {
 fn every_suite_is_recorded_to_the_sample() {
     for (n, suite) in Suite::ALL.into_iter().enumerate() {
         let scene = Scene {
-            security: [sdes(suite), sdes(suite)],
+            lines: secured([sdes(suite), sdes(suite)]),
             ..Scene::new(3_500 + n as u64, Desk::quiet())
         };
         let (world, kept) = one_call(&scene);
@@ -90,7 +97,7 @@ fn every_suite_is_recorded_to_the_sample() {
 fn each_leg_has_its_own_keys_and_its_own_suite() {
     let all = [Suite::AeadAes256Gcm, Suite::AesCm128HmacSha1_80];
     let scene = Scene {
-        security: [
+        lines: secured([
             Security::Sdes {
                 suites: vec![all[0]],
                 key: KeyUse::AsTold,
@@ -99,7 +106,7 @@ fn each_leg_has_its_own_keys_and_its_own_suite() {
                 suites: all.to_vec(),
                 key: KeyUse::AsTold,
             },
-        ],
+        ]),
         ..Scene::new(3_510, Desk::quiet())
     };
     let (world, kept) = one_call(&scene);
@@ -117,8 +124,11 @@ fn an_encrypted_and_a_clear_leg_go_together() {
     .enumerate()
     {
         let scene = Scene {
-            security,
-            media_security,
+            lines: secured(security),
+            wanted: Wanted {
+                media_security,
+                ..Wanted::default()
+            },
             ..Scene::new(3_520 + n as u64, Desk::quiet())
         };
         let (world, kept) = one_call(&scene);
@@ -144,8 +154,11 @@ fn what_cannot_be_protected_as_told_is_refused_with_488() {
     .enumerate()
     {
         let scene = Scene {
-            security,
-            media_security,
+            lines: secured(security),
+            wanted: Wanted {
+                media_security,
+                ..Wanted::default()
+            },
             ..Scene::new(3_530 + n as u64, Desk::quiet())
         };
         let (world, kept) = one_call(&scene);
@@ -173,7 +186,7 @@ fn a_wrong_key_is_dropped_counted_and_named_and_never_relayed() {
             key: KeyUse::Another,
         };
         let scene = Scene {
-            security,
+            lines: secured(security),
             ..Scene::new(3_540 + n as u64, Desk::quiet())
         };
         let (world, kept) = one_call(&scene);
@@ -202,7 +215,7 @@ fn a_wrong_key_is_dropped_counted_and_named_and_never_relayed() {
 fn replays_are_dropped_and_change_nothing() {
     let suite = sdes(Suite::AeadAes128Gcm);
     let scene = Scene {
-        security: [suite.clone(), suite],
+        lines: secured([suite.clone(), suite]),
         media: Conditions {
             duplicate: 0.3,
             jitter: Duration::from_millis(30),
@@ -225,7 +238,7 @@ fn replays_are_dropped_and_change_nothing() {
 fn numbers_that_wrap_and_a_late_join_are_followed() {
     let suite = sdes(Suite::AesCm256HmacSha1_80);
     let mut world = Scene {
-        security: [suite.clone(), suite],
+        lines: secured([suite.clone(), suite]),
         ..Scene::new(3_560, Desk::quiet())
     }
     .build();

@@ -69,7 +69,9 @@ impl<W: Write + Seek> Copier<'_, W> {
         payload: &[u8],
     ) -> Result<(), EncodeError> {
         let law = SampleFormat::from_code(format).and_then(SampleFormat::law);
-        if law != Some(self.law) || 2 * samples != payload.len() as u64 {
+        // What the first reading refused, this one must refuse too.
+        let possible = position.saturating_add(samples) <= crate::assemble::MAX_TICKS;
+        if !possible || law != Some(self.law) || 2 * samples != payload.len() as u64 {
             return Ok(());
         }
         let Some(place) = self.placer.place(position, samples) else {

@@ -202,7 +202,7 @@ impl Assembly {
         }
         let read = placed(position, list);
         if read.damaged {
-            self.flaw("a list of coded frames is cut off".to_owned());
+            self.flaw("a list of coded frames is cut off or wrong".to_owned());
         }
         for frame in read.frames {
             if frame.position >= position + ticks {
@@ -628,7 +628,8 @@ mod tests {
                 offset,
                 ticks: 160,
                 codec,
-                payload: &[15 << 3, 1, 2],
+                // 20 ms of Opus by its first octet, of G.722 by its length.
+                payload: &[15 << 3; 160],
             };
             duolog_audio::coded::push(&mut payload, frame);
         }

@@ -1,7 +1,12 @@
 //! Coded frames of a spool's list, in the order of their places.
 
-use duolog_audio::codec::Codec;
+use crate::format::SAMPLE_RATE_HZ;
+use crate::timeline::DRIFT_TICKS;
+use duolog_audio::codec::{Codec, LONGEST_G711_PAYLOAD_MS};
 use duolog_audio::coded;
+
+/// No payload is longer, in ticks.
+const LONGEST_TICKS: u64 = LONGEST_G711_PAYLOAD_MS as u64 * SAMPLE_RATE_HZ as u64 / 1_000;
 
 /// A payload as received, at its place on the recording's time line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -20,23 +25,43 @@ pub(crate) struct PlacedFrames<'p> {
     pub(crate) damaged: bool,
 }
 
-/// Reads a list whose offsets count from `position`. Frames without a length are left out.
+/// Reads a list whose offsets count from `position`. Frames without a length are left out. Of a frame
+/// that claims another length than its payload has the payload is believed: what follows would be
+/// taken for something that was there before.
 pub(crate) fn placed(position: u64, list: &[u8]) -> PlacedFrames<'_> {
     let (mut frames, mut damaged) = (Vec::new(), false);
     for frame in coded::read(list) {
         match frame {
             Ok(frame) if frame.ticks == 0 => {}
-            Ok(frame) => frames.push(PlacedFrame {
-                position: position.saturating_add(u64::from(frame.offset)),
-                ticks: u64::from(frame.ticks),
-                codec: Codec::from_code(frame.codec),
-                payload: frame.payload,
-            }),
+            Ok(frame) => {
+                let codec = Codec::from_code(frame.codec);
+                let ticks = ticks_of(codec, frame.payload, u64::from(frame.ticks));
+                damaged |= ticks != u64::from(frame.ticks);
+                frames.push(PlacedFrame {
+                    position: position.saturating_add(u64::from(frame.offset)),
+                    ticks,
+                    codec,
+                    payload: frame.payload,
+                });
+            }
             Err(_) => damaged = true,
         }
     }
     frames.sort_by_key(|frame| frame.position);
     PlacedFrames { frames, damaged }
+}
+
+/// A frame's length: `claimed`, where the payload does not say otherwise.
+fn ticks_of(codec: Option<Codec>, payload: &[u8], claimed: u64) -> u64 {
+    let told = codec.and_then(|codec| {
+        let clock = u64::from(codec.clock_rate_hz());
+        let ticks = u64::from(codec.ticks(payload)?);
+        Some(((ticks * u64::from(SAMPLE_RATE_HZ) + clock / 2) / clock).max(1))
+    });
+    match told {
+        Some(told) if told.abs_diff(claimed) > DRIFT_TICKS => told,
+        _ => claimed.min(LONGEST_TICKS),
+    }
 }
 
 /// Samples per second that a payload's sound needs: 8, 16, 24 or 48 kHz. Of Opus the bandwidth that its
@@ -66,14 +91,14 @@ mod tests {
     #[test]
     fn frames_come_in_the_order_of_their_places() {
         let mut list = Vec::new();
-        for (offset, ticks, codec) in [(160, 160, 5), (0, 160, 3), (400, 0, 3), (320, 7, 999)] {
+        for (offset, ticks, codec) in [(160, 160, 5), (0, 3, 3), (400, 0, 3), (320, 7, 999)] {
             coded::push(
                 &mut list,
                 CodedFrame {
                     offset,
                     ticks,
                     codec,
-                    payload: b"ab",
+                    payload: b"\x08a",
                 },
             );
         }
@@ -84,7 +109,7 @@ mod tests {
             .map(|f| (f.position, f.ticks, f.codec))
             .collect();
         let wanted = [
-            (1_000, 160, Some(Codec::G722)),
+            (1_000, 3, Some(Codec::G722)),
             (1_160, 160, Some(Codec::Opus)),
             (1_320, 7, None),
         ];
@@ -92,6 +117,33 @@ mod tests {
         let cut = placed(0, &list[..list.len() - 1]);
         assert_eq!((cut.frames.len(), cut.damaged), (2, true));
         assert!(placed(u64::MAX, &list).frames[1].position == u64::MAX);
+    }
+
+    #[test]
+    fn a_length_that_is_not_the_payloads_is_not_believed() {
+        let opus_20_ms: &[u8] = &[0x08, 1, 2];
+        let check = |codec: u16, payload: &[u8], claimed, wanted: u64| {
+            let mut list = Vec::new();
+            let frame = CodedFrame {
+                offset: 0,
+                ticks: claimed,
+                codec,
+                payload,
+            };
+            coded::push(&mut list, frame);
+            let read = placed(0, &list);
+            let damaged = wanted != u64::from(claimed);
+            assert_eq!((read.frames[0].ticks, read.damaged), (wanted, damaged));
+        };
+        check(Codec::Opus.code(), opus_20_ms, 160, 160);
+        check(Codec::Opus.code(), opus_20_ms, 162, 162);
+        check(Codec::Opus.code(), opus_20_ms, 60_000, 160);
+        check(Codec::Opus.code(), opus_20_ms, 1, 160);
+        check(Codec::G722.code(), &[0; 160], 416, 160);
+        check(Codec::G722.code(), &[], 160, 160);
+        check(Codec::G722.code(), &[], 60_000, 1_600);
+        check(999, &[1, 2, 3], 160, 160);
+        check(999, &[1, 2, 3], 60_000, 1_600);
     }
 
     #[test]

@@ -6,6 +6,11 @@
 //! 3. A hole that is listed as loss, no longer than [`CONCEALED_TICKS`] and followed by a frame of the
 //!    same codec is concealed where the codec can; it is noted by its gap.
 //! 4. Everything else without audio is silent.
+//! 5. The fixed delay of G.722 is taken out, so that its party does not lie 1.4 ms late beside one in
+//!    G.711. Its last samples are heard in the frame that follows, which may be in the next stretch: a
+//!    block waits until the lane knows. What Opus and G.729 delay stays, see [`Decoder::decode_on_time`].
+//! 6. Sound lies up to [`BEHIND_TICKS`] behind what the spool told last, not further: memory is bounded
+//!    also where blocks are missing.
 
 use crate::encode::EncodeError;
 use crate::frames::placed;
@@ -17,6 +22,9 @@ use duolog_audio::codec::{Codec, Concealed as By, Decoder, G729Library};
 /// The longest hole that is concealed: 120 ms, as long as the longest packet.
 pub(crate) const CONCEALED_TICKS: u64 = 960;
 
+/// A lane about which nothing was said for so long is silent, in ticks: 10 s.
+const BEHIND_TICKS: u64 = 10 * BLOCK_RATE_HZ as u64;
+
 /// The blocks' own rate, in Hz.
 const BLOCK_RATE_HZ: u32 = crate::format::SAMPLE_RATE_HZ;
 
@@ -25,8 +33,20 @@ const BLOCK_RATE_HZ: u32 = crate::format::SAMPLE_RATE_HZ;
 pub(crate) struct Found {
     /// Gaps, by their first ticks, and how their sound was made.
     pub(crate) concealed: Vec<(u64, Concealed)>,
-    /// Stretches of frames that their codec refused.
+    /// Stretches of frames that their codec refused, none touching the next.
     pub(crate) undecodable: Vec<(u64, u64)>,
+    /// How many frames that were.
+    pub(crate) refused: u64,
+}
+
+impl Found {
+    fn refuse(&mut self, from: u64, until: u64) {
+        self.refused += 1;
+        match self.undecodable.last_mut() {
+            Some((_, end)) if *end == from => *end = until,
+            _ => self.undecodable.push((from, until)),
+        }
+    }
 }
 
 /// What a lane is made from.
@@ -48,8 +68,10 @@ pub(crate) struct Lane<'t> {
     placer: Placer,
     decoder: Option<(Codec, Decoder)>,
     last: Last,
-    /// Frames whose block has not come yet.
+    /// Frames whose block was not heard yet.
     waiting: Vec<Waiting>,
+    /// The newest block, until it is known what follows.
+    block: Option<Block>,
     decoded: Vec<i16>,
     pub(crate) found: Found,
 }
@@ -69,6 +91,15 @@ struct Waiting {
     payload: Vec<u8>,
 }
 
+impl Waiting {
+    /// The payload, if it carries on `earlier` without a hole.
+    fn payload_after(&self, earlier: &Waiting) -> Option<&[u8]> {
+        let carries_on =
+            self.codec == earlier.codec && self.position.abs_diff(earlier.until) <= DRIFT_TICKS;
+        carries_on.then_some(&self.payload)
+    }
+}
+
 /// One channel of a block.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct BlockPart<'s> {
@@ -78,6 +109,13 @@ pub(crate) struct BlockPart<'s> {
     pub(crate) ticks: u64,
     /// As many samples; none where the block is empty.
     pub(crate) samples: &'s [i16],
+}
+
+/// A [`BlockPart`] that waits.
+struct Block {
+    position: u64,
+    ticks: u64,
+    samples: Vec<i16>,
 }
 
 impl BlockPart<'_> {
@@ -96,6 +134,7 @@ impl<'t> Lane<'t> {
             decoder: None,
             last: Last::Block,
             waiting: Vec::new(),
+            block: None,
             decoded: Vec::new(),
             found: Found::default(),
         }
@@ -108,13 +147,12 @@ impl<'t> Lane<'t> {
         ticks: u64,
         list: &[u8],
     ) -> Result<(), EncodeError> {
-        // A block that never came leaves its frames behind.
-        self.frames_before(position, None)?;
         for frame in placed(position, list).frames {
             let Some(codec) = frame.codec else {
                 continue;
             };
-            if frame.position >= position + ticks {
+            // Nothing is heard behind the end, whatever a list claims.
+            if frame.position >= (position + ticks).min(self.source.length) {
                 continue;
             }
             let Some(place) = self.placer.place(frame.position, frame.ticks) else {
@@ -130,25 +168,59 @@ impl<'t> Lane<'t> {
                 });
             }
         }
-        Ok(())
+        self.hear_waiting_block()?;
+        // A block that never came leaves its frames behind.
+        self.frames_before(position, None)
     }
 
     /// Takes this channel's part of a block.
     pub(crate) fn block(&mut self, part: BlockPart<'_>) -> Result<(), EncodeError> {
+        self.hear_waiting_block()?;
+        self.block = Some(Block {
+            position: part.position,
+            ticks: part.ticks,
+            samples: part.samples.to_vec(),
+        });
+        Ok(())
+    }
+
+    /// Hears that the recording goes on at tick `position`, in whatever channel.
+    pub(crate) fn goes_on(&mut self, position: u64) -> Result<(), EncodeError> {
+        let position = position.min(self.source.length);
+        if position.saturating_sub(self.stream.at()) <= BEHIND_TICKS {
+            return Ok(());
+        }
+        self.hear_waiting_block()?;
+        self.frames_before(position, None)?;
+        self.stream
+            .silence(position.saturating_sub(CONCEALED_TICKS));
+        Ok(())
+    }
+
+    /// Says that nothing more comes.
+    pub(crate) fn finish(&mut self) -> Result<(), EncodeError> {
+        self.hear_waiting_block()?;
+        self.frames_before(u64::MAX, None)?;
+        self.stream.silence(self.source.length);
+        self.stream.end_stretch();
+        Ok(())
+    }
+
+    fn hear_waiting_block(&mut self) -> Result<(), EncodeError> {
+        let Some(block) = self.block.take() else {
+            return Ok(());
+        };
+        let part = BlockPart {
+            position: block.position,
+            ticks: block.ticks,
+            samples: &block.samples,
+        };
         self.frames_before(part.end(), Some(part))?;
         self.hear_block(part, part.end())?;
         // A short hole may turn out to be one that the next frame helps to conceal.
         if part.end().saturating_sub(self.stream.at()) > CONCEALED_TICKS {
             self.stream.silence(part.end());
         }
-        Ok(())
-    }
-
-    /// Says that nothing more comes.
-    pub(crate) fn finish(&mut self) -> Result<(), EncodeError> {
-        self.frames_before(u64::MAX, None)?;
-        self.stream.silence(self.source.length);
-        self.stream.end_stretch();
         Ok(())
     }
 
@@ -172,13 +244,16 @@ impl<'t> Lane<'t> {
         let count = self
             .waiting
             .partition_point(|frame| frame.position < position);
-        let frames: Vec<Waiting> = self.waiting.drain(..count).collect();
-        for frame in frames {
+        let mut frames = self.waiting.drain(..count).collect::<Vec<_>>().into_iter();
+        while let Some(frame) = frames.next() {
             if let Some(part) = part {
                 self.hear_block(part, frame.position)?;
             }
             self.cross(frame.position, &frame)?;
-            self.frame(&frame)?;
+            let next = frames.as_slice().first().or(self.waiting.first());
+            let next = next.and_then(|next| next.payload_after(&frame));
+            let next = next.map(<[u8]>::to_vec);
+            self.frame(&frame, next.as_deref())?;
         }
         Ok(())
     }
@@ -258,7 +333,7 @@ impl<'t> Lane<'t> {
         gaps.find(hole).map(|gap| gap.position)
     }
 
-    fn frame(&mut self, frame: &Waiting) -> Result<(), EncodeError> {
+    fn frame(&mut self, frame: &Waiting, next: Option<&[u8]>) -> Result<(), EncodeError> {
         let from = self.stream.at();
         let until = frame.until.min(self.source.length);
         if until <= from {
@@ -273,10 +348,11 @@ impl<'t> Lane<'t> {
                 made.map(|decoder| &mut none.insert((frame.codec, decoder)).1)
             }
         };
-        let decoded = decoder.and_then(|d| d.decode(&frame.payload, &mut self.decoded));
+        let decoded =
+            decoder.and_then(|d| d.decode_on_time(&frame.payload, next, &mut self.decoded));
         self.last = Last::Coded;
         if decoded.is_err() {
-            self.found.undecodable.push((from, until));
+            self.found.refuse(from, until);
             self.stream.silence(until);
             return Ok(());
         }

@@ -94,6 +94,9 @@ impl<O: Output> Mixdown<'_, '_, O> {
         if position.saturating_add(ticks) > crate::assemble::MAX_TICKS {
             return Ok(());
         }
+        for lane in &mut self.lanes {
+            lane.goes_on(position)?;
+        }
         if let Some(channel) = coded_channel(format) {
             return match self.lanes.get_mut(channel) {
                 Some(lane) => lane.coded(position, ticks, payload),
@@ -198,5 +201,86 @@ fn decode_channel(format: SampleFormat, block: &[u8], channel: usize, samples: &
             let sample = |frame: &[u8; 4]| [frame[2 * channel], frame[2 * channel + 1]];
             samples.extend(frames.map(|frame| i16::from_le_bytes(sample(frame))));
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::assemble::Assembly;
+    use crate::format::CODED_OWNER;
+    use duolog_audio::codec::Codec;
+    use duolog_audio::coded::{self, CodedFrame};
+    use duolog_spool::Closing;
+    use std::cell::Cell;
+
+    const STRETCH: u64 = 2_560;
+    const STRETCHES: u64 = 400;
+
+    /// A stretch of the owner's G.722 whose block is missing.
+    fn without_block(index: u64) -> Frame {
+        let mut payload = Vec::new();
+        for offset in (0..STRETCH as u32).step_by(160) {
+            let frame = CodedFrame {
+                offset,
+                ticks: 160,
+                codec: Codec::G722.code(),
+                payload: &[0xFA; 160],
+            };
+            coded::push(&mut payload, frame);
+        }
+        Frame::Audio {
+            position: index * STRETCH,
+            format: CODED_OWNER,
+            samples: STRETCH as u32,
+            payload,
+        }
+    }
+
+    /// Takes sound, and looks how far the reading is ahead of it.
+    struct Lag<'c> {
+        read: &'c Cell<u64>,
+        most: u64,
+        taken: u64,
+    }
+
+    impl Output for Lag<'_> {
+        fn samples(&mut self, position: u64, channels: &[Vec<i16>]) -> Result<(), EncodeError> {
+            self.silence(position, channels[0].len() as u64)
+        }
+
+        fn silence(&mut self, position: u64, samples: u64) -> Result<(), EncodeError> {
+            assert_eq!(position, self.taken);
+            self.most = self.most.max(self.read.get().saturating_sub(position / 2));
+            self.taken += samples;
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn a_channel_of_which_nothing_is_told_holds_nothing_up() {
+        let length = STRETCH * STRETCHES;
+        let mut assembly = Assembly::default();
+        (0..STRETCHES).for_each(|index| assembly.push(&without_block(index)));
+        assembly.push(&Frame::Seal {
+            position: length,
+            wall_us: 0,
+            closing: Closing::Ended,
+            payload: Vec::new(),
+        });
+        let timeline = assembly.finish();
+        let read = Cell::new(0);
+        let frames = (0..STRETCHES).map(|index| {
+            read.set(index * STRETCH);
+            Ok(without_block(index))
+        });
+        let mut lag = Lag {
+            read: &read,
+            most: 0,
+            taken: 0,
+        };
+        mix_down(&timeline, 16_000, None, frames, &mut lag).unwrap();
+        assert_eq!(lag.taken, 2 * length);
+        assert!(lag.most < 12 * 8_000, "{} ticks behind", lag.most);
     }
 }

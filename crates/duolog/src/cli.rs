@@ -103,9 +103,21 @@ struct Wanted {
     /// `silence` keeps the clock of the call; `cut` leaves out what was paused.
     #[arg(long, default_value = "silence", value_parser = words(&GAPS))]
     gaps: ExportGaps,
-    /// Length of one part, as in 45m or 12h: TO.001.wav and so on, seamless.
-    #[arg(long, value_parser = part)]
+    /// Length of one part, as in 90s, 45m or 12h: of `--to call.wav` they are `call.001.wav` and so on,
+    /// without a seam between them.
+    #[arg(long, value_name = "LENGTH", value_parser = part)]
     parts: Option<Duration>,
+}
+
+impl From<Wanted> for Export {
+    fn from(wanted: Wanted) -> Export {
+        Export {
+            format: wanted.format,
+            channels: wanted.channels,
+            gaps: wanted.gaps,
+            parts: wanted.parts,
+        }
+    }
 }
 
 const FORMATS: [(&str, ExportFormat); 4] = [
@@ -135,9 +147,12 @@ fn words<T: Copy + Send + Sync + 'static>(
     }
 }
 
+/// Shorter parts are a mistake in the unit: they would be files by the thousand.
+const SHORTEST_PART: Duration = Duration::from_secs(1);
+
 fn part(text: &str) -> Result<Duration, String> {
     config::duration(text)
-        .filter(|length| !length.is_zero())
+        .filter(|length| *length >= SHORTEST_PART)
         .ok_or_else(|| "write a length as in 90s, 45m or 12h".to_owned())
 }
 
@@ -202,19 +217,7 @@ fn execute(command: Command) -> Result<ExitCode> {
                 to,
                 wanted,
             } => {
-                let Wanted {
-                    format,
-                    channels,
-                    gaps,
-                    parts,
-                } = wanted;
-                let export = Export {
-                    format,
-                    channels,
-                    gaps,
-                    parts,
-                };
-                recordings::export(&load(&file)?, &id, &to, export)?;
+                recordings::export(&load(&file)?, &id, &to, wanted.into())?;
             }
         },
         Command::Verify { file, ids } => {
@@ -254,6 +257,125 @@ mod tests {
     #[test]
     fn the_command_line_is_consistent() {
         Arguments::command().debug_assert();
+    }
+
+    /// What follows `recordings export`.
+    fn export(words: &str) -> Result<Export, String> {
+        let given = "duolog recordings export rec_1 --to out".split(' ');
+        let all = given.chain(words.split(' ').filter(|word| !word.is_empty()));
+        let parsed = Arguments::try_parse_from(all).map_err(|error| error.to_string())?;
+        match parsed.command {
+            Command::Recordings {
+                command: RecordingsCommand::Export { id, to, wanted, .. },
+            } => {
+                assert_eq!((id.as_str(), to), ("rec_1", PathBuf::from("out")));
+                Ok(wanted.into())
+            }
+            other => panic!("an export, not {other:?}"),
+        }
+    }
+
+    #[test]
+    fn an_export_is_what_was_asked_for() {
+        assert_eq!(export(""), Ok(Export::default()));
+        for (word, format) in FORMATS {
+            let asked = export(&format!("--format {word}")).expect(word);
+            assert_eq!(
+                asked,
+                Export {
+                    format,
+                    ..Export::default()
+                }
+            );
+        }
+        for (word, channels) in CHANNELS {
+            let asked = export(&format!("--channels={word}")).expect(word);
+            assert_eq!(
+                asked,
+                Export {
+                    channels,
+                    ..Export::default()
+                }
+            );
+        }
+        for (word, gaps) in GAPS {
+            let asked = export(&format!("--gaps={word}")).expect(word);
+            assert_eq!(
+                asked,
+                Export {
+                    gaps,
+                    ..Export::default()
+                }
+            );
+        }
+        for (word, seconds) in [("90s", 90), ("45m", 2_700), ("12h", 43_200), ("1d", 86_400)] {
+            let asked = export(&format!("--parts {word}")).expect(word);
+            assert_eq!(asked.parts, Some(Duration::from_secs(seconds)), "{word}");
+        }
+        let all =
+            export("--format flac --channels owner --gaps cut --parts 10m").expect("all at once");
+        let want = Export {
+            format: ExportFormat::Flac,
+            channels: ExportChannels::Owner,
+            gaps: ExportGaps::Cut,
+            parts: Some(Duration::from_secs(600)),
+        };
+        assert_eq!(all, want);
+    }
+
+    #[test]
+    fn an_export_nobody_can_make_is_refused_with_what_is_allowed() {
+        for (words, told) in [
+            (
+                "--format mp3",
+                "'mp3' for '--format <FORMAT>': one of stored, wav, flac, opus",
+            ),
+            ("--format WAV", "one of stored, wav, flac, opus"),
+            ("--format=", "one of stored, wav, flac, opus"),
+            (
+                "--channels left",
+                "'left' for '--channels <CHANNELS>': one of stereo, owner, other, mono",
+            ),
+            (
+                "--gaps keep",
+                "'keep' for '--gaps <GAPS>': one of silence, cut",
+            ),
+            (
+                "--parts 0s",
+                "'0s' for '--parts <LENGTH>': write a length as in 90s, 45m or 12h",
+            ),
+            ("--parts 45", "write a length as in 90s, 45m or 12h"),
+            ("--parts -1h", "'-1'"),
+            ("--parts=-1h", "write a length"),
+            ("--parts 1.5h", "write a length"),
+            ("--parts 99999999999999999999h", "write a length"),
+            ("--parts 500ms", "write a length"),
+            ("--parts", "a value is required"),
+            (
+                "--format wav --format flac",
+                "cannot be used multiple times",
+            ),
+            ("--bitrate 64", "unexpected argument"),
+        ] {
+            let error = export(words).expect_err(words);
+            assert!(error.contains(told), "{words}: {error}");
+        }
+        let parsed = Arguments::try_parse_from(["duolog", "recordings", "export", "rec_1"]);
+        let error = parsed.expect_err("nowhere to write to").to_string();
+        assert!(error.contains("--to <TO>"), "{error}");
+    }
+
+    #[test]
+    fn the_help_of_an_export_says_every_word() {
+        let parsed = Arguments::try_parse_from(["duolog", "recordings", "export", "--help"]);
+        let help = parsed.expect_err("help").to_string();
+        let options = ["--format", "--channels", "--gaps", "--parts <LENGTH>"];
+        let words = FORMATS.map(|(word, _)| word);
+        let words = words.into_iter().chain(CHANNELS.map(|(word, _)| word));
+        let words = words.chain(GAPS.map(|(word, _)| word)).chain(options);
+        for word in words.chain(["call.001.wav", "must not exist"]) {
+            assert!(help.contains(word), "{word} in\n{help}");
+        }
     }
 
     #[test]

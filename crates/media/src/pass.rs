@@ -45,7 +45,8 @@ impl Errand<'_, '_> {
             leg.outgoing.leave_out();
             return Err(match packet.encoding {
                 Encoding::ComfortNoise { .. } => DropReason::Suppressed,
-                _ => DropReason::PayloadType,
+                Encoding::Speech(_) => DropReason::Codec,
+                Encoding::TelephoneEvent { .. } => DropReason::PayloadType,
             });
         };
         if leg.security.in_force.is_some() {
@@ -70,12 +71,16 @@ impl Errand<'_, '_> {
                 let ptime_ms = 1_000 * packet.ticks / packet.rate.hz();
                 self.make(leg, Way::new(codec, (number, codec), ptime_ms))
             }
-            _ => {
-                let stamp = self.stamp(leg, passage)?;
-                self.send_on(leg, passage, stamp)?;
-                Ok(1)
-            }
+            _ => self.hand_on(leg, passage),
         }
+    }
+
+    /// Brings the packet to the peer as it is.
+    #[inline]
+    fn hand_on(&mut self, leg: &mut Leg, passage: Passage) -> Result<u64, DropReason> {
+        let stamp = self.stamp(leg, passage)?;
+        self.send_on(leg, passage, stamp)?;
+        Ok(1)
     }
 
     /// Number and time stamp for a packet that goes on as it is.
@@ -176,22 +181,38 @@ impl Errand<'_, '_> {
         let before = leg.making.transcoding.take();
         let mut transcoding = match before {
             Some(before) if before.goes(way) => before,
-            before => Box::new(Transcoding::new(way, before.as_deref(), self.g729)),
+            before => {
+                // Time stamps that are made of another clock's have nothing to do with those before.
+                leg.outgoing.leave_out();
+                Box::new(Transcoding::new(way, before.as_deref(), self.g729))
+            }
         };
+        if !transcoding.can_be_made() && way.from == way.to {
+            // Speech without the sound is better than neither.
+            leg.making.transcoding = Some(transcoding);
+            return self.hand_on(leg, Passage::Same(way.number));
+        }
         let samples = ticks as usize;
         let add = leg.players.under(samples);
         let taken = transcoding.take(&packet.arrival, payload, add);
-        let mut sent = 0;
         let mut over = None;
-        if taken.is_ok() {
-            over = leg.players.passed(self.now, samples);
-            sent = self.send_made(leg, &mut transcoding, way.number);
-        }
+        let sent = match taken {
+            Ok(()) => {
+                over = leg.players.passed(self.now, samples);
+                self.send_made(leg, &mut transcoding, way.number)
+            }
+            Err(reason) => {
+                if !matches!(reason, DropReason::Late | DropReason::Duplicate) {
+                    leg.outgoing.leave_out();
+                }
+                Err(reason)
+            }
+        };
         leg.making.transcoding = Some(transcoding);
         if let Some(play) = over {
             self.tell_whole(leg, play);
         }
-        taken.map(|()| sent)
+        sent
     }
 
     fn send_made(
@@ -199,10 +220,12 @@ impl Errand<'_, '_> {
         leg: &mut Leg,
         transcoding: &mut Transcoding,
         number: PayloadType,
-    ) -> u64 {
+    ) -> Result<u64, DropReason> {
         let mut sent = 0;
+        let mut refused = None;
         while let Some(passing) = transcoding.next() {
             let Ok(stamp) = leg.outgoing.relay(&passing, self.now) else {
+                refused = Some(DropReason::BehindInjection);
                 continue;
             };
             let mut post = Post {
@@ -210,12 +233,15 @@ impl Errand<'_, '_> {
                 out: self.out,
             };
             let made = (number, stamp);
-            sent += match send(leg, made, &transcoding.payload, self.now, &mut post) {
-                Ok(()) => 1,
-                Err(_) => 0,
-            };
+            match send(leg, made, &transcoding.payload, self.now, &mut post) {
+                Ok(()) => sent += 1,
+                Err(reason) => refused = Some(reason),
+            }
         }
-        sent
+        match refused {
+            Some(reason) if sent == 0 => Err(reason),
+            _ => Ok(sent),
+        }
     }
 
     fn tell_whole(&mut self, leg: &Leg, play: PlayKey) {

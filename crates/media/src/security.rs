@@ -5,7 +5,8 @@
 //! 2. Until there are keys nothing is sent and nothing is taken: never in the clear.
 //! 3. New keys begin with the command that brings them. What the peer sealed with its former key is
 //!    opened for two more seconds: its answer is on its way.
-//! 4. A key that stays over a re-INVITE keeps its roll-over counter and its replay window.
+//! 4. A key that stays over a re-INVITE keeps its roll-over counter and its replay window. One of ours
+//!    that was given up and comes back keeps its counter too: no key stream is used twice.
 
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
@@ -18,6 +19,8 @@ use crate::counters::DropReason;
 
 /// How long the peer's former key is good for: an answer's way, sent again twice (RFC 3261 §13.3.1.4).
 const FORMER: Duration = Duration::from_secs(2);
+/// Keys of ours that are remembered when others took over: more than there are suites to change between.
+const SPENT: usize = 8;
 
 /// RTP or RTCP: they have keys and counters of their own (RFC 3711 §3.4).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -56,6 +59,8 @@ impl Protection {
 pub(crate) struct Secured {
     agreed: Security,
     ours: Option<(MasterKey, Protector)>,
+    /// What we sent with before.
+    spent: Vec<(MasterKey, Protector)>,
     theirs: Option<(MasterKey, Unprotector)>,
     former: Option<(Unprotector, Instant)>,
     handshake: Option<Handshake>,
@@ -70,6 +75,7 @@ impl Secured {
         let mut secured = Secured {
             agreed: security.clone(),
             ours: None,
+            spent: Vec::new(),
             theirs: None,
             former: None,
             handshake: None,
@@ -88,7 +94,7 @@ impl Secured {
         self.agreed = security.clone();
         if let Security::Dtls { .. } = security {
             // The new association's keys are still to come; until then nothing is sent.
-            self.ours = None;
+            self.give_up_ours();
             self.retire(now);
         }
         self.begin(now);
@@ -119,12 +125,25 @@ impl Secured {
     fn use_keys(&mut self, keys: dtls::Keys, now: Instant) {
         let dtls::Keys { ours, theirs } = keys;
         if self.ours.as_ref().is_none_or(|(key, _)| *key != ours) {
-            self.ours = Protector::new(&ours).ok().map(|made| (ours, made));
+            self.give_up_ours();
+            let again: Option<usize> = None;
+            self.ours = match again {
+                Some(index) => Some(self.spent.remove(index)),
+                None => Protector::new(&ours).ok().map(|made| (ours, made)),
+            };
         }
         if self.theirs.as_ref().is_none_or(|(key, _)| *key != theirs) {
             self.retire(now);
             self.theirs = Unprotector::new(&theirs).ok().map(|made| (theirs, made));
         }
+    }
+
+    fn give_up_ours(&mut self) {
+        let Some(ours) = self.ours.take() else { return };
+        if self.spent.len() >= SPENT {
+            self.spent.remove(0);
+        }
+        self.spent.push(ours);
     }
 
     fn retire(&mut self, now: Instant) {
@@ -154,11 +173,17 @@ impl Secured {
             Some((_, theirs)) => open(theirs, protocol, datagram),
             None => Err(SrtpError::Tag),
         };
-        if opened != Err(SrtpError::Tag) {
-            return opened.map_err(reason);
-        }
+        let refused = match opened {
+            Ok(len) => return Ok(len),
+            Err(refused) => refused,
+        };
+        // Its numbers may have begun anew with the key: those of the former one look too old or used.
         datagram.copy_from_slice(&self.spare);
-        open(former, protocol, datagram).map_err(reason)
+        match open(former, protocol, datagram) {
+            Ok(len) => Ok(len),
+            Err(SrtpError::Tag) => Err(reason(refused)),
+            Err(former_refused) => Err(reason(former_refused)),
+        }
     }
 
     /// Protects a packet in place.

@@ -61,7 +61,8 @@ pub struct LegFigures {
     /// From here to its peer and back, as last measured by RTCP.
     pub round_trip: Option<Duration>,
     /// What a listener would make of what its peer sent, 1 to 4.5 (ITU-T G.107), as far as loss and
-    /// delay decide it; `None` before the first packet.
+    /// delay decide it: only G.729 is rated as itself, every other codec, wideband too, as G.711.
+    /// `None` before the first packet.
     pub mos: Option<f64>,
 }
 

@@ -86,6 +86,11 @@ impl Transcoding {
         runs_beside || self.way == way
     }
 
+    /// Whether both codecs are here.
+    pub(crate) fn can_be_made(&self) -> bool {
+        self.transcoder.is_some()
+    }
+
     /// Takes a packet, with the sound of 8 kHz that is to be heard under it.
     pub(crate) fn take(
         &mut self,

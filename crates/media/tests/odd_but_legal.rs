@@ -497,3 +497,27 @@ fn a_short_standstill_moves_nothing_for_good() {
         assert_voice(&left, 36_000, &voice, 36_000, 12_000);
     }
 }
+
+#[test]
+fn numbers_that_begin_anew_just_behind_the_newest_cost_two_packets_and_no_more() {
+    let mut world = World::new(Sabotage::None);
+    world.record(RecordingCommand::Start);
+    let voice = Voice {
+        first_seq: 100,
+        ..Voice::of(OWNER)
+    };
+    let mut flow = voice.packets(150);
+    for (index, (_, _, bytes)) in flow.iter_mut().enumerate().skip(60) {
+        let seq = 110 + (index as u16 - 60);
+        bytes[2..4].copy_from_slice(&seq.to_be_bytes());
+    }
+    world.deliver(flow);
+    world.run_to(3_000_000);
+    world.close();
+    let [left, _] = world.kept();
+    assert_voice(&left, 0, &voice, 0, 60 * 160);
+    assert_silent(&left[60 * 160..62 * 160]);
+    assert_voice(&left, 62 * 160, &voice, 62 * 160, 88 * 160);
+    let (_, totals) = world.totals();
+    assert_eq!(totals.owner.audio_ticks, 148 * 160);
+}

@@ -5,6 +5,7 @@ mod common;
 use std::sync::Arc;
 
 use common::*;
+use duolog_audio::codec::Codec;
 use duolog_audio::prompt::Prompt;
 use duolog_media::*;
 use duolog_rtp::dtls::{self, Handshake, Identity, Role};
@@ -530,4 +531,165 @@ fn another_certificate_than_the_agreed_one_gets_no_media() {
     // A datagram of a handshake on a leg without one is no RTP either.
     world.receive(rtp_port(OTHER), home(OTHER), &[22, 254, 253, 0, 0]);
     assert_eq!(world.dropped(DropReason::Malformed), 1);
+}
+
+#[test]
+fn no_number_goes_out_twice_or_backwards_whatever_is_sent_to_a_protected_leg() {
+    for suite in [Suite::AesCm128HmacSha1_80, Suite::AeadAes128Gcm] {
+        let mut world = World::new(Sabotage::None);
+        let third = LegKey(3);
+        let pair = keys(OTHER, suite);
+        connect(&mut world, OTHER, Some(sdes(&pair)));
+        world.open(third);
+        connect(&mut world, third, None);
+        let mut phone = Phone::new(OTHER, Some(&pair));
+        let mut heard: Vec<Vec<u8>> = Vec::new();
+        // One SSRC all the time; each part begins at this number and lasts so many packets.
+        let say = |world: &mut World, leg: LegKey, first_seq: u16, count: u64| {
+            let voice = Voice {
+                ssrc: 0xabcd,
+                first_seq,
+                first_timestamp: world.now_us as u32 / 125,
+                from_us: world.now_us + 20_000,
+                ..Voice::of(leg)
+            };
+            world.deliver(voice.packets(count));
+        };
+        let least = |heard: &[Vec<u8>], before: usize, count: usize, what: &str| {
+            let new = heard.len() - before;
+            assert!(new >= count, "{suite}: {new} packets of {what}");
+        };
+        let mut mark = 0;
+        let mut check = |world: &World, heard: &mut Vec<Vec<u8>>, count: usize, what: &str| {
+            heard.extend(phone.hear(world));
+            least(heard, mark, count, what);
+            mark = heard.len();
+        };
+        say(&mut world, OWNER, 100, 100);
+        check(&world, &mut heard, 100, "the beginning");
+        for (first_seq, what) in [
+            (40_000, "a restart far ahead"),
+            (39_800, "a restart a little behind"),
+            (42_000, "a jump that looks like loss"),
+            (7, "a restart at the bottom"),
+            (65_500, "a restart before the wrap"),
+        ] {
+            say(&mut world, OWNER, first_seq, 100);
+            check(&world, &mut heard, 99, what);
+        }
+        let sound = Arc::new(Prompt::from_linear(vec![9_000; 3_200]));
+        for how in [How::Instead, How::Under] {
+            world.command(Command::Play {
+                leg: OTHER,
+                play: PlayKey(1),
+                sound: Arc::clone(&sound),
+                how,
+            });
+            say(&mut world, OWNER, 20_000, 50);
+            check(&world, &mut heard, 49, "speech and a sound");
+        }
+        world.command(Command::SendDigits {
+            leg: OTHER,
+            digits: vec![Digit {
+                event: 7,
+                duration_ms: 100,
+            }],
+        });
+        say(&mut world, OWNER, 30_000, 50);
+        check(&world, &mut heard, 40, "digits");
+        // Transcoded, and as it is again, without a new source.
+        let opus = format(96, Encoding::Speech(Codec::Opus));
+        for (formats, first_seq) in [(vec![opus], 30_050), (mulaw(), 30_150), (vec![opus], 9)] {
+            let mut media = peer(OTHER, formats);
+            media.security = Some(sdes(&pair));
+            world.command(Command::Connect {
+                leg: OTHER,
+                peer: media,
+            });
+            say(&mut world, OWNER, first_seq, 100);
+            check(&world, &mut heard, 97, "another codec");
+        }
+        // To another leg and back, whose numbers are those of the one before.
+        for (leg, first_seq) in [(third, 109), (OWNER, 109), (third, 109)] {
+            world.command(Command::Bridge { a: leg, b: OTHER });
+            say(&mut world, leg, first_seq, 100);
+            check(&world, &mut heard, 97, "another leg");
+        }
+        for pair in heard.windows(2) {
+            let [before, after] = [0, 1].map(|n| View::parse(&pair[n]).expect("RTP").seq());
+            let step = after.0.wrapping_sub(before.0);
+            assert!((1..3_000).contains(&step), "{suite}: {before:?}, {after:?}");
+        }
+        for reason in [
+            DropReason::SrtpReplayed,
+            DropReason::SrtpTag,
+            DropReason::SrtpMissing,
+        ] {
+            assert_eq!(world.dropped(reason), 0, "{suite}: {reason:?}");
+        }
+    }
+}
+
+#[test]
+fn a_report_under_the_former_key_is_known_by_its_key_not_by_its_number() {
+    let mut world = World::new(Sabotage::None);
+    let suite = Suite::AeadAes128Gcm;
+    let before = keys(OWNER, suite);
+    let after = (key(suite, 101), key(suite, 102));
+    let sealed = |key: &MasterKey| -> Vec<Vec<u8>> {
+        let report = [Report::Receiver {
+            ssrc: Ssrc(5),
+            blocks: Vec::new(),
+        }];
+        let mut buffer = [0; 64];
+        let len = rtcp::write(&report, &mut buffer).expect("it fits");
+        let mut protector = Protector::new(key).expect("a key");
+        let mut next = || {
+            let mut sealed = buffer[..len].to_vec();
+            protector.rtcp(&mut sealed).expect("a report");
+            sealed
+        };
+        (0..3).map(|_| next()).collect()
+    };
+    let (old, new) = (sealed(&before.1), sealed(&after.1));
+    let from = address("10.0.0.1:4001");
+    connect(&mut world, OWNER, Some(sdes(&before)));
+    world.receive(PortId(1), from, &old[0]);
+    connect(&mut world, OWNER, Some(sdes(&after)));
+    for report in &new {
+        world.receive(PortId(1), from, report);
+    }
+    world.receive(PortId(1), from, &old[1]);
+    assert_eq!(world.shard.counters().rtcp_received, 5);
+    for report in [&old[0], &old[1], &new[2]] {
+        world.receive(PortId(1), from, report);
+    }
+    assert_eq!(world.shard.counters().rtcp_received, 5);
+    assert_eq!(world.dropped(DropReason::SrtpReplayed), 3);
+    world.run_to(2_000_000);
+    world.receive(PortId(1), from, &old[2]);
+    assert_eq!(world.shard.counters().rtcp_received, 5);
+}
+
+#[test]
+fn a_key_of_ours_that_comes_back_goes_on_where_it_was() {
+    let mut world = World::new(Sabotage::None);
+    let first = keys(OTHER, Suite::AesCm128HmacSha1_80);
+    let second = keys(OTHER, Suite::AeadAes256Gcm);
+    let mut phones = [&first, &second].map(|pair| Phone::new(OTHER, Some(pair)));
+    let voice = Voice::of(OWNER);
+    let mut taken = 0;
+    // The first part goes over the wrap of what is sent, which begins at 65,000.
+    for (which, packets) in [(0, 0..600), (1, 600..650), (0, 650..700), (1, 700..750)] {
+        let pair = [&first, &second][which];
+        connect(&mut world, OTHER, Some(sdes(pair)));
+        world.deliver(packets.clone().map(|index| voice.packet(index)).collect());
+        phones[which].taken = taken;
+        let heard = phones[which].hear(&world);
+        taken = phones[which].taken;
+        assert_eq!(heard.len() as u64, packets.end - packets.start);
+        for (packet, index) in heard.iter().zip(packets) {
+            assert_eq!(payload(packet), voice.packet(index).2[12..], "{index}");
+        }
+    }
 }

@@ -669,13 +669,40 @@ fn a_codec_nobody_can_make_is_counted_and_not_guessed() {
     }
     assert_eq!(world.heard_by(OTHER).len(), 0);
     assert_eq!(world.heard_by(OWNER).len(), 0);
-    assert_eq!(world.dropped(DropReason::Codec), 10);
-    assert_eq!(world.dropped(DropReason::PayloadType), 10);
+    assert_eq!(world.dropped(DropReason::Codec), 20);
     // The same on both legs passes all the same.
     connect(&mut world, OTHER, Codec::G729, 20);
     let bytes = rtp(7, 10, 1_600, 18, &[0x55; 20]);
     world.receive(rtp_port(OWNER), home(OWNER), &bytes);
     assert_eq!(world.heard_by(OTHER).len(), 1);
+    // Also where a sound was to be put under it: the speech comes first, and the sound ends in time.
+    world.command(Command::Play {
+        leg: OTHER,
+        play: PlayKey(4),
+        sound: sound(Codec::Pcmu, false),
+        how: How::Under,
+    });
+    for index in 11..61_u16 {
+        world.run_to(20_000 * u64::from(index));
+        let bytes = rtp(7, index, 160 * u32::from(index), 18, &[0x55; 20]);
+        world.receive(rtp_port(OWNER), home(OWNER), &bytes);
+    }
+    let heard = world.heard_by(OTHER);
+    assert_eq!(heard.len(), 51);
+    for pair in heard.windows(2) {
+        assert_eq!(pair[1].1.seq(), pair[0].1.seq().next());
+        assert_eq!(pair[1].1.payload(), &[0x55; 20]);
+    }
+    assert_eq!(world.dropped(DropReason::Codec), 20);
+    let played = |event: &Event| matches!(event, Event::Played { .. });
+    assert_eq!(
+        world
+            .events
+            .iter()
+            .filter(|(_, event)| played(event))
+            .count(),
+        1
+    );
 }
 
 #[test]

@@ -8,6 +8,8 @@ use crate::{ClockRate, ExtSeq, RtpTimestamp, SeqNo, Ssrc};
 const MAX_DROPOUT: u16 = 3_000;
 /// A packet up to this many behind the newest is late; one further back may be a restart (RFC 3550 A.1).
 const MAX_MISORDER: u16 = 100;
+/// So many packets in a row behind the newest number but of a later time than it are no stragglers.
+const BEGUN_AGAIN: u8 = 3;
 const SEQ_MOD: u64 = 1 << 16;
 
 /// What a packet is to the sequence of its source.
@@ -21,7 +23,8 @@ pub enum Kind {
     Duplicate,
     /// The number jumped far; not believed until the next packet follows it (RFC 3550 A.1).
     Probation,
-    /// Second packet after a far jump: the source started again with the same SSRC.
+    /// Second packet after a far jump, or third one in a row that follows the newest in time but not in
+    /// number: the source started again with the same SSRC.
     Restarted,
 }
 
@@ -84,9 +87,19 @@ pub struct Reception {
 pub struct Source {
     ssrc: Ssrc,
     sequence: Option<Sequence>,
+    /// Time stamp of the newest packet.
+    newest: RtpTimestamp,
+    behind: Behind,
     jitter: Jitter,
     counts: Figures,
     reported: Reported,
+}
+
+/// Packets in a row that are behind the newest in number but not in time.
+#[derive(Debug, Clone, Copy, Default)]
+struct Behind {
+    next: Option<SeqNo>,
+    packets: u8,
 }
 
 /// The run of numbers since the first packet or the last restart.
@@ -131,6 +144,8 @@ impl Source {
         Self {
             ssrc,
             sequence: None,
+            newest: RtpTimestamp(0),
+            behind: Behind::default(),
             jitter: Jitter {
                 rate,
                 last: None,
@@ -176,8 +191,13 @@ impl Source {
         };
         match placement.kind {
             Kind::New => {
+                self.newest = timestamp;
+                self.behind = Behind::default();
                 self.counts.received += 1;
                 self.counts.loss_bursts += u64::from(placement.skipped > 0);
+            }
+            Kind::Reordered | Kind::Duplicate if self.begins_again(seq, timestamp) => {
+                return self.restart(seq, timestamp, arrival);
             }
             Kind::Reordered => {
                 self.counts.received += 1;
@@ -191,7 +211,11 @@ impl Source {
                 self.counts.strays += 1;
                 return placement;
             }
-            Kind::Restarted => return self.restart(seq, timestamp, arrival),
+            Kind::Restarted => {
+                // The first of the two was counted as a stray but is vouched for now.
+                self.counts.strays = self.counts.strays.saturating_sub(1);
+                return self.restart(seq, timestamp, arrival);
+            }
         }
         self.jitter.update(timestamp, arrival);
         placement
@@ -208,6 +232,26 @@ impl Source {
         }
     }
 
+    /// Whether a packet behind the newest number shows that the numbers began anew within what a
+    /// network may reorder. A copy or a straggler was made before the newest; only a key's packets,
+    /// which all carry the time of its press, let one look later, but not several that follow each other.
+    #[cold]
+    fn begins_again(&mut self, seq: SeqNo, timestamp: RtpTimestamp) -> bool {
+        if timestamp.since(self.newest) <= 0 {
+            self.behind = Behind::default();
+            return false;
+        }
+        let packets = match self.behind.next == Some(seq) {
+            true => self.behind.packets + 1,
+            false => 1,
+        };
+        self.behind = Behind {
+            next: Some(seq.next()),
+            packets,
+        };
+        packets >= BEGUN_AGAIN
+    }
+
     #[cold]
     fn restart(&mut self, seq: SeqNo, timestamp: RtpTimestamp, arrival: Instant) -> Placement {
         let mut first = u64::from(seq.0);
@@ -218,8 +262,8 @@ impl Source {
         self.sequence = Some(Sequence::starting(first));
         self.counts.received += 1;
         self.counts.restarts += 1;
-        // The first of the two was counted as a stray but is vouched for now.
-        self.counts.strays = self.counts.strays.saturating_sub(1);
+        self.newest = timestamp;
+        self.behind = Behind::default();
         self.jitter.last = None;
         self.jitter.update(timestamp, arrival);
         Placement {
@@ -435,6 +479,41 @@ mod tests {
             &[1, 65_000, 65_001, 64_999],
             "New Probation Restarted Reordered",
         );
+    }
+
+    #[test]
+    fn a_restart_just_behind_the_newest_number_is_told_from_copies() {
+        // Time goes on while the numbers go back.
+        check(
+            &[50, 51, 52, 50, 51, 52, 53],
+            "New New New Duplicate Duplicate Restarted New",
+        );
+        check(
+            &[50, 51, 60, 52, 53, 54, 55],
+            "New New New(-8) Reordered Reordered Restarted New",
+        );
+        check(
+            &[50, 51, 52, 50, 51, 53, 50, 51],
+            "New New New Duplicate Duplicate New Duplicate Duplicate",
+        );
+        check(
+            &[65_534, 65_535, 0, 65_534, 65_535, 0, 1],
+            "New New New Duplicate Duplicate Restarted New",
+        );
+        // Copies of what was sent before are copies however many there are.
+        let (mut source, begin) = (source(), start());
+        for round in 0..3_u32 {
+            for nth in 0..90_u32 {
+                let at = begin + ms(20) * (90 * round + nth);
+                let stamp = RtpTimestamp(u32::MAX - 3_000).plus(160 * nth);
+                let kind = source.update(SeqNo(nth as u16), stamp, at).kind;
+                let expected = match round {
+                    0 => Kind::New,
+                    _ => Kind::Duplicate,
+                };
+                assert_eq!(kind, expected, "packet {nth} of round {round}");
+            }
+        }
     }
 
     #[test]

@@ -119,6 +119,10 @@ fn what_is_no_description_is_refused() {
         Description::parse(&vec![b'a'; 70_000]),
         Err(SdpError::TooLong)
     );
+    let media = |count| format!("{HEAD}{}", "m=audio 4000 RTP/AVP 0\r\n".repeat(count));
+    assert!(Description::parse(media(64).as_bytes()).is_ok());
+    let more = Description::parse(media(65).as_bytes());
+    assert_eq!(more, Err(SdpError::TooLong));
 }
 
 #[test]

@@ -255,6 +255,78 @@ fn numbers_stay_what_they_were() {
     assert!(shown(&told.unwrap()).contains("127=opus/48000/2"));
 }
 
+#[test]
+fn an_answer_has_the_media_of_its_offer_in_their_order() {
+    let transcoding = Transcoding {
+        add: &[Encoding::Pcma],
+        g729: G729::Missing,
+    };
+    let (audio, video, image) = (
+        "m=audio 4000 RTP/AVP 0",
+        "m=video 5000 RTP/AVP 31",
+        "m=image 6000 udptl t38",
+    );
+    let of = |lines: &[&str]| parse(&format!("{HEAD}{}\r\n", lines.join("\r\n")));
+    let none = ["NoUsableAudio"].as_slice();
+    let (ours, refused) = ("m=audio 40000 RTP/AVP 0", "m=video 0 RTP/AVP 31");
+    for (offer, answer, want) in [
+        (
+            [video, audio].as_slice(),
+            [video, audio].as_slice(),
+            [refused, ours].as_slice(),
+        ),
+        (
+            &[video, audio],
+            &["m=video 0 RTP/AVP 31", audio],
+            &[refused, ours],
+        ),
+        // In another order, fewer and more.
+        (&[video, audio], &[audio, video], &[refused, ours]),
+        (&[video, audio], &[audio], &[refused, ours]),
+        (&[audio], &[audio, image, audio], &[ours]),
+        (
+            &[image, video, audio],
+            &["m=audio 0 RTP/AVP 0", video, "m=audio 4000 RTP/AVP 8"],
+            &["m=image 0 udptl t38", refused, ours],
+        ),
+        // Port 0 refuses the stream.
+        (&[video, audio], &[video, "m=audio 0 RTP/AVP 0"], none),
+        (&[audio], &["m=audio 0 RTP/AVP 0 8"], none),
+        (&[audio], &[video], none),
+        (&[audio], &[], none),
+    ] {
+        let offer = of(offer);
+        let told = forward(&offer, &transcoding).unwrap();
+        let offered = Offered {
+            theirs: &offer,
+            told: &told,
+        };
+        let answered = of(answer).answer_to(&offered, &terms(None), &transcoding);
+        let got = answered.map_or_else(|why| format!("{why:?}"), |answered| text(&answered));
+        let lines = got.lines().filter(|l| l.starts_with("m=") || *l == none[0]);
+        assert_eq!(lines.collect::<Vec<_>>(), want, "{answer:?}");
+    }
+}
+
+#[test]
+fn a_number_said_over_and_over_is_said_once() {
+    let transcoding = Transcoding {
+        add: &[Encoding::Pcma],
+        g729: G729::Missing,
+    };
+    let told = forward(&described("8 0 8 0 0 8 200 300 -1 x"), &transcoding).unwrap();
+    assert_eq!(shown(&told), "8 0");
+    // As long as a description may be: half of it numbers, half of it attributes to look through.
+    let numbers = " 96".repeat(10_000);
+    let maps = "a=rtpmap:5 x/1\r\n".repeat(2_000);
+    let long =
+        format!("{HEAD}m=audio 4000 RTP/AVP 0{numbers}\r\n{maps}a=rtpmap:96 opus/48000/2\r\n");
+    let offer = parse(&long);
+    assert_eq!(offer.audio().unwrap().formats.len(), 2);
+    let told = forward(&offer, &transcoding).unwrap();
+    assert!(text(&told).len() < 500, "nothing of it passes");
+}
+
 /// Offers as devices write them, and the formats that pass.
 const DIALECTS: [(&str, &str, &str); 6] = [
     (

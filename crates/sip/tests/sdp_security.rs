@@ -398,6 +398,11 @@ none    | fingerprint:PRINT;setup:holdconn
 none    | fingerprint:PRINT:00;setup:passive
 none    | fingerprint:sha-256 AA:BB;setup:passive
 none    | fingerprint:sha-256;setup:passive
+none    | fingerprint:sha-1 AA:BB:CC:DD:EE:FF:00:11:22:33:44:55:66:77:88:99:AA:BB:CC:DD;setup:passive
+none    | fingerprint:sha-512 PRINT;setup:passive
+none    | fingerprint:PRINT PRINT;setup:passive
+none    | fingerprint:PRINT:;setup:passive
+none    | fingerprint::PRINT;setup:passive
 none    | fingerprint;setup:active
 none    | setup:active";
 

@@ -55,18 +55,10 @@ pub struct Scene {
     pub trunk_phones: usize,
     /// What phones offer and take, the preferred one first: desks, trunk.
     pub codecs: [Vec<Codec>; 2],
-    /// Packet times in ms: desks, trunk.
-    pub ptime_ms: [u8; 2],
-    /// How fast their clocks run, in parts per million: desks, trunk.
-    pub clock_ppm: [i32; 2],
-    /// Whether their media is encrypted: desks, trunk.
-    pub security: [Security; 2],
-    /// `media_security` as configured: users, trunk.
-    pub media_security: [&'static str; 2],
-    /// What the node may transcode between, as configured.
-    pub transcode: &'static str,
-    /// The DTMF policy of every desk: `keep` or `mask`.
-    pub dtmf: &'static str,
+    /// How phones send.
+    pub lines: Lines,
+    /// What the node is to do with media.
+    pub wanted: Wanted,
     /// What phones say: desks, trunk.
     pub voices: [Saying; 2],
     /// What happens to SIP.
@@ -85,6 +77,48 @@ pub struct Scene {
     pub queue: usize,
     /// What phones remember.
     pub keep: Keep,
+}
+
+/// How phones send: desks, trunk.
+#[derive(Debug, Clone)]
+pub struct Lines {
+    /// Packet times in ms.
+    pub ptime_ms: [u8; 2],
+    /// How fast their clocks run, in parts per million.
+    pub clock_ppm: [i32; 2],
+    /// Whether their media is encrypted.
+    pub security: [Security; 2],
+}
+
+impl Default for Lines {
+    fn default() -> Lines {
+        Lines {
+            ptime_ms: [20; 2],
+            clock_ppm: [0; 2],
+            security: [Security::Clear, Security::Clear],
+        }
+    }
+}
+
+/// What the node is to do with media, as configured.
+#[derive(Debug, Clone, Copy)]
+pub struct Wanted {
+    /// `media_security`: users, trunk.
+    pub media_security: [&'static str; 2],
+    /// What it may transcode between.
+    pub transcode: &'static str,
+    /// The DTMF policy of every desk: `keep` or `mask`.
+    pub dtmf: &'static str,
+}
+
+impl Default for Wanted {
+    fn default() -> Wanted {
+        Wanted {
+            media_security: ["as-offered"; 2],
+            transcode: "[]",
+            dtmf: "keep",
+        }
+    }
 }
 
 /// What a phone says.
@@ -109,12 +143,8 @@ impl Scene {
             desks: vec![desk],
             trunk_phones: 1,
             codecs: in_laws([Law::Mulaw; 2]),
-            ptime_ms: [20; 2],
-            clock_ppm: [0; 2],
-            security: [Security::Clear, Security::Clear],
-            media_security: ["as-offered"; 2],
-            transcode: "[]",
-            dtmf: "keep",
+            lines: Lines::default(),
+            wanted: Wanted::default(),
             voices: [Saying::Code; 2],
             sip: Conditions::clean(),
             media: Conditions::clean(),
@@ -155,9 +185,9 @@ impl Scene {
              timeout = \"20s\"\ntranscode = {}\n[store]\nformat = \"wav-g711\"\n\
              [[trunk]]\nname = \"pstn\"\naddress = \"udp:{}\"\nmedia_security = \"{}\"\n",
             node_sip(),
-            self.transcode,
+            self.wanted.transcode,
             trunk_sip(),
-            self.media_security[1]
+            self.wanted.media_security[1]
         );
         for (n, desk) in self.desks.iter().enumerate() {
             let Desk {
@@ -173,8 +203,8 @@ impl Scene {
                  repeat_tone = \"{repeat_tone}\"\ndtmf = \"{}\"\n\
                  media_security = \"{}\"\n",
                 desk_sip(n),
-                self.dtmf,
-                self.media_security[0]
+                self.wanted.dtmf,
+                self.wanted.media_security[0]
             );
         }
         text
@@ -202,9 +232,9 @@ impl Scene {
             rtp,
             rtcp: SocketAddr::new(rtp.ip(), rtp.port() + 1),
             codecs: self.codecs[side].clone(),
-            ptime_ms: self.ptime_ms[side],
-            clock_ppm: self.clock_ppm[side],
-            security: self.security[side].clone(),
+            ptime_ms: self.lines.ptime_ms[side],
+            clock_ppm: self.lines.clock_ppm[side],
+            security: self.lines.security[side].clone(),
             answering: Answering {
                 ring_ms: self.ring_ms,
                 early_media: self.early_media,

@@ -65,11 +65,12 @@ impl Targets {
             return self.to.clone();
         }
         let number = part + 1;
-        let stem = self.to.file_stem().unwrap_or_default().to_string_lossy();
-        let name = match self.to.extension() {
-            Some(extension) => format!("{stem}.{number:03}.{}", extension.to_string_lossy()),
-            None => format!("{stem}.{number:03}"),
-        };
+        let mut name = self.to.file_stem().unwrap_or_default().to_owned();
+        name.push(format!(".{number:03}"));
+        if let Some(extension) = self.to.extension() {
+            name.push(".");
+            name.push(extension);
+        }
         self.folder.join(name)
     }
 
@@ -251,6 +252,17 @@ struct Part {
     sink: Sink<BufWriter<File>>,
     /// Frames that still fit.
     room: u64,
+    /// Silent frames that the sink has not got yet.
+    silent: u64,
+}
+
+impl Part {
+    fn push_gathered(&mut self) -> Result<(), SinkError> {
+        match std::mem::take(&mut self.silent) {
+            0 => Ok(()),
+            silent => self.sink.push_silence(silent),
+        }
+    }
 }
 
 /// Whether there is nothing but zeros.
@@ -263,12 +275,12 @@ fn is_silent(samples: &[i16]) -> bool {
 impl Copier<'_> {
     fn push(&mut self, chooser: &Chooser, interleaved: &[i16]) -> Result<(), ExportError> {
         if is_silent(interleaved) {
-            // Silence costs a WAV neither time nor room.
+            // Long silence costs a WAV neither time nor room: it is gathered until sound comes.
             let mut left = (interleaved.len() / chooser.from.channels()) as u64;
             while left > 0 {
                 let part = self.part()?;
                 let now = left.min(part.room);
-                part.sink.push_silence(now)?;
+                part.silent += now;
                 part.room -= now;
                 left -= now;
             }
@@ -282,6 +294,7 @@ impl Copier<'_> {
             let part = self.part()?;
             let now = part.room.min((rest.len() / channels) as u64);
             let (these, later) = rest.split_at(now as usize * channels);
+            part.push_gathered()?;
             part.sink.push(these)?;
             part.room -= now;
             rest = later;
@@ -315,11 +328,13 @@ impl Copier<'_> {
             sink: Sink::begin(self.shape, self.opus, sink)?,
             file,
             room: self.part_frames,
+            silent: 0,
         })
     }
 
     fn end_part(&mut self) -> Result<(), SinkError> {
-        if let Some(part) = self.open.take() {
+        if let Some(mut part) = self.open.take() {
+            part.push_gathered()?;
             part.sink.finish()?;
             self.files.push(part.file.into_temp_path());
         }

@@ -166,7 +166,7 @@ fn wanted(timeline: &Timeline, channel: usize, position: u64, payload: &[u8]) ->
 fn note(timeline: &mut Timeline, found: &[Found]) {
     for (channel, found) in found.iter().enumerate() {
         if !found.undecodable.is_empty() {
-            let count = found.undecodable.len();
+            let count = found.refused;
             timeline.list(channel, &found.undecodable, GapReason::Unknown);
             let whose = ["the owner", "the other party"][channel.min(1)];
             timeline

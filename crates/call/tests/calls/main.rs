@@ -5,6 +5,7 @@ mod ending;
 mod media;
 mod mid_call;
 mod network;
+mod protection;
 mod random;
 mod recording;
 mod setup;

@@ -282,17 +282,23 @@ fn media_security(section: &mut Section<'_>) -> MediaSecurity {
 
 /// What is cheap to transcode and what every phone and trunk can.
 const TRANSCODED: [Encoding; 2] = [Encoding::Pcma, Encoding::Pcmu];
-const CODECS: &str = "write pcmu, pcma, g722, g729, opus, or l16/RATE as in l16/16000";
+const CODECS: &str = "write pcmu, pcma, g722, g729, opus, or l16/ and a rate of 8000, 16000, 32000, \
+                      44100 or 48000";
 
 fn codec(text: &str) -> Option<Encoding> {
     let linear = |rate: &str| {
-        let rate_hz = rate.parse().ok()?;
-        [8_000, 16_000, 32_000, 44_100, 48_000]
-            .contains(&rate_hz)
-            .then_some(Encoding::L16 {
-                rate_hz,
-                channels: 1,
-            })
+        let rate_hz = match rate {
+            "8000" => 8_000,
+            "16000" => 16_000,
+            "32000" => 32_000,
+            "44100" => 44_100,
+            "48000" => 48_000,
+            _ => return None,
+        };
+        Some(Encoding::L16 {
+            rate_hz,
+            channels: 1,
+        })
     };
     match text {
         "pcmu" => Some(Encoding::Pcmu),
@@ -433,6 +439,132 @@ mod tests {
             "9s", "91s", "9999ms", "90001ms", "10500ms", "0s", "twenty", "",
         ] {
             check(refused, None);
+        }
+    }
+
+    const USER: &str = "[[user]]\nname = \"x\"\ncontact = \"udp:127.0.0.1:1\"\n";
+    const TRUNK: &str = "[[trunk]]\nname = \"x\"\naddress = \"udp:127.0.0.1:1\"\n";
+
+    #[test]
+    fn media_and_formats_that_are_not_known_are_named_with_what_is() {
+        let check = |text: &str, expected: &[&str]| {
+            let mistakes = read(text).expect_err(text);
+            let told: Vec<String> = mistakes.iter().map(ToString::to_string).collect();
+            assert_eq!(told, expected, "{text}");
+        };
+        let codecs = format!("is not allowed; {CODECS}");
+        for word in [
+            "gsm",
+            "PCMA",
+            "l16",
+            "l16/",
+            "l16/9000",
+            "l16/+8000",
+            "l16/16000/2",
+            "g729a",
+            "",
+        ] {
+            let expected = format!("line 2: media.transcode: \"{word}\" {codecs}");
+            check(
+                &format!("[media]\ntranscode = [\"pcma\", \"{word}\"]\n"),
+                &[&expected],
+            );
+        }
+        let list = format!("line 3: media.transcode: must be a list of texts; {CODECS}");
+        check("[media]\n\ntranscode = \"pcma\"\n", &[&list]);
+        let number = format!("line 2: media.transcode: 8 {codecs}");
+        check("[media]\ntranscode = [8]\n", &[&number]);
+        for word in ["\"yes\"", "\"ON\"", "true"] {
+            let expected = format!("line 2: media.dtls: {word} is not allowed; one of on, off");
+            check(&format!("[media]\ndtls = {word}\n"), &[&expected]);
+        }
+        for word in ["\"sometimes\"", "\"as_offered\"", "false"] {
+            let what =
+                format!("media_security: {word} is not allowed; one of as-offered, never, always");
+            let line = format!("media_security = {word}\n");
+            check(
+                &format!("{TRUNK}{line}"),
+                &[&format!("line 4: trunk[0].{what}")],
+            );
+            check(
+                &format!("{USER}{line}"),
+                &[&format!("line 4: user[0].{what}")],
+            );
+        }
+        check(
+            &format!("{USER}dtmf = \"drop\"\n"),
+            &["line 4: user[0].dtmf: \"drop\" is not allowed; one of keep, mask"],
+        );
+        check(
+            "[store]\nformat = \"mp3\"\n",
+            &[
+                "line 2: store.format: \"mp3\" is not allowed; one of opus, wav-pcm16, wav-g711, flac",
+            ],
+        );
+        check(
+            &format!("[media]\ntranscoding = []\n{TRUNK}security = \"never\"\n"),
+            &[
+                "line 2: media.transcoding: unknown key; did you mean transcode?",
+                "line 6: trunk[0].security: unknown key; known here: name, address, media_security",
+            ],
+        );
+    }
+
+    #[test]
+    fn media_and_formats_that_are_known_are_read() {
+        let linear = |rate_hz| Encoding::L16 {
+            rate_hz,
+            channels: 1,
+        };
+        let text = format!(
+            "[media]\ntranscode = [\"pcmu\", \"pcma\", \"g722\", \"g729\", \"opus\", \"l16/8000\", \"l16/48000\"]\n\
+             dtls = \"on\"\n[store]\nformat = \"flac\"\n{TRUNK}media_security = \"always\"\n\
+             {USER}media_security = \"never\"\ndtmf = \"mask\"\n"
+        );
+        let config = read(&text).expect("every key is right");
+        let all = [
+            Encoding::Pcmu,
+            Encoding::Pcma,
+            Encoding::G722,
+            Encoding::G729,
+            Encoding::Opus,
+            linear(8_000),
+            linear(48_000),
+        ];
+        assert_eq!(config.media.transcode, all);
+        assert_eq!(
+            (config.media.dtls, config.store.format),
+            (Dtls::On, Format::Flac)
+        );
+        assert_eq!(config.trunks[0].media_security, MediaSecurity::Always);
+        assert_eq!(config.users[0].media_security, MediaSecurity::Never);
+        assert_eq!(config.users[0].dtmf, Dtmf::Mask);
+        let none = read("[media]\ntranscode = []\n").expect("nothing is transcoded");
+        assert!(none.media.transcode.is_empty());
+        let plain = read(&format!("{TRUNK}{USER}")).expect("all of it has defaults");
+        assert_eq!(
+            (plain.media.dtls, plain.media.transcode),
+            (Dtls::Off, TRANSCODED.to_vec())
+        );
+        assert_eq!(plain.trunks[0].media_security, MediaSecurity::AsOffered);
+        assert_eq!(plain.users[0].media_security, MediaSecurity::AsOffered);
+        assert_eq!(plain.users[0].dtmf, Dtmf::Keep);
+    }
+
+    #[test]
+    fn the_embedded_configuration_says_what_may_stand_there() {
+        let said = super::super::EMBEDDED;
+        for word in [
+            "pcmu, pcma, g722, opus, l16/16000, and g729",
+            "transcode = ",
+            "on or off.\ndtls = ",
+            "opus, flac, wav-pcm16 or wav-g711",
+            "as-offered by the other party, never, or always",
+            "media_security = ",
+            "keep, or mask",
+            "dtmf = ",
+        ] {
+            assert!(said.contains(word), "{word}");
         }
     }
 

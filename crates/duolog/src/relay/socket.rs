@@ -1,8 +1,8 @@
 //! Batched receive: one `recvmmsg` takes what waits on a socket, each datagram with the time the
 //! kernel received it.
 //!
-//! The only file of the workspace with unsafe code. It owns every buffer that the kernel writes
-//! into, hands out plain slices and addresses, and keeps no pointer between two calls.
+//! One of the two files of the program with unsafe code (the other calls the G.729 library). It owns
+//! every buffer that the kernel writes into, hands out plain slices and addresses, and keeps no pointer between two calls.
 #![allow(unsafe_code)]
 
 use std::io;

@@ -329,3 +329,100 @@ fn master_key(key: &sdp::SdesKey) -> MasterKey {
     MasterKey::new(suite, key.key_and_salt())
         .expect("signalling takes keys of the right length only")
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use duolog_sip::sdp::{Description, SdesKey};
+
+    const HEAD: &str = "v=0\r\no=- 1 1 IN IP4 192.0.2.1\r\ns=-\r\nc=IN IP4 192.0.2.1\r\nt=0 0\r\n";
+
+    fn described(lines: &str) -> Option<sdp::Audio> {
+        let text = format!("{HEAD}m=audio 4000 UDP/TLS/RTP/SAVPF 0\r\n{lines}");
+        let description = Description::parse(text.as_bytes()).expect("a description");
+        description.audio()
+    }
+
+    #[test]
+    fn every_suite_that_signalling_knows_has_its_key_in_media() {
+        for suite in sdp::CryptoSuite::ALL {
+            let bytes: Vec<u8> = (0..suite.key_and_salt_bytes()).map(|n| n as u8).collect();
+            let key = SdesKey::new(suite, &bytes).expect("of the right length");
+            let made = master_key(&key);
+            assert_eq!(made.key_and_salt(), bytes);
+            assert_eq!(made.suite().name(), suite.name());
+            assert_eq!(
+                made.suite().key_bytes() + made.suite().salt_bytes(),
+                bytes.len()
+            );
+        }
+        assert_eq!(sdp::CryptoSuite::ALL.len(), Suite::ALL.len());
+    }
+
+    #[test]
+    fn every_fingerprint_that_signalling_takes_is_one_for_media() {
+        let identity = Identity::generate().expect("a certificate");
+        let hex = identity.fingerprint();
+        let pairs = |from: char, to: &str| hex.replace(from, to);
+        let mut taken = 0;
+        for value in [
+            format!("sha-256 {hex}"),
+            format!("SHA-256 {}", hex.to_ascii_lowercase()),
+            format!("sha-256\t {hex} "),
+            format!("sha-256 {hex}:00"),
+            format!("sha-256 {hex}:"),
+            format!("sha-256 {}", &hex[..hex.len() - 3]),
+            format!("sha-256 {}", &hex[..hex.len() - 1]),
+            format!("sha-256 {}", pairs(':', "")),
+            format!("sha-256 {}", pairs(':', "-")),
+            format!("sha-256 {hex} {hex}"),
+            format!("sha-1 {}", &hex[..20 * 3 - 1]),
+            format!("sha-512 {hex}:{hex}"),
+            format!("md5 {}", &hex[..16 * 3 - 1]),
+            format!("sha-256{hex}"),
+            hex.clone(),
+            format!("sha-256 +{}", &hex[1..]),
+            "sha-256".to_owned(),
+            String::new(),
+        ] {
+            let audio = described(&format!("a=fingerprint:{value}\r\na=setup:actpass\r\n"));
+            let Some(dtls) = audio.and_then(|audio| audio.dtls) else {
+                continue;
+            };
+            taken += 1;
+            let agreed = LegSecurity::Dtls {
+                role: call::DtlsRole::Active,
+                fingerprint: dtls.fingerprint,
+            };
+            match secured(&agreed, Some(&identity)) {
+                media::Security::Dtls { fingerprint, .. } => {
+                    assert_eq!(Ok(fingerprint), format!("sha-256 {hex}").parse(), "{value}");
+                }
+                other => panic!("{other:?}"),
+            }
+        }
+        assert_eq!(
+            taken, 3,
+            "the well-formed ones, one of them our own as the peer is told it"
+        );
+    }
+
+    #[test]
+    fn no_key_is_printed_on_its_way() {
+        let key = SdesKey::new(sdp::CryptoSuite::AesCm128HmacSha1_80, &[0xC3; 30]);
+        let key = key.expect("of the right length");
+        let agreed = LegSecurity::Sdes {
+            ours: key.clone(),
+            theirs: key,
+        };
+        let printed = format!(
+            "{agreed:?} {:?} {:#?}",
+            secured(&agreed, None),
+            secured(&agreed, None)
+        );
+        assert!(printed.contains("128"), "the suite: {printed}");
+        for key in ["195", "c3", "C3", "w8PD"] {
+            assert!(!printed.contains(key), "{printed}");
+        }
+    }
+}

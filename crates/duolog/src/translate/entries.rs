@@ -25,50 +25,18 @@ pub fn keep<D: Disk>(
         Entry::Open { at, payload, .. } => {
             writer.open(now, recording, wall_us(at), payload).map(drop)
         }
-        Entry::Block(block) => {
-            let frame = FrameIn::Audio {
-                position: block.position,
-                format: format(block.format).code(),
-                samples: block.samples,
-                payload: &block.bytes,
-            };
-            writer.append(now, recording, frame).map(drop)
-        }
-        Entry::Coded {
-            channel,
+        Entry::Close {
             position,
-            ticks,
-            bytes,
+            at,
+            payload,
+            totals,
             ..
         } => {
-            let frame = FrameIn::Audio {
-                position: *position,
-                format: match channel {
-                    media::Channel::Owner => duolog_archive::CODED_OWNER,
-                    media::Channel::Other => duolog_archive::CODED_OTHER,
-                },
-                samples: *ticks,
-                payload: bytes,
-            };
-            writer.append(now, recording, frame).map(drop)
-        }
-        Entry::Gap {
-            channel,
-            position,
-            samples,
-            reason,
-            ..
-        } => {
-            let frame = FrameIn::Gap {
-                channel: match channel {
-                    media::Channel::Owner => 0,
-                    media::Channel::Other => 1,
-                },
-                position: *position,
-                samples: *samples,
-                reason: gap(*reason).code(),
-            };
-            writer.append(now, recording, frame).map(drop)
+            let ending = ending(payload, totals);
+            let wall_us = wall_us(at);
+            writer
+                .seal(now, recording, *position, wall_us, &ending)
+                .map(drop)
         }
         Entry::Fact {
             position,
@@ -83,17 +51,53 @@ pub fn keep<D: Disk>(
             };
             writer.append(now, recording, frame).map(drop)
         }
-        Entry::Close {
+        Entry::Block(_) | Entry::Coded { .. } | Entry::Gap { .. } => {
+            writer.append(now, recording, sound(entry)).map(drop)
+        }
+    }
+}
+
+/// What holds audio, or says why there is none.
+fn sound(entry: &Entry) -> FrameIn<'_> {
+    match entry {
+        Entry::Block(block) => FrameIn::Audio {
+            position: block.position,
+            format: format(block.format).code(),
+            samples: block.samples,
+            payload: &block.bytes,
+        },
+        Entry::Coded {
+            channel,
             position,
-            at,
-            payload,
-            totals,
+            ticks,
+            bytes,
             ..
-        } => {
-            let ending = ending(payload, totals);
-            writer
-                .seal(now, recording, *position, wall_us(at), &ending)
-                .map(drop)
+        } => FrameIn::Audio {
+            position: *position,
+            format: match channel {
+                media::Channel::Owner => duolog_archive::CODED_OWNER,
+                media::Channel::Other => duolog_archive::CODED_OTHER,
+            },
+            samples: *ticks,
+            payload: bytes,
+        },
+        Entry::Gap {
+            channel,
+            position,
+            samples,
+            reason,
+            ..
+        } => FrameIn::Gap {
+            channel: match channel {
+                media::Channel::Owner => 0,
+                media::Channel::Other => 1,
+            },
+            position: *position,
+            samples: *samples,
+            reason: gap(*reason).code(),
+        },
+        Entry::Open { .. } | Entry::Fact { .. } | Entry::Close { .. } => {
+            unreachable!("an opening, a fact and a closing hold no sound")
         }
     }
 }

@@ -48,6 +48,10 @@ pub struct Block {
     pub bytes: Vec<u8>,
 }
 
+/// Octets of a list of coded frames that is kept: what a party that floods makes larger is given back.
+/// 320 ms of L16 at 48 kHz in mono, or of anything narrower, fit however the list grew.
+const KEPT_LIST: usize = 64 * 1_024;
+
 /// A block before its bytes are there.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Blank {
@@ -119,7 +123,7 @@ impl FreeBlocks {
 
     /// Takes a list of coded frames back.
     pub(crate) fn put_list(&mut self, mut list: Vec<u8>) {
-        if self.coded.len() < 2 * self.wanted {
+        if self.coded.len() < 2 * self.wanted && list.capacity() <= KEPT_LIST {
             list.clear();
             self.coded.push(list);
         }
@@ -130,5 +134,23 @@ impl FreeBlocks {
         if self.list.len() < self.wanted {
             self.list.push(block);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lists_go_round_but_not_those_that_a_flood_made_large() {
+        let mut free = FreeBlocks::default();
+        free.put_list(Vec::with_capacity(8));
+        assert_eq!(free.coded.len(), 0, "nobody records");
+        free.widen();
+        free.put_list(Vec::with_capacity(KEPT_LIST + 1));
+        free.put_list(vec![7; 100]);
+        assert_eq!(free.coded.len(), 1);
+        let list = free.take_list();
+        assert!(list.is_empty() && list.capacity() >= 100);
     }
 }

@@ -96,9 +96,10 @@ pub struct StreamQuality {
     pub jitter_ms: Option<f64>,
     /// From here to the party and back, in milliseconds.
     pub round_trip_ms: Option<f64>,
-    /// Share of the packets sent to the party that it reported lost of late, 0 to 1.
+    /// Share of the packets sent to the party that it last reported lost, 0 to 1.
     pub reported_loss: Option<f64>,
-    /// What a listener would make of the party's stream, 1 to 4.5 (ITU-T G.107).
+    /// What a listener would make of the party's stream, 1 to 4.5 (ITU-T G.107), as far as loss and
+    /// delay decide it: only G.729 is rated as itself, every other codec, wideband too, as G.711.
     pub mos: Option<f64>,
 }
 

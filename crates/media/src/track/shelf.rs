@@ -3,7 +3,8 @@
 //!
 //! 1. A frame is kept whole or not at all: a part of it could not be decoded.
 //! 2. Frames are in the order of their places; the order of two that share a place is not told.
-//! 3. A buffer that left its frame is filled again: a steady stream allocates nothing.
+//! 3. A buffer that left its frame is filled again: a steady stream allocates nothing. Buffers that wait
+//!    hold no more than payloads may: a flood leaves nothing behind.
 
 use duolog_audio::codec::Codec;
 use duolog_audio::coded::{self, CodedFrame};
@@ -31,7 +32,9 @@ struct Frame {
 #[derive(Debug, Default)]
 pub(crate) struct Shelf {
     frames: Vec<Frame>,
+    /// Empty, and how many octets they have room for.
     free: Vec<Vec<u8>>,
+    vacant: usize,
     octets: usize,
 }
 
@@ -55,6 +58,7 @@ impl Shelf {
         (codec, payload): (Codec, &[u8]),
     ) {
         let mut copy = self.free.pop().unwrap_or_default();
+        self.vacant -= copy.capacity();
         copy.extend_from_slice(payload);
         self.octets += payload.len();
         // Packets mostly come in order: look from the back.
@@ -78,7 +82,7 @@ impl Shelf {
     /// Puts every frame that begins before `to` behind `list`, its offset counted from `from`.
     pub(crate) fn leave(&mut self, from: u64, to: u64, list: &mut Vec<u8>) {
         let count = self.frames.partition_point(|frame| frame.at < to);
-        for mut frame in self.frames.drain(..count) {
+        for frame in self.frames.drain(..count) {
             coded::push(
                 list,
                 CodedFrame {
@@ -90,8 +94,7 @@ impl Shelf {
                 },
             );
             self.octets -= frame.payload.len();
-            frame.payload.clear();
-            self.free.push(frame.payload);
+            put_away(&mut self.free, &mut self.vacant, frame.payload);
         }
     }
 
@@ -136,9 +139,17 @@ impl Shelf {
         let mut payload = self.frames.remove(index).payload;
         self.octets -= payload.len();
         payload.fill(0);
-        payload.clear();
-        self.free.push(payload);
+        put_away(&mut self.free, &mut self.vacant, payload);
         true
+    }
+}
+
+/// Keeps a buffer to be filled again, unless enough room waits already.
+fn put_away(free: &mut Vec<Vec<u8>>, vacant: &mut usize, mut buffer: Vec<u8>) {
+    if *vacant + buffer.capacity() <= OCTETS {
+        buffer.clear();
+        *vacant += buffer.capacity();
+        free.push(buffer);
     }
 }
 
@@ -217,5 +228,31 @@ mod tests {
             }
         }
         assert_eq!((shelf.len(), shelf.free.len()), (FRAMES, 0));
+    }
+
+    #[test]
+    fn a_flood_of_ever_other_sizes_leaves_no_more_room_behind_than_payloads_may_need() {
+        let mut shelf = Shelf::default();
+        for round in 0..200_u64 {
+            for seq in 0..FRAMES as u64 {
+                let octets = match (seq + 7 * round) % 97 {
+                    0 => 20_000,
+                    _ => 1,
+                };
+                if shelf.has_room(octets) {
+                    shelf.put(seq, 1, place(seq), (Codec::Opus, &vec![9; octets]));
+                }
+            }
+            left_over(&mut shelf);
+            let held: usize = shelf.free.iter().map(Vec::capacity).sum();
+            assert_eq!(held, shelf.vacant);
+            assert!(held <= OCTETS, "{held} octets after round {round}");
+        }
+    }
+
+    fn left_over(shelf: &mut Shelf) {
+        let mut list = Vec::new();
+        shelf.leave(0, u64::MAX, &mut list);
+        assert_eq!((shelf.len(), shelf.octets), (0, 0));
     }
 }

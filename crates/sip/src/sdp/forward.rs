@@ -175,12 +175,7 @@ impl Description {
             Agreement::Transcoded(taken) => take_formats(&mut media, offer, taken),
         }
         adapt_address(&mut media, &answer, to.rtp, to.rtcp);
-        adapt_profile(
-            &mut media,
-            chosen.audio.profile,
-            Mux::when(mux),
-            &keys,
-        );
+        adapt_profile(&mut media, chosen.audio.profile, Mux::when(mux), &keys);
         session.medias[chosen.place] = media;
         Ok(Description { session })
     }

@@ -32,6 +32,9 @@ pub use protection::{Dtls, MediaSecurity, Profile, Setup};
 /// Longest description accepted, bytes.
 const MAX_LENGTH: usize = 64 * 1024;
 
+/// Most media accepted: each is looked at together with what is said of the whole session.
+const MAX_MEDIA: usize = 64;
+
 /// A session description: offer or answer. `Debug` leaves keys out.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Description {
@@ -44,7 +47,7 @@ pub enum SdpError {
     /// Not a session description; the text names the line and has nothing of what stands there.
     #[error("not a session description: {0}")]
     Syntax(String),
-    /// More than 64 KiB.
+    /// More than 64 KiB, or more than 64 media.
     #[error("description too long")]
     TooLong,
     /// No RTP audio with a port, an address and a codec that is known.
@@ -89,7 +92,10 @@ impl Description {
                 other => other.to_string(),
             })
         })?;
-        Ok(Description { session })
+        match session.medias.len() {
+            0..=MAX_MEDIA => Ok(Description { session }),
+            _ => Err(SdpError::TooLong),
+        }
     }
 
     /// Writes the description with CRLF line ends. It may have keys in it.

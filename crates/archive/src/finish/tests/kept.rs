@@ -342,3 +342,33 @@ async fn a_spool_in_a_directory_is_finished_and_emptied() {
     }
     assert!(duolog_spool::recordings(&open()).unwrap().is_empty());
 }
+
+#[tokio::test]
+async fn a_block_beyond_31_days_is_a_flaw_and_not_hours_of_silence() {
+    for format in [
+        RequestedFormat::WavAsReceived,
+        RequestedFormat::WavPcm16,
+        RequestedFormat::OggOpus,
+    ] {
+        let world = World::new(format);
+        let mut tape = world.tape();
+        let sent = voice(8_000, 400.0, 8_000.0);
+        tape.audio(0, SampleFormat::Mulaw, &sent, &sent);
+        let payload = stored(SampleFormat::Mulaw, &sent[..160], &sent[..160]);
+        tape.append(FrameIn::Audio {
+            position: u64::MAX / 2,
+            format: SampleFormat::Mulaw.code(),
+            samples: 160,
+            payload: &payload,
+        });
+        tape.seal(8_000, &ending(End::Finished));
+        let shown = world.archive().await.finish(ID).await.unwrap();
+        let manifest = shown.manifest.unwrap();
+        assert_eq!(manifest.length.samples, 8_000);
+        assert!(
+            manifest.flaws[0].contains("31 days"),
+            "{:?}",
+            manifest.flaws
+        );
+    }
+}

@@ -157,14 +157,38 @@ mod tests {
         let (te8, te48) = ("telephone-event/8000", "telephone-event/48000");
         for (theirs, ours, want) in [
             // Swapped: neither number says what it is.
-            (format!("96=opus/48000/2 97={te48}"), format!("97=opus/48000/2 96={te48}"), "NoCommonCodec"),
-            (format!("0 96=opus/48000/2 97={te48}"), format!("0 97=opus/48000/2 96={te48}"), "NoCommonCodec"),
-            ("96=opus/48000/2 97=L16/16000".to_owned(), "97=opus/48000/2 96=L16/16000".to_owned(), "NoCommonCodec"),
+            (
+                format!("96=opus/48000/2 97={te48}"),
+                format!("97=opus/48000/2 96={te48}"),
+                "NoCommonCodec",
+            ),
+            (
+                format!("0 96=opus/48000/2 97={te48}"),
+                format!("0 97=opus/48000/2 96={te48}"),
+                "NoCommonCodec",
+            ),
+            (
+                "96=opus/48000/2 97=L16/16000".to_owned(),
+                "97=opus/48000/2 96=L16/16000".to_owned(),
+                "NoCommonCodec",
+            ),
             // Events alone: the call goes on without them.
-            (format!("0 96={te8} 97={te48}"), format!("0 97={te8} 96={te48}"), "0"),
+            (
+                format!("0 96={te8} 97={te48}"),
+                format!("0 97={te8} 96={te48}"),
+                "0",
+            ),
             // What one of them has alone does not take part, so its number is free.
-            (format!("97=opus/48000/2 96={te8}"), "96=opus/48000/2".to_owned(), "97 96"),
-            ("96=opus/48000/2".to_owned(), format!("97=opus/48000/2 96={te8}"), "96 97"),
+            (
+                format!("97=opus/48000/2 96={te8}"),
+                "96=opus/48000/2".to_owned(),
+                "97 96",
+            ),
+            (
+                "96=opus/48000/2".to_owned(),
+                format!("97=opus/48000/2 96={te8}"),
+                "96 97",
+            ),
             ("0 0 0 8 0".to_owned(), "8 8 0".to_owned(), "0 8"),
         ] {
             let agreed = media(&named(&theirs), &named(&ours), &flow());
