@@ -109,9 +109,8 @@ fn a_tone_is_heard_and_recorded_through_every_pair_of_codecs() {
                 agreed.iter().all(|sent| *sent > 140),
                 "{name}: {agreed:?} packets"
             );
-            for side in 0..2 {
-                let file = tone(&kept.channels[side], kept.rate_hz);
-                check(&name, "in the file", file, LEVELS[side]);
+            for (channel, dbfs) in kept.channels.iter().zip(LEVELS) {
+                check(&name, "in the file", tone(channel, kept.rate_hz), dbfs);
             }
             for (who, dbfs) in [(desk(0), LEVELS[1]), (outside(0), LEVELS[0])] {
                 let heard = world.phone(who).ear().heard().expect("it heard something");

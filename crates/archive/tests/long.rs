@@ -1,4 +1,4 @@
-//! A recording of nineteen hours, most of it silent: longer than a WAV's sizes can say (SPEC D14).
+//! A recording of thirty hours, most of it silent: longer than a WAV's sizes can say (SPEC D14).
 
 use duolog_archive::wire::{End, Ending, Figures, Opening};
 use duolog_archive::{
@@ -18,15 +18,14 @@ use std::time::{Duration, Instant};
 const ID: RecordingId = RecordingId(0x0193_a1b2_c3d4_7e5f_8607_1829_3a4b_5c6d);
 /// Ticks in an hour.
 const HOUR: u64 = 3_600 * 8_000;
-const LENGTH: u64 = 19 * HOUR + 12_345;
+const LENGTH: u64 = 30 * HOUR + 12_345;
 const BLOCK: u64 = 2_560;
-/// First ticks of the blocks in which somebody speaks: the fourth lies beyond 2 GiB of samples, the
-/// last two beyond 4 GiB.
+/// First ticks of the blocks in which somebody speaks: from the fourth on beyond 4 GiB.
 const SPOKEN: [u64; 6] = [
     0,
     HOUR + 1,
     9 * HOUR,
-    10 * HOUR,
+    19 * HOUR,
     LENGTH - HOUR / 4,
     LENGTH - BLOCK,
 ];
@@ -180,7 +179,7 @@ fn walk(paths: &[PathBuf]) -> Walk {
 }
 
 #[tokio::test]
-async fn nineteen_hours_are_one_file_and_any_number_of_parts() {
+async fn thirty_hours_are_one_file_and_any_number_of_parts() {
     let folder = tempfile::tempdir().unwrap();
     let at = |name: &str| folder.path().join(name);
     record(&at("spool"));
@@ -233,7 +232,7 @@ async fn nineteen_hours_are_one_file_and_any_number_of_parts() {
         .export(&shown.row, export, &at("part.wav"))
         .await
         .unwrap();
-    assert_eq!(exported.parts.len(), 5);
+    assert_eq!(exported.parts.len(), 8);
     // Each sample of the whole is read on its way into a part: what is found here is there.
     let found = walk(&exported.parts);
     assert_eq!(found.frames, 2 * LENGTH);

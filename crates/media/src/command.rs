@@ -127,7 +127,8 @@ pub enum How {
 pub struct LegIdentity {
     /// Source of everything sent to the peer.
     pub ssrc: Ssrc,
-    /// First sequence number sent.
+    /// First sequence number sent; below 2^15 where packets may be protected: a receiver of SRTP that
+    /// misses those before an early wrap would never find the roll-over counter (RFC 3711 §3.3.1).
     pub seq: SeqNo,
     /// Time stamp of the first packet sent.
     pub timestamp: RtpTimestamp,

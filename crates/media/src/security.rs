@@ -126,7 +126,7 @@ impl Secured {
         let dtls::Keys { ours, theirs } = keys;
         if self.ours.as_ref().is_none_or(|(key, _)| *key != ours) {
             self.give_up_ours();
-            let again: Option<usize> = None;
+            let again = self.spent.iter().position(|(key, _)| *key == ours);
             self.ours = match again {
                 Some(index) => Some(self.spent.remove(index)),
                 None => Protector::new(&ours).ok().map(|made| (ours, made)),

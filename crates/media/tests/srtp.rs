@@ -533,40 +533,33 @@ fn another_certificate_than_the_agreed_one_gets_no_media() {
     assert_eq!(world.dropped(DropReason::Malformed), 1);
 }
 
-#[test]
-fn no_number_goes_out_twice_or_backwards_whatever_is_sent_to_a_protected_leg() {
-    for suite in [Suite::AesCm128HmacSha1_80, Suite::AeadAes128Gcm] {
-        let mut world = World::new(Sabotage::None);
-        let third = LegKey(3);
-        let pair = keys(OTHER, suite);
-        connect(&mut world, OTHER, Some(sdes(&pair)));
-        world.open(third);
-        connect(&mut world, third, None);
-        let mut phone = Phone::new(OTHER, Some(&pair));
-        let mut heard: Vec<Vec<u8>> = Vec::new();
-        // One SSRC all the time; each part begins at this number and lasts so many packets.
-        let say = |world: &mut World, leg: LegKey, first_seq: u16, count: u64| {
-            let voice = Voice {
-                ssrc: 0xabcd,
-                first_seq,
-                first_timestamp: world.now_us as u32 / 125,
-                from_us: world.now_us + 20_000,
-                ..Voice::of(leg)
-            };
-            world.deliver(voice.packets(count));
+/// A protected leg, who may speak to it, and what its phone heard of them.
+struct Line {
+    world: World,
+    phone: Phone,
+    heard: Vec<Vec<u8>>,
+    suite: Suite,
+}
+
+impl Line {
+    /// A party speaks under one SSRC, from this number on; at least so many packets of it are new.
+    fn say(&mut self, leg: LegKey, first_seq: u16, (count, least): (u64, usize), what: &str) {
+        let before = self.heard.len();
+        let voice = Voice {
+            ssrc: 0xabcd,
+            first_seq,
+            first_timestamp: self.world.now_us as u32 / 125,
+            from_us: self.world.now_us + 20_000,
+            ..Voice::of(leg)
         };
-        let least = |heard: &[Vec<u8>], before: usize, count: usize, what: &str| {
-            let new = heard.len() - before;
-            assert!(new >= count, "{suite}: {new} packets of {what}");
-        };
-        let mut mark = 0;
-        let mut check = |world: &World, heard: &mut Vec<Vec<u8>>, count: usize, what: &str| {
-            heard.extend(phone.hear(world));
-            least(heard, mark, count, what);
-            mark = heard.len();
-        };
-        say(&mut world, OWNER, 100, 100);
-        check(&world, &mut heard, 100, "the beginning");
+        self.world.deliver(voice.packets(count));
+        self.heard.extend(self.phone.hear(&self.world));
+        let (new, suite) = (self.heard.len() - before, self.suite);
+        assert!(new >= least, "{suite}: {new} packets of {what}");
+    }
+
+    fn restart_and_jump(&mut self) {
+        self.say(OWNER, 100, (100, 100), "the beginning");
         for (first_seq, what) in [
             (40_000, "a restart far ahead"),
             (39_800, "a restart a little behind"),
@@ -574,48 +567,49 @@ fn no_number_goes_out_twice_or_backwards_whatever_is_sent_to_a_protected_leg() {
             (7, "a restart at the bottom"),
             (65_500, "a restart before the wrap"),
         ] {
-            say(&mut world, OWNER, first_seq, 100);
-            check(&world, &mut heard, 99, what);
+            self.say(OWNER, first_seq, (100, 99), what);
         }
+    }
+
+    fn play_and_press(&mut self) {
         let sound = Arc::new(Prompt::from_linear(vec![9_000; 3_200]));
         for how in [How::Instead, How::Under] {
-            world.command(Command::Play {
+            self.world.command(Command::Play {
                 leg: OTHER,
                 play: PlayKey(1),
                 sound: Arc::clone(&sound),
                 how,
             });
-            say(&mut world, OWNER, 20_000, 50);
-            check(&world, &mut heard, 49, "speech and a sound");
+            self.say(OWNER, 20_000, (50, 49), "speech and a sound");
         }
-        world.command(Command::SendDigits {
+        self.world.command(Command::SendDigits {
             leg: OTHER,
             digits: vec![Digit {
                 event: 7,
                 duration_ms: 100,
             }],
         });
-        say(&mut world, OWNER, 30_000, 50);
-        check(&world, &mut heard, 40, "digits");
-        // Transcoded, and as it is again, without a new source.
+        self.say(OWNER, 30_000, (50, 40), "digits");
+    }
+
+    /// Transcoded, and as it is again, without a new source.
+    fn transcode(&mut self, pair: &(MasterKey, MasterKey)) {
         let opus = format(96, Encoding::Speech(Codec::Opus));
         for (formats, first_seq) in [(vec![opus], 30_050), (mulaw(), 30_150), (vec![opus], 9)] {
             let mut media = peer(OTHER, formats);
-            media.security = Some(sdes(&pair));
-            world.command(Command::Connect {
+            media.security = Some(sdes(pair));
+            self.world.command(Command::Connect {
                 leg: OTHER,
                 peer: media,
             });
-            say(&mut world, OWNER, first_seq, 100);
-            check(&world, &mut heard, 97, "another codec");
+            self.say(OWNER, first_seq, (100, 97), "another codec");
         }
-        // To another leg and back, whose numbers are those of the one before.
-        for (leg, first_seq) in [(third, 109), (OWNER, 109), (third, 109)] {
-            world.command(Command::Bridge { a: leg, b: OTHER });
-            say(&mut world, leg, first_seq, 100);
-            check(&world, &mut heard, 97, "another leg");
-        }
-        for pair in heard.windows(2) {
+    }
+
+    /// Every number is behind the one before it, and the phone refused none.
+    fn check_numbers(&self) {
+        let suite = self.suite;
+        for pair in self.heard.windows(2) {
             let [before, after] = [0, 1].map(|n| View::parse(&pair[n]).expect("RTP").seq());
             let step = after.0.wrapping_sub(before.0);
             assert!((1..3_000).contains(&step), "{suite}: {before:?}, {after:?}");
@@ -625,8 +619,35 @@ fn no_number_goes_out_twice_or_backwards_whatever_is_sent_to_a_protected_leg() {
             DropReason::SrtpTag,
             DropReason::SrtpMissing,
         ] {
-            assert_eq!(world.dropped(reason), 0, "{suite}: {reason:?}");
+            assert_eq!(self.world.dropped(reason), 0, "{suite}: {reason:?}");
         }
+    }
+}
+
+#[test]
+fn no_number_goes_out_twice_or_backwards_whatever_is_sent_to_a_protected_leg() {
+    for suite in [Suite::AesCm128HmacSha1_80, Suite::AeadAes128Gcm] {
+        let mut world = World::new(Sabotage::None);
+        let third = LegKey(3);
+        let pair = keys(OTHER, suite);
+        connect(&mut world, OTHER, Some(sdes(&pair)));
+        world.open(third);
+        connect(&mut world, third, None);
+        let mut line = Line {
+            world,
+            phone: Phone::new(OTHER, Some(&pair)),
+            heard: Vec::new(),
+            suite,
+        };
+        line.restart_and_jump();
+        line.play_and_press();
+        line.transcode(&pair);
+        // To another leg and back, whose numbers are those of the one before.
+        for (leg, first_seq) in [(third, 109), (OWNER, 109), (third, 109)] {
+            line.world.command(Command::Bridge { a: leg, b: OTHER });
+            line.say(leg, first_seq, (100, 97), "another leg");
+        }
+        line.check_numbers();
     }
 }
 

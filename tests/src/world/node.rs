@@ -238,7 +238,7 @@ impl Node {
         self.watch.opened(leg, port);
         let identity = LegIdentity {
             ssrc: Ssrc(self.dice.draw() as u32),
-            seq: SeqNo(self.dice.draw() as u16),
+            seq: SeqNo(self.dice.draw() as u16 & 0x7fff),
             timestamp: RtpTimestamp(self.dice.draw() as u32),
             cname: Bytes::from_static(b"world@duolog"),
         };

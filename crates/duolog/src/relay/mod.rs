@@ -62,6 +62,10 @@ pub const ORDERS: usize = 8192;
 
 /// What signalling asks of a relay thread.
 #[derive(Debug)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "most orders are the large one: a box for each would only add an allocation"
+)]
 pub enum Order {
     /// Bind ports for a leg and make it known to the shard.
     Open(LegKey),
@@ -388,7 +392,9 @@ impl Relay {
             Ok(opened) => {
                 let identity = LegIdentity {
                     ssrc: Ssrc(self.random.next_u32()),
-                    seq: SeqNo(self.random.next_u32() as u16),
+                    // In the lower half: a peer that misses the first packets must not miss a wrap
+                    // (RFC 3711 §3.3.1).
+                    seq: SeqNo(self.random.next_u32() as u16 & 0x7fff),
                     timestamp: RtpTimestamp(self.random.next_u32()),
                     cname: self.cname.clone(),
                 };

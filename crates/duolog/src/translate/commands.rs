@@ -27,6 +27,10 @@ pub struct ShardIndex(pub usize);
 
 /// What a shard, or the thread around it, is to do.
 #[derive(Debug, Clone)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "nearly all of them are commands, and each is taken apart at once"
+)]
 pub enum Task {
     /// Bind ports for a leg and open it.
     OpenLeg(LegKey),

@@ -370,13 +370,15 @@ async fn a_list_behind_the_end_is_not_heard() {
     let sent = voice_at(16_000, 8_000, 400.0, 8_000.0);
     let owner = packets(L16, 0, &sent);
     let mut tape = world.tape();
-    tape.stretches(5_120, [&owner, &[]], empty);
-    tape.append(FrameIn::Audio {
-        position: 5_120,
-        format: CODED_OWNER,
-        samples: 2_560,
-        payload: &list_of(&owner, 5_120, 7_680),
-    });
+    tape.stretches(5_120, [&owner, &owner], empty);
+    for format in [CODED_OWNER, CODED_OTHER] {
+        tape.append(FrameIn::Audio {
+            position: 5_120,
+            format,
+            samples: 2_560,
+            payload: &list_of(&owner, 5_120, 7_680),
+        });
+    }
     tape.seal(5_120, &ending(End::Finished));
     let shown = world.archive().await.finish(ID).await.unwrap();
     let (_, [left, _]) = whole(&world, &shown);
