@@ -8,7 +8,9 @@ run:
 	target/debug/duolog demo
 
 test:
-	@sh deploy/need.sh cmake:cmake g++:g++ sipp:sip-tester baresip:baresip-core ffmpeg:ffmpeg opusdec:opus-tools chromium:chromium "/usr/lib/*/libbcg729.so.0:libbcg729-0" mkfs.ext4:e2fsprogs fsfreeze:util-linux mount:mount
+	@sh deploy/need.sh cmake:cmake g++:g++ sipp:sip-tester baresip:baresip-core \
+	  ffmpeg:ffmpeg opusdec:opus-tools openssl:openssl chromium:chromium \
+	  "/usr/lib/*/libbcg729.so.0:libbcg729-0" mkfs.ext4:e2fsprogs fsfreeze:util-linux mount:mount
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets -- -D warnings
 	RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps
