@@ -90,6 +90,12 @@ pub fn judge(world: &World, kept: &Kept) -> Verdict {
     for side in 0..2 {
         let channel = &kept.manifest.channels[side];
         let samples = &kept.channels[side];
+        // Where nothing of either party was there to be kept, there is no audio, and the gaps say so.
+        let silence = vec![0; kept.manifest.length.samples as usize];
+        let samples = match kept.manifest.audio.is_none() && nothing_there(kept) {
+            true => &silence,
+            false => samples,
+        };
         if samples.len() as u64 != kept.manifest.length.samples {
             let (is, says) = (samples.len(), kept.manifest.length.samples);
             verdict.faults.push(format!(
@@ -110,6 +116,15 @@ pub fn judge(world: &World, kept: &Kept) -> Verdict {
         bench.compare(&spoken, &mut verdict);
     }
     verdict
+}
+
+/// Whether gaps cover both channels whole.
+fn nothing_there(kept: &Kept) -> bool {
+    let length = kept.manifest.length.samples;
+    kept.manifest.channels.iter().all(|channel| {
+        let listed: u64 = channel.gaps.iter().map(|gap| gap.samples).sum();
+        channel.samples == 0 && listed == length
+    })
 }
 
 /// Everything a phone said to a leg, each packet with its fate.
