@@ -413,7 +413,10 @@ fn fifty_thousand_mutated_datagrams_do_no_harm() {
     assert_eq!(counters.received, 50_000);
     let (end, totals) = world.totals();
     assert!(end >= 999_000, "{end}");
-    assert!(totals.owner.received > 4_500, "{totals:?} {counters:?}");
+    // Some of them only after their place was final.
+    let came = totals.owner.received + totals.owner.late;
+    assert!(came > 5_000, "{totals:?} {counters:?}");
+    assert!(totals.owner.received > 4_900, "{totals:?} {counters:?}");
     assert_in_order(&world, end);
 }
 
