@@ -8,9 +8,9 @@ run:
 	target/debug/duolog demo
 
 test:
-	@sh deploy/need.sh cmake:cmake g++:g++ sipp:sip-tester baresip:baresip-core \
+	@sh deploy/need.sh cmake:cmake g++:g++ sipp:sip-tester baresip:baresip-core linphonec:linphone-cli \
 	  ffmpeg:ffmpeg opusdec:opus-tools openssl:openssl chromium:chromium \
-	  "/usr/lib/*/libbcg729.so.0:libbcg729-0" mkfs.ext4:e2fsprogs fsfreeze:util-linux mount:mount
+	  "/usr/lib/*/libbcg729.so.0:libbcg729-0" mkfs.ext4:e2fsprogs fsfreeze:util-linux mount:mount /usr/sbin/dnsmasq:dnsmasq-base socat:socat
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets -- -D warnings
 	RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps

@@ -14,11 +14,12 @@ fn main() {
 fn packet_path(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("packet_path");
     for count in [50, 500] {
-        for recorded in [Recorded::No, Recorded::Yes] {
+        for recorded in [Recorded::No, Recorded::Yes, Recorded::Twice] {
             let mut calls = Calls::new(count, recorded, Bridged::Yes);
             group.throughput(Throughput::Elements(calls.packets_per_round()));
             let name = match recorded {
                 Recorded::Yes => "recorded",
+                Recorded::Twice => "recorded_twice",
                 Recorded::No => "baseline_unrecorded",
             };
             group.bench_function(format!("{name}/{count}_calls"), |b| {

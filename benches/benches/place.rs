@@ -15,11 +15,12 @@ fn main() {
 
 fn place(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("place");
-    for recorded in [Recorded::No, Recorded::Yes] {
+    for recorded in [Recorded::No, Recorded::Yes, Recorded::Twice] {
         let mut calls = Calls::new(500, recorded, Bridged::No);
         group.throughput(Throughput::Elements(calls.packets_per_round()));
         let name = match recorded {
             Recorded::Yes => "checked_and_placed",
+            Recorded::Twice => "checked_and_placed_twice",
             Recorded::No => "checked",
         };
         group.bench_function(name, |b| {

@@ -23,6 +23,8 @@ pub const PACKET_SAMPLES: usize = 160;
 pub enum Recorded {
     /// From before their first packet on.
     Yes,
+    /// For both parties, each in a recording of its own with itself first.
+    Twice,
     /// Never.
     No,
 }
@@ -80,22 +82,47 @@ impl Calls {
                     b: legs[1],
                 });
             }
-            if recorded == Recorded::Yes {
-                let recording = RecordingKey(u128::from(call));
-                let (owner, other, payload) = (legs[0], Some(legs[1]), Bytes::new());
-                for command in [
-                    RecordingCommand::Open {
-                        owner,
-                        other,
-                        payload,
-                    },
-                    RecordingCommand::Start,
-                ] {
-                    calls.command(Command::Record { recording, command });
-                }
+            let owners = match recorded {
+                Recorded::No => 0,
+                Recorded::Yes => 1,
+                Recorded::Twice => 2,
+            };
+            for number in 0..owners {
+                calls.record(
+                    2 * call + number,
+                    legs[number as usize],
+                    legs[1 - number as usize],
+                );
             }
         }
         calls
+    }
+
+    fn record(&mut self, number: u32, owner: LegKey, other: LegKey) {
+        let recording = RecordingKey(u128::from(number));
+        let open = RecordingCommand::Open {
+            owner,
+            other: Some(other),
+            payload: Bytes::new(),
+        };
+        for command in [open, RecordingCommand::Start] {
+            self.command(Command::Record { recording, command });
+        }
+    }
+
+    /// The second channel of every first recording becomes that of the next call's.
+    pub fn turn(&mut self) {
+        let calls = self.parties.len() as u32 / 2;
+        let now = self.start + PACKET * self.rounds;
+        for call in 0..calls {
+            let other = LegKey(u64::from(2 * ((call + 1) % calls) + 1));
+            let command = Command::Record {
+                recording: RecordingKey(u128::from(2 * call)),
+                command: RecordingCommand::Turn { other: Some(other) },
+            };
+            self.shard.command(now, command, &mut self.out);
+            self.hand_over();
+        }
     }
 
     fn open(&mut self, number: u32, parties: u32) -> LegKey {
@@ -223,17 +250,17 @@ impl Calls {
     /// When one was not relayed or not kept where it ought to be.
     pub fn assert_whole(&self, recorded: Recorded, bridged: Bridged) {
         let counters = self.shard.counters();
-        let expected = |yes: bool| if yes { self.sent } else { 0 };
-        assert_eq!(
-            counters.relayed,
-            expected(bridged == Bridged::Yes),
-            "relayed packets"
-        );
-        assert_eq!(
-            counters.tapped,
-            expected(recorded == Recorded::Yes),
-            "kept packets"
-        );
+        let relayed = match bridged {
+            Bridged::Yes => self.sent,
+            Bridged::No => 0,
+        };
+        assert_eq!(counters.relayed, relayed, "relayed packets");
+        let kept = match recorded {
+            Recorded::No => 0,
+            Recorded::Yes => self.sent,
+            Recorded::Twice => 2 * self.sent,
+        };
+        assert_eq!(counters.tapped, kept, "kept packets");
     }
 }
 

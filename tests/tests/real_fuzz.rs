@@ -4,6 +4,7 @@
 use std::fs;
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpStream, UdpSocket};
+use std::path::Path;
 use std::time::Duration;
 
 use duolog::phone::{PhoneEvent, PhoneNo, RealPhones, Voice};
@@ -222,9 +223,10 @@ fn messages(call: &mut RawCall) -> Vec<String> {
             .map(|status| format!("SIP/2.0 {status}\r\n{response}")),
     );
     let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../fixtures/sip");
-    let files = fs::read_dir(folder)
-        .expect("fixtures/sip")
-        .flatten()
+    let folders = ["", "rfc4475", "rfc5118"].map(|part| Path::new(folder).join(part));
+    let files = folders
+        .iter()
+        .flat_map(|folder| fs::read_dir(folder).expect("fixtures/sip").flatten())
         .map(|file| file.path());
     let mut files: Vec<_> = files
         .filter(|path| path.extension().is_some_and(|e| e == "sip"))

@@ -14,7 +14,8 @@ const MAY_DEPEND_ON: &[(&str, &[&str])] = &[
     ("sip", &[]),
     ("rtp", &[]),
     ("audio", &[]),
-    ("call", &["sip"]),
+    ("reach", &["sip"]),
+    ("call", &["sip", "reach"]),
     ("media", &["rtp", "audio"]),
     ("spool", &[]),
     ("archive", &["spool", "audio"]),
@@ -22,13 +23,13 @@ const MAY_DEPEND_ON: &[(&str, &[&str])] = &[
     (
         "duolog",
         &[
-            "sip", "rtp", "audio", "call", "media", "spool", "archive", "portal",
+            "sip", "rtp", "audio", "reach", "call", "media", "spool", "archive", "portal",
         ],
     ),
 ];
 
 /// Crates that may hold no clock, socket, file, thread or lock.
-const CORES: &[&str] = &["sip", "rtp", "audio", "call", "media"];
+const CORES: &[&str] = &["sip", "rtp", "audio", "reach", "call", "media"];
 
 /// Packages that would bring a clock or a socket into a core.
 const NOT_IN_CORES: &[&str] = &[

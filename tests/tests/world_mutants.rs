@@ -6,15 +6,16 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use bytes::Bytes;
-use duolog::phone::Action;
+use duolog::phone::{Action, By, Change, Subscription};
 use duolog_archive::{EndState, RequestedFormat};
 use duolog_rtp::packet::View;
+use duolog_sip::Method;
 use duolog_tests::world::World;
 use duolog_tests::world::dice::Dice;
 use duolog_tests::world::judge::judge;
 use duolog_tests::world::kept::finish;
 use duolog_tests::world::net::Kind;
-use duolog_tests::world::scene::{Desk, Scene, desk, outside};
+use duolog_tests::world::scene::{Desk, Limits, Scene, Wanted, desk, outside};
 
 const MUTANTS: usize = 10_000;
 
@@ -85,9 +86,15 @@ fn world_with_a_call(seed: u64) -> (World, [Vec<Bytes>; 2]) {
     let mut world = Scene {
         desks: vec![Desk::quiet(); 3],
         trunk_phones: 3,
+        // What is behind the limits is to be reached.
+        wanted: Wanted {
+            limits: Limits::Off,
+            ..scene.wanted
+        },
         ..scene
     }
     .build();
+    world.act(desk(1), Action::Register { expires_s: 600 });
     world.call(outside(1), "101");
     world.run_ms(1_000);
     for action in [
@@ -107,7 +114,26 @@ fn world_with_a_call(seed: u64) -> (World, [Vec<Bytes>; 2]) {
         },
     );
     world.run_ms(6_000);
+    let (by, change) = (By::Update, Change::Refresh);
+    world.act(desk(1), Action::Alter { by, change });
+    world.act(
+        desk(1),
+        Action::Send {
+            method: Method::Message,
+            headers: Vec::new(),
+            body: Some(("text/plain".into(), "hello".into())),
+        },
+    );
+    let refer = Action::Refer {
+        to: "sip:102@10.0.0.1".parse().expect("a URI"),
+        replaces: world.phone(outside(1)).as_replaced(),
+        subscription: Subscription::Active,
+    };
+    world.act(outside(1), refer);
+    world.run_ms(1_000);
     world.act(outside(1), Action::HangUp);
+    world.act(desk(1), Action::Register { expires_s: 0 });
+    world.run_ms(1_000);
     world.call(outside(2), "102");
     world.run_ms(150);
     world.act(outside(2), Action::Cancel);

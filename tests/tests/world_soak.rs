@@ -3,16 +3,20 @@
 
 use std::time::Duration;
 
-use duolog::phone::{Action, EarlyMedia};
+use duolog::phone::{
+    Action, AfterTransfer, By, Calling, Change, EarlyMedia, HoldStyle, Offering, Reliable,
+    SessionTimer, Subscription, Ways,
+};
 use duolog_archive::RequestedFormat;
 use duolog_audio::g711::Law;
 use duolog_call::Input;
+use duolog_sip::{Method, Uri};
 use duolog_spool::Disk;
 use duolog_tests::world::dice::Dice;
 use duolog_tests::world::judge::judge;
 use duolog_tests::world::kept::finish;
 use duolog_tests::world::net::Conditions;
-use duolog_tests::world::scene::{Desk, Saying, Scene, desk, in_laws, outside};
+use duolog_tests::world::scene::{Desk, Lines, Saying, Scene, desk, in_laws, outside};
 use duolog_tests::world::{Who, World};
 
 const SEEDS: u64 = 200;
@@ -70,9 +74,41 @@ fn random_world(seed: u64) -> World {
         media,
         ring_ms: dice.between(0, 3_000) as u32,
         early_media: pick(&mut dice, &[EarlyMedia::No, EarlyMedia::Yes]),
+        lines: Lines {
+            ways: random_ways(&mut dice),
+            ..Lines::default()
+        },
         ..scene
     }
     .build()
+}
+
+fn random_ways(dice: &mut Dice) -> Ways {
+    use AfterTransfer::{HangsUpAtOnce, HangsUpAtSuccess, Waits};
+    Ways {
+        reliable: pick(dice, &[Reliable::Never, Reliable::Supported]),
+        session_timer: match dice.below(3) {
+            0 => SessionTimer::Faithful { expires_s: 90 },
+            1 => SessionTimer::Forgetful { expires_s: 90 },
+            _ => SessionTimer::Unknown,
+        },
+        after_transfer: pick(dice, &[HangsUpAtOnce, HangsUpAtSuccess, Waits]),
+        ..Ways::default()
+    }
+}
+
+/// A number of somebody, or of nobody.
+fn anything(dice: &mut Dice) -> String {
+    match dice.below(8) {
+        0..5 => format!("10{}", dice.below(DESKS as u64)),
+        5..7 => "+31201234567".to_owned(),
+        _ => "nobody".to_owned(),
+    }
+}
+
+fn uri(number: &str) -> Uri {
+    let uri = format!("sip:{number}@10.0.0.1").parse();
+    uri.expect("a number makes a URI")
 }
 
 fn anyone(dice: &mut Dice) -> Who {
@@ -86,12 +122,7 @@ fn anyone(dice: &mut Dice) -> Who {
 fn something(world: &mut World, dice: &mut Dice) {
     let who = anyone(dice);
     if world.phone(who).is_idle() {
-        let number = match dice.below(8) {
-            0..5 => format!("10{}", dice.below(DESKS as u64)),
-            5..7 => "+31201234567".to_owned(),
-            _ => "nobody".to_owned(),
-        };
-        return world.call(who, &number);
+        return world.act(who, calling(world, dice));
     }
     let record = |value: &str| Action::Record {
         value: value.into(),
@@ -99,7 +130,7 @@ fn something(world: &mut World, dice: &mut Dice) {
     let press = |digits: &str| Action::Press {
         digits: digits.into(),
     };
-    let action = match dice.below(14) {
+    let action = match dice.below(22) {
         0 | 1 => Action::HangUp,
         2 => Action::Cancel,
         3 => Action::Hold,
@@ -109,9 +140,61 @@ fn something(world: &mut World, dice: &mut Dice) {
         8 => press(pick(dice, &["5", "*4", "*47#", "1234", "*48*49"])),
         9 | 10 => record("pause"),
         11 | 12 => record("resume"),
-        _ => record(pick(dice, &["off", "on", "later"])),
+        13 => record(pick(dice, &["off", "on", "later"])),
+        14..17 => changing(dice),
+        17 => Action::Send {
+            method: Method::Message,
+            headers: Vec::new(),
+            body: Some(("text/plain".into(), "hello".into())),
+        },
+        _ => referring(world, dice),
     };
     world.act(who, action);
+}
+
+/// A call out, now and then one that takes somebody's place.
+fn calling(world: &World, dice: &mut Dice) -> Action {
+    let uri = uri(&anything(dice));
+    if dice.below(4) > 0 {
+        return Action::Call { uri };
+    }
+    let mut calling = Calling::to(uri);
+    calling.offer = pick(dice, &[Offering::Caller, Offering::Callee]);
+    if dice.below(2) == 0 {
+        calling.replaces = world.phone(anyone(dice)).as_replaced();
+    }
+    Action::CallWith(Box::new(calling))
+}
+
+/// A transfer, blind, or to where somebody's call is: the own one, or any.
+fn referring(world: &World, dice: &mut Dice) -> Action {
+    let replaces = match dice.below(2) {
+        0 => None,
+        _ => world.phone(anyone(dice)).as_replaced(),
+    };
+    Action::Refer {
+        to: uri(&anything(dice)),
+        replaces,
+        subscription: pick(dice, &[Subscription::Active, Subscription::None]),
+    }
+}
+
+fn changing(dice: &mut Dice) -> Action {
+    let by = pick(dice, &[By::ReInvite, By::Update]);
+    let styles = [
+        HoldStyle::SendOnly,
+        HoldStyle::Inactive,
+        HoldStyle::Unspecified,
+        HoldStyle::Music,
+    ];
+    let change = match dice.below(6) {
+        0 => Change::Refresh,
+        1 => Change::Same,
+        2 if by == By::ReInvite => Change::Offerless,
+        3 => Change::Retrieve,
+        _ => Change::Hold(pick(dice, &styles)),
+    };
+    Action::Alter { by, change }
 }
 
 fn everyone_hangs_up(world: &mut World) {

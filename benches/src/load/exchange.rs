@@ -103,7 +103,12 @@ impl Exchange {
             });
             let key = ClientKey(call as u64);
             let flow = self.trunk.flow(proxy);
-            let input = Input::Request { key, flow, request };
+            let input = Input::Request {
+                key,
+                flow,
+                request,
+                larger: None,
+            };
             self.on_trunk(input)?;
             self.go_on(Instant::now() + SPACING, media, |_| false)?;
         }
@@ -138,7 +143,12 @@ impl Exchange {
             let request = dialog.request(Method::Bye);
             let flow = dialog.flow();
             let key = ClientKey(BYES + call as u64);
-            self.on_trunk(Input::Request { key, flow, request })?;
+            self.on_trunk(Input::Request {
+                key,
+                flow,
+                request,
+                larger: None,
+            })?;
             self.calls[call].hung_up = Some(Instant::now());
             self.go_on(Instant::now() + SPACING, media, |_| false)?;
         }
@@ -284,8 +294,7 @@ impl Agent {
         socket.set_nonblocking(true)?;
         let local = socket.local_addr()?;
         let settings = EndpointSettings {
-            udp: local.into(),
-            tcp: local.into(),
+            own: vec![(Transport::Udp, local)],
             server_name: "load".into(),
             timers: Timers::default(),
         };

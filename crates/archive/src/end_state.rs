@@ -179,7 +179,7 @@ pub(crate) enum Hearing {
     Heard,
     /// Audio was wanted and none arrived.
     Nothing,
-    /// None is there, and none was wanted: paused or on hold all the time.
+    /// None is there, and none was wanted: paused or on hold, or nobody was on the channel at all.
     NotWanted,
 }
 
@@ -198,9 +198,11 @@ impl Timeline {
         // What could not be transcoded was heard and is kept.
         let missing = self.missing(channel, |reason| reason != GapReason::Untranscoded);
         let unwanted = self.missing(channel, GapReason::is_on_purpose);
+        // A party that left after it had said nothing is one that was not heard all the same.
+        let absent = self.missing(channel, |reason| reason == GapReason::Absent);
         if arrived || lost_by_us || missing < self.length {
             Hearing::Heard
-        } else if unwanted > 0 {
+        } else if unwanted > 0 || absent == self.length {
             Hearing::NotWanted
         } else {
             Hearing::Nothing

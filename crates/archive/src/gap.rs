@@ -24,6 +24,8 @@ pub enum GapReason {
     SpoolFull,
     /// It was not on disk yet when the recorder stopped.
     LostInCrash,
+    /// Nobody was on the channel: its party had left, and no other had come yet.
+    Absent,
     /// Digits were heard and are silenced in the recording, or it is so close to pressed ones that their
     /// sound may be in it. Made by the archive, never in the spool.
     DtmfMasked,
@@ -50,7 +52,7 @@ pub enum Concealed {
 
 /// Code and reason, one row each. The first row of a reason is the code it is written with; the last
 /// two are made by the spool itself.
-const CODES: [(u8, GapReason); 10] = [
+const CODES: [(u8, GapReason); 11] = [
     (1, GapReason::NotStarted),
     (2, GapReason::Loss),
     (3, GapReason::Silence),
@@ -59,6 +61,7 @@ const CODES: [(u8, GapReason); 10] = [
     (6, GapReason::Dtmf),
     (7, GapReason::SpoolFull),
     (8, GapReason::LostInCrash),
+    (9, GapReason::Absent),
     (gap_reason::DISK_FULL, GapReason::SpoolFull),
     (gap_reason::DISK_FAILED, GapReason::SpoolFull),
 ];
@@ -106,7 +109,7 @@ mod tests {
             assert_eq!(GapReason::from_code(reason.code()), reason);
             assert!(code == reason.code() || code >= 240);
         }
-        for code in [0, 9, 239, 255] {
+        for code in [0, 10, 239, 255] {
             assert_eq!(GapReason::from_code(code), GapReason::Unknown);
         }
     }
@@ -123,6 +126,7 @@ mod tests {
             "dtmf",
             "spool_full",
             "lost_in_crash",
+            "absent",
             "spool_full",
             "spool_full",
         ];

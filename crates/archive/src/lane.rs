@@ -9,7 +9,8 @@
 //! 5. The fixed delay of G.722 is taken out, so that its party does not lie 1.4 ms late beside one in
 //!    G.711. Its last samples are heard in the frame that follows, which may be in the next stretch: a
 //!    block waits until the lane knows. What Opus and G.729 delay stays, see [`Decoder::decode_on_time`].
-//! 6. Sound lies up to [`BEHIND_TICKS`] behind what the spool told last, not further: memory is bounded
+//! 6. A party's decoder ends with it: the frames of the next one on the channel are of another encoder.
+//! 7. Sound lies up to [`BEHIND_TICKS`] behind what the spool told last, not further: memory is bounded
 //!    also where blocks are missing.
 
 use crate::encode::EncodeError;
@@ -54,6 +55,8 @@ impl Found {
 pub(crate) struct Source<'t> {
     /// The channel's gaps.
     pub(crate) gaps: &'t [Gap],
+    /// Where its party changes, in order.
+    pub(crate) turns: &'t [u64],
     /// The recording's length in ticks.
     pub(crate) length: u64,
     /// Of G.729 nothing is decoded without it.
@@ -249,8 +252,11 @@ impl<'t> Lane<'t> {
             if let Some(part) = part {
                 self.hear_block(part, frame.position)?;
             }
+            self.change_party(frame.position);
             self.cross(frame.position, &frame)?;
+            let turn = self.source.turns.first().copied().unwrap_or(u64::MAX);
             let next = frames.as_slice().first().or(self.waiting.first());
+            let next = next.filter(|next| next.position < turn);
             let next = next.and_then(|next| next.payload_after(&frame));
             let next = next.map(<[u8]>::to_vec);
             self.frame(&frame, next.as_deref())?;
@@ -284,6 +290,16 @@ impl<'t> Lane<'t> {
         let end = (until - part.position) as usize;
         let samples = &part.samples[first..end];
         Ok(self.stream.sound(until, BLOCK_RATE_HZ, samples)?)
+    }
+
+    /// A frame of the party that is on the channel at `position` comes.
+    fn change_party(&mut self, position: u64) {
+        while let Some((turn, later)) = self.source.turns.split_first()
+            && *turn <= position
+        {
+            self.source.turns = later;
+            self.decoder = None;
+        }
     }
 
     /// Goes over a hole in front of a frame.

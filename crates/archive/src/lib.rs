@@ -44,6 +44,7 @@ mod manifest;
 mod mask;
 mod mixdown;
 mod objects;
+mod parties;
 mod recover;
 mod report;
 mod sink;
@@ -72,6 +73,7 @@ pub use manifest::{
     ManifestError, Span, Together, Untranscoded,
 };
 pub use objects::ObjectError;
+pub use parties::Party;
 pub use recover::RecoverError;
 pub use report::{CodecTicks, Report, Tally};
 pub use sink::SinkError;

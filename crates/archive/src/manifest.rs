@@ -4,10 +4,11 @@ use crate::digest::Digests;
 use crate::end_state::EndState;
 use crate::format::{RequestedFormat, SAMPLE_RATE_HZ, StoredFormat};
 use crate::gap::{Concealed, GapReason};
+use crate::parties::{self, Party};
 use crate::report::{Report, report};
 use crate::timeline::Timeline;
 use crate::wall::WallTime;
-use crate::wire::{Fact, Figures, Layout, Opening, Side, Skew};
+use crate::wire::{Class, Fact, Figures, Layout, Opening, Side, Skew};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
@@ -58,13 +59,19 @@ pub struct Manifest {
 }
 
 /// What holds for all channels together.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Together {
     /// How many channels there are, and whose.
     pub layout: Layout,
     /// How far apart they were, where it was measured.
     pub skew: Option<Skew>,
+    /// What kind of call it was in the end; none where it was not said.
+    pub class: Option<Class>,
+    /// The same for all recordings of one chain of calls: 32 lower-case hexadecimal digits (SPEC D9).
+    pub correlation: Option<String>,
+    /// Who was on the second channel, the first one first. Earlier versions did not list it.
+    pub parties: Vec<Party>,
 }
 
 /// How long a recording is.
@@ -204,6 +211,20 @@ impl Length {
     }
 }
 
+impl Together {
+    /// What a time line says.
+    pub(crate) fn of(timeline: &Timeline) -> Together {
+        let opening = &timeline.opening;
+        Together {
+            layout: opening.layout,
+            skew: timeline.ending.skew,
+            class: parties::class(opening, timeline.told()),
+            correlation: opening.chain.correlation.clone(),
+            parties: parties::parties(opening, timeline.told(), timeline.length),
+        }
+    }
+}
+
 /// The channels of a manifest: what the time line says, with the levels measured while encoding.
 pub(crate) fn channels(timeline: &Timeline, levels: Option<&[Level]>) -> Vec<Channel> {
     let channel = |side: &Side| {
@@ -249,6 +270,26 @@ pub(crate) fn facts(timeline: &Timeline) -> Vec<FactLine> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::wire::{Arrival, Departure, Nature, Network};
+
+    fn together() -> Together {
+        Together {
+            layout: Layout::TwoParty,
+            skew: Some(Skew::default()),
+            class: Some(Class {
+                network: Network::Pstn,
+                nature: Nature::Conversation,
+            }),
+            correlation: Some("0a".repeat(16)),
+            parties: vec![Party {
+                from: 0,
+                until: 3_000,
+                number: "+31201234567".to_owned(),
+                how: Arrival::Call,
+                left: Some(Departure::Transferred),
+            }],
+        }
+    }
 
     fn manifest() -> Manifest {
         let gap = GapLine {
@@ -301,10 +342,7 @@ mod tests {
                 digests: Digests::of(b"abc"),
             }),
             channels: vec![channel(Side::Owner), channel(Side::Other)],
-            together: Together {
-                layout: Layout::TwoParty,
-                skew: Some(Skew::default()),
-            },
+            together: together(),
             pauses: vec![Span {
                 position: 3,
                 samples: 4,
@@ -348,6 +386,13 @@ mod tests {
         check(&value, "/channels/0/report/paused_ticks", 0);
         check(&value, "/layout", "two_party");
         check(&value, "/skew/max_us", 0);
+        check(&value, "/class/network", "pstn");
+        check(&value, "/class/nature", "conversation");
+        check(&value, "/correlation", "0a".repeat(16));
+        check(&value, "/parties/0/until", 3_000);
+        check(&value, "/parties/0/number", "+31201234567");
+        check(&value, "/parties/0/how", "call");
+        check(&value, "/parties/0/left", "transferred");
         check(&value, "/channels/1/level/rms_dbfs", -20.1);
         check(&value, "/facts/0/fact/kind", "held");
         check(&value, "/facts/0/fact/by", "other");
@@ -359,7 +404,8 @@ mod tests {
         value["signature"] = "x".into();
         value["facts"][0]["fact"]["kind"] = "levitated".into();
         value["channels"][0]["gaps"][0]["reason"] = "sunspots".into();
-        for old in ["flaws", "layout", "skew"] {
+        let later = ["class", "correlation", "parties"];
+        for old in ["flaws", "layout", "skew"].into_iter().chain(later) {
             value.as_object_mut().unwrap().remove(old);
         }
         for old in ["report", "untranscoded"] {
@@ -369,6 +415,11 @@ mod tests {
         let parsed = Manifest::parse(&serde_json::to_vec(&value).unwrap()).unwrap();
         assert_eq!(parsed.facts[0].fact.kind(), "levitated");
         assert_eq!(parsed.channels[0].gaps[0].reason, GapReason::Unknown);
+        assert_eq!(
+            (parsed.together.class, parsed.together.correlation),
+            (None, None)
+        );
+        assert_eq!(parsed.together.parties, []);
         for bytes in [&b""[..], b"{}", b"\xff", b"[1]"] {
             assert!(Manifest::parse(bytes).is_err());
         }

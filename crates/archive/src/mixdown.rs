@@ -32,9 +32,14 @@ pub(crate) fn mix_down<O: Output>(
     frames: impl Iterator<Item = Result<Frame, ReadError>>,
     output: &mut O,
 ) -> Result<Vec<Found>, EncodeError> {
+    let turns = crate::parties::turns(timeline.told());
     let lane = |channel: usize| {
         let source = Source {
             gaps: &timeline.gaps[channel],
+            turns: match channel {
+                0 => &[],
+                _ => &turns,
+            },
             length: timeline.length,
             g729,
         };

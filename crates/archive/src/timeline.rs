@@ -98,6 +98,11 @@ impl Timeline {
         &self.gaps[..self.sides().len()]
     }
 
+    /// The facts and where they stand, in the order in which they were written.
+    pub(crate) fn told(&self) -> impl Iterator<Item = (u64, &Fact)> {
+        self.facts.iter().map(|fact| (fact.position, &fact.fact))
+    }
+
     pub(crate) fn has_audio(&self) -> bool {
         let blocks = self
             .runs

@@ -289,6 +289,11 @@ fn fields(row: &Row) -> Vec<(&'static str, String)> {
         ("the owner", call.owner.clone()),
         ("the owner's name", or_none(call.owner_name.clone())),
         ("the mode", format!("{:?}", call.mode)),
+        (
+            "the class",
+            or_none(call.class.map(|class| format!("{class:?}"))),
+        ),
+        ("the chain of calls", or_none(call.correlation.clone())),
         ("the beginning", row.opened_at.text()),
         ("the state", row.state().word().to_owned()),
         (

@@ -4,6 +4,10 @@
 //! becomes `Unknown`, and a fact of an unknown kind is kept as it was written. So a spool file of an
 //! older or newer duolog is finished like any other.
 
+mod party;
+
+pub use party::{Arrival, Chain, Class, Departure, Nature, Network};
+
 use crate::gap::GapReason;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -50,6 +54,11 @@ pub struct Opening {
     pub layout: Layout,
     /// What becomes of digits that were pressed.
     pub dtmf: DtmfPolicy,
+    /// What kind of call it was taken for; none where it was not said.
+    pub class: Option<Class>,
+    /// Where the call stands among others.
+    #[serde(flatten)]
+    pub chain: Chain,
     /// Every other setting of the owner at that moment, as configured.
     pub settings: Map<String, Value>,
 }
@@ -68,6 +77,8 @@ impl Default for Opening {
             announced: Announced::default(),
             layout: Layout::default(),
             dtmf: DtmfPolicy::default(),
+            class: None,
+            chain: Chain::default(),
             settings: Map::new(),
         }
     }
@@ -272,8 +283,26 @@ pub enum Fact {
     Retrieved { by: Side },
     /// A beep or a repeat tone was played to both parties, under the speech.
     TonePlayed { tone: String },
-    /// The other party is a recorded user as well.
+    /// The other party is a recorded user as well: written by earlier versions.
     OtherOwner { user: String },
+    /// The call is recorded for the other party too, in a recording of its own.
+    OtherRecording { recording: String },
+    /// From here it is another kind of call.
+    ClassChanged { class: Class },
+    /// The call was for another number before.
+    Diverted { from: String },
+    /// A party left and the call went on.
+    PartyLeft { side: Side, how: Departure },
+    /// Another party took a side.
+    PartyJoined {
+        side: Side,
+        number: String,
+        how: Arrival,
+    },
+    /// A party asked for the other one to be connected to somebody else.
+    TransferAsked { by: Side },
+    /// That did not come about, and the call is as it was.
+    TransferFailed { status: Option<u16> },
     /// Something stood in the way of recording.
     RecordingTrouble { reason: String },
     /// Somebody ended the call.
@@ -406,6 +435,18 @@ impl Opening {
     pub fn parse(payload: &[u8]) -> Result<Opening, WireError> {
         parse(payload, "an opening")
     }
+
+    /// The number or name of the other party when the call began. Earlier versions did not write it
+    /// down: of their calls between two users it is the one who is not named like the owner.
+    pub(crate) fn party(&self) -> &str {
+        match (&self.chain.party, self.direction) {
+            (Some(party), _) => party,
+            (None, Direction::Inbound) => &self.caller,
+            (None, Direction::Outbound) => &self.callee,
+            (None, _) if self.callee == self.owner => &self.caller,
+            (None, _) => &self.callee,
+        }
+    }
 }
 
 impl Ending {
@@ -479,6 +520,15 @@ mod tests {
                 language: Some("nl".to_owned()),
             },
             settings: Map::from_iter([("format".to_owned(), Value::from("ogg_opus"))]),
+            class: Some(Class {
+                network: Network::Pstn,
+                nature: Nature::Emergency,
+            }),
+            chain: Chain {
+                correlation: Some("5a".repeat(16)),
+                party: Some("+31201234567".to_owned()),
+                diversion: vec!["201".to_owned(), "202".to_owned()],
+            },
             ..Opening::default()
         }
     }
@@ -533,6 +583,30 @@ mod tests {
             },
             r#"{"kind":"call_failed","status":486,"reason":"Busy Here"}"#,
         );
+        check(
+            Fact::PartyJoined {
+                side: Side::Other,
+                number: "+31201112233".to_owned(),
+                how: Arrival::PickedUp,
+            },
+            r#"{"kind":"party_joined","side":"other","number":"+31201112233","how":"picked_up"}"#,
+        );
+        check(
+            Fact::PartyLeft {
+                side: Side::Other,
+                how: Departure::HungUp,
+            },
+            r#"{"kind":"party_left","side":"other","how":"hung_up"}"#,
+        );
+        check(
+            Fact::ClassChanged {
+                class: Class {
+                    network: Network::Internal,
+                    nature: Nature::Voicemail,
+                },
+            },
+            r#"{"kind":"class_changed","class":{"network":"internal","nature":"voicemail"}}"#,
+        );
         assert_eq!(Fact::Held { by: Side::Other }.kind(), "held");
     }
 
@@ -553,6 +627,18 @@ mod tests {
             (opening.layout, opening.dtmf),
             (Layout::Unknown, DtmfPolicy::Unknown)
         );
+
+        let future =
+            br#"{"class":{"network":"lunar","smell":2},"diversion":[],"correlation":null}"#;
+        let opening = Opening::parse(future).unwrap();
+        assert_eq!(opening.class, Some(Class::default()));
+        let joined = Fact::parse(
+            br#"{"kind":"party_joined","side":"other","number":"7","how":"by_parachute"}"#,
+        );
+        let Fact::PartyJoined { how, .. } = joined.unwrap() else {
+            panic!("of another kind");
+        };
+        assert_eq!(how, Arrival::Unknown);
 
         let held = Fact::parse(br#"{"kind":"held","by":"owner","music":"vivaldi"}"#).unwrap();
         assert_eq!(held, Fact::Held { by: Side::Owner });

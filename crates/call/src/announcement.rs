@@ -33,6 +33,22 @@ impl Announcement {
         }
     }
 
+    /// Further legs hear it from `now`.
+    pub fn also(&mut self, now: Instant, plays: impl IntoIterator<Item = (LegId, PlayId)>) {
+        let before = self.waiting.len();
+        self.waiting.extend(plays);
+        if self.waiting.len() > before {
+            self.deadline = now + LONGEST;
+        }
+    }
+
+    /// A leg is gone: it will not report.
+    #[must_use]
+    pub fn gone(&mut self, leg: LegId) -> Progress {
+        self.waiting.retain(|(waiting, _)| *waiting != leg);
+        self.progress()
+    }
+
     /// A play has ended on a leg, whole or cut. Other plays are not this announcement's business.
     #[must_use]
     pub fn played(&mut self, leg: LegId, play: PlayId) -> Progress {
@@ -83,6 +99,17 @@ mod tests {
             assert_eq!(announcement.played(second.0, second.1), Progress::Done);
             assert_eq!(announcement.deadline(), None);
         }
+    }
+
+    #[test]
+    fn legs_may_come_and_go() {
+        let now = Instant::now();
+        let mut announcement = Announcement::new(now, [A]);
+        announcement.also(now + LONGEST / 2, [B]);
+        assert_eq!(announcement.deadline(), Some(now + LONGEST / 2 + LONGEST));
+        assert_eq!(announcement.gone(A.0), Progress::Playing);
+        assert_eq!(announcement.gone(A.0), Progress::Playing);
+        assert_eq!(announcement.gone(B.0), Progress::Done);
     }
 
     #[test]

@@ -1,7 +1,8 @@
 //! What happened to a call, as a closed list. The program gives facts their written form; the
 //! recording keeps them in order with the audio.
 
-use crate::media::{Completion, PromptName};
+use crate::class::Class;
+use crate::media::{Completion, PromptName, RecordingId};
 use crate::recording::{Control, Refusal};
 use crate::settings::{Dtmf, Mode};
 
@@ -37,8 +38,18 @@ pub struct Opening {
     pub from: String,
     /// The number that was called.
     pub to: String,
+    /// The number of the party that is not the owner: after a transfer the owner may be the one who was
+    /// called, and yet on the caller's side.
+    pub party: String,
     /// How the call relates to the owner.
     pub direction: CallDirection,
+    /// The class of the call.
+    pub class: Class,
+    /// The same for all recordings of one chain of calls: transfers carry it on.
+    pub correlation: u128,
+    /// The numbers that the call was diverted from before it came here, latest first (Diversion, RFC
+    /// 5806; History-Info, RFC 7044).
+    pub diversion: Vec<String>,
     /// The mode at that moment.
     pub mode: Mode,
     /// What is to become of key presses in the stored recording.
@@ -90,6 +101,38 @@ pub enum HungUpBy {
     Gate,
     /// The node is going down.
     Shutdown,
+    /// Nothing refreshed the session of this side in time (RFC 4028 §10).
+    SessionExpired(Side),
+    /// Its party was transferred away, or transferred the other one.
+    Transferred,
+    /// Another party took its place (Replaces, RFC 3891).
+    Replaced,
+}
+
+/// How a party came to leave a call that goes on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Departure {
+    /// It hung up while the other party was being transferred.
+    HungUp,
+    /// It transferred the other party.
+    Transferred,
+    /// Another party took its place.
+    Replaced,
+    /// It redirected the call before it answered (3xx).
+    Redirected,
+}
+
+/// How a party came into a call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Arrival {
+    /// By a transfer (REFER, RFC 3515).
+    Transfer,
+    /// It took the place of another party (Replaces, RFC 3891).
+    Replaced,
+    /// It picked up a call that rang elsewhere (Replaces of an early dialog).
+    PickedUp,
+    /// The one that was called redirected the call (3xx).
+    Redirected,
 }
 
 /// Something that happened to a call.
@@ -171,10 +214,43 @@ pub enum Fact {
         /// Whose audio is missing.
         side: Side,
     },
-    /// The other party is a recorded user as well; this call has one recording all the same.
-    OtherOwner {
-        /// That user's name.
-        user: String,
+    /// The other party's side of this call has a recording of its own.
+    OtherRecording {
+        /// Its id.
+        recording: RecordingId,
+    },
+    /// The class of the call has changed.
+    Class(Class),
+    /// The call was diverted, before it came here or by this node.
+    Diverted {
+        /// The number that it was for.
+        from: String,
+    },
+    /// The party of a side has left; the call goes on.
+    PartyLeft {
+        /// Whose place is free.
+        side: Side,
+        /// How it left.
+        how: Departure,
+    },
+    /// Another party takes a side.
+    PartyJoined {
+        /// Whose place it takes.
+        side: Side,
+        /// Its number or name in this node's form.
+        number: String,
+        /// How it came.
+        how: Arrival,
+    },
+    /// A side asks for the other one to be connected to somebody else.
+    TransferAsked {
+        /// Who asks.
+        by: Side,
+    },
+    /// That failed; the call is as it was.
+    TransferFailed {
+        /// The status it failed with, 300 to 699.
+        status: u16,
     },
     /// The recorder reported something.
     Trouble {
@@ -186,4 +262,43 @@ pub enum Fact {
         /// By whom or what.
         by: HungUpBy,
     },
+}
+
+impl Fact {
+    /// The same with the two sides exchanged, for a recording whose owner has changed sides.
+    pub(crate) fn turned(mut self) -> Self {
+        match &mut self {
+            Self::FirstPacket { side }
+            | Self::AnnouncementStarted { side, .. }
+            | Self::AnnouncementEnded { side, .. }
+            | Self::ControlRefused { side, .. }
+            | Self::Held { by: side }
+            | Self::Retrieved { by: side }
+            | Self::MediaTimeout { side }
+            | Self::PartyLeft { side, .. }
+            | Self::PartyJoined { side, .. }
+            | Self::TransferAsked { by: side }
+            | Self::HungUp {
+                by:
+                    HungUpBy::Party(side) | HungUpBy::DialogLost(side) | HungUpBy::SessionExpired(side),
+            } => *side = side.other(),
+            Self::HungUp { .. }
+            | Self::Offered
+            | Self::Ringing { .. }
+            | Self::EarlyMedia
+            | Self::Answered
+            | Self::Connected
+            | Self::RecordingStarted
+            | Self::Paused { .. }
+            | Self::Resumed { .. }
+            | Self::TonePlayed
+            | Self::BeepPlayed
+            | Self::OtherRecording { .. }
+            | Self::Class(_)
+            | Self::Diverted { .. }
+            | Self::TransferFailed { .. }
+            | Self::Trouble { .. } => {}
+        }
+        self
+    }
 }

@@ -7,10 +7,11 @@
 //! in a file.
 //!
 //! # Invariants
-//! 1. A call that should be recorded has `OpenRecording` at its INVITE and exactly one
-//!    `CloseRecording`, whatever happens; nothing is said about a recording after that.
+//! 1. Each recorded user who takes part in a call has `OpenRecording` at the INVITE that brings them in
+//!    and exactly one `CloseRecording`, whatever happens; nothing is said about a recording after that.
 //! 2. Audio is kept only between `StartRecording` and the next `PauseRecording` or
-//!    `CloseRecording`, and both parties have heard the announcement before, where one is asked for.
+//!    `CloseRecording`. Where an announcement is asked for, the owner and the party whose audio is in
+//!    the right channel have heard it before.
 //! 3. `PauseRecording` comes before anybody is told of the pause.
 //! 4. Every call ends with its legs, transactions, deadlines and table entries gone.
 //! 5. A control that is refused changes nothing but the list of facts.
@@ -18,9 +19,13 @@
 //! 7. No media key stands in a log line, a fact or a `Debug` text; each leg has keys of its own.
 //! 8. Work per event does not grow with the number of calls.
 //! 9. A request of somebody who is no neighbour gets one answer and leaves nothing behind.
+//! 10. A leg is in one call at a time and may move to another one; its recording moves with it, and
+//!     `TurnRecording` says whose audio is across from now. A recording ends when its owner leaves.
+//! 11. Only legs of one media group are bridged or recorded together.
 
 mod announcement;
 mod answer;
+mod class;
 mod engine;
 mod fact;
 mod feature_code;
@@ -28,26 +33,31 @@ mod gate;
 mod ids;
 mod log;
 mod media;
+mod number;
 mod plan;
 mod recording;
 mod role;
 mod route;
 mod settings;
+mod target;
 #[cfg(test)]
 mod testing;
 mod tone;
 
+pub use class::{Class, Nature, Network};
 pub use engine::{Engine, Input, Output};
-pub use fact::{CallDirection, Fact, HungUpBy, Means, Opening, Side};
+pub use fact::{Arrival, CallDirection, Departure, Fact, HungUpBy, Means, Opening, Side};
 pub use feature_code::{CodeError, Digit, FeatureCodes};
 pub use gate::Gate;
 pub use log::{CallLog, LogEvent};
 pub use media::{
     CallId, Completion, DtlsRole, End, Ending, LegId, LegMedia, LegSecurity, MediaCommand,
-    MediaEvent, Multiplexing, PayloadFormat, PlayId, PromptName, RecordingId, Sound,
+    MediaEvent, MediaGroup, Multiplexing, PayloadFormat, PlayId, PromptName, RecordingId, Sound,
 };
 pub use recording::{Control, Refusal};
 pub use settings::{
-    Announce, Contact, Dtmf, Epoch, IntervalError, LocalAddresses, MediaSettings, Mode, Notice,
-    RecordingSettings, RepeatInterval, Settings, Trunk, TrunkIndex, User, UserIndex,
+    Announce, Contact, Dtmf, Epoch, IntervalError, LocalAddresses, Location, MediaSettings, Mode,
+    Notice, NumberRoute, NumberRule, NumberRules, Numbering, Ping, ReachSettings,
+    RecordingSettings, Redirects, RepeatInterval, SessionTimer, Settings, Trunk, TrunkIndex,
+    TrunkKind, TrunkRegistration, Trust, User, UserIndex, Voicemail,
 };

@@ -1,6 +1,7 @@
 //! What is worth a log line or a counter. Numbers, names and digits never stand in here: a call is
 //! known by the Call-ID of its caller's leg.
 
+use duolog_reach::{registrar, registration};
 use duolog_sip::endpoint::DropReason;
 
 use crate::fact::{CallDirection, HungUpBy, Means, Side};
@@ -92,6 +93,23 @@ pub enum LogEvent {
         /// Why, for a person.
         reason: String,
     },
+    /// A party wants the other one connected to somebody else.
+    TransferAsked {
+        /// Who asks.
+        by: Side,
+    },
+    /// Another party has the place of the one who asked.
+    Transferred,
+    /// A transfer failed; the call is as it was.
+    TransferFailed {
+        /// The status it failed with, 300 to 699.
+        status: u16,
+    },
+    /// A party that asked for it has taken the place of another one (RFC 3891).
+    Replaced,
+    /// Two parties cannot be connected: their media is in different groups, or cannot be brought
+    /// together.
+    JoinRefused,
     /// A request within a call was refused by this node.
     RequestRefused {
         /// The status it was answered with, 400 to 699.
@@ -99,4 +117,15 @@ pub enum LogEvent {
     },
     /// A message was dropped by the SIP layer.
     Dropped(DropReason),
+    /// A message was not read, or answered 503, because its source has sent too many.
+    Limited,
+    /// A phone asked the registrar for something.
+    Registrar(registrar::Outcome),
+    /// A registration of ours stands otherwise than before.
+    Registration {
+        /// Name of the trunk.
+        trunk: String,
+        /// How it stands.
+        state: registration::State,
+    },
 }

@@ -12,32 +12,21 @@ use crate::feature_code::Digit;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct CallId(pub u64);
 
-/// One leg of a call. Unique in the life of an engine.
+/// One leg. Unique in the life of an engine; a leg may move from one call to another.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct LegId(pub u64);
 
-impl LegId {
-    /// The leg of a call's caller.
-    pub(crate) fn caller(call: CallId) -> Self {
-        Self(call.0 << 1)
-    }
-
-    /// The leg of a call's callee.
-    pub(crate) fn callee(call: CallId) -> Self {
-        Self((call.0 << 1) | 1)
-    }
-
-    /// The call a leg belongs to: whoever carries media keeps the legs of a call together.
-    pub fn call(self) -> CallId {
-        CallId(self.0 >> 1)
-    }
-}
+/// Legs of one group can be bridged and recorded together: 0 to [`MediaSettings::more_groups`].
+///
+/// [`MediaSettings::more_groups`]: crate::MediaSettings::more_groups
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct MediaGroup(pub u32);
 
 /// One recording, as the 128 bits of an RFC 9562 UUID version 7.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct RecordingId(pub u128);
 
-/// One sound played to one leg. Unique within its call.
+/// One sound played to one leg. Unique in the life of an engine.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct PlayId(pub u64);
 
@@ -145,6 +134,10 @@ pub enum MediaCommand {
     OpenLeg {
         /// The leg.
         leg: LegId,
+        /// The legs it can be bridged with.
+        group: MediaGroup,
+        /// Where its party's signalling comes from: the ports are of that family.
+        peer: IpAddr,
     },
     /// The peer of a leg is known, or has changed.
     ConnectLeg {
@@ -153,7 +146,7 @@ pub enum MediaCommand {
         /// What its peer negotiated.
         media: LegMedia,
     },
-    /// Relay between two open legs, both ways.
+    /// Relay between two open legs of one group, both ways; each leaves the bridge it was in.
     Bridge {
         /// One leg.
         a: LegId,
@@ -195,12 +188,21 @@ pub enum MediaCommand {
     OpenRecording {
         /// The recording.
         recording: RecordingId,
+        /// The group of both legs.
+        group: MediaGroup,
         /// The leg of the owner: the left channel.
         owner: LegId,
         /// The other leg: the right channel.
         other: LegId,
         /// What is known at the INVITE.
         opening: Box<Opening>,
+    },
+    /// From now the right channel of a recording is another party's.
+    TurnRecording {
+        /// The recording.
+        recording: RecordingId,
+        /// Whose leg; `None`: nobody's.
+        other: Option<LegId>,
     },
     /// Audio is kept from now; position 0 is here.
     StartRecording {

@@ -1,115 +1,128 @@
 //! The one place that answers "is this call recorded, and how". A pure function of the route and
 //! the settings.
 
+use crate::class::{Class, Nature, Network};
 use crate::fact::{CallDirection, Side};
-use crate::route::{Party, Route};
-use crate::settings::{Mode, RecordingSettings, Settings, User, UserIndex};
+use crate::route::{Party, Route, own_number, user_with};
+use crate::settings::{Mode, RecordingSettings, Settings, UserIndex, Voicemail};
 
-/// What is decided about one call.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Plan {
-    /// Nobody's settings ask for a recording.
-    Unrecorded,
-    /// The call is recorded.
-    Recorded(RecordingPlan),
+/// What is decided about one call: at most one recording for each side, on behalf of its user.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(crate) struct Plan {
+    /// For the calling side.
+    pub(crate) caller: Option<RecordingPlan>,
+    /// For the called side.
+    pub(crate) callee: Option<RecordingPlan>,
 }
 
-/// How a call is recorded.
+impl Plan {
+    /// The recordings to be made.
+    pub(crate) fn recordings(&self) -> impl Iterator<Item = &RecordingPlan> {
+        self.callee.iter().chain(&self.caller)
+    }
+}
+
+/// How one side of a call is recorded.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct RecordingPlan {
+pub(crate) struct RecordingPlan {
     /// On whose behalf.
-    pub owner: UserIndex,
+    pub(crate) owner: UserIndex,
     /// Which side the owner is.
-    pub side: Side,
+    pub(crate) side: Side,
     /// How the call relates to the owner.
-    pub direction: CallDirection,
+    pub(crate) direction: CallDirection,
+    /// The class of the call.
+    pub(crate) class: Class,
     /// The owner's settings at this moment.
-    pub settings: RecordingSettings,
-    /// The other party, where it is a recorded user too: the callee owns the recording, and this
-    /// name is kept as a fact.
-    pub other_owner: Option<UserIndex>,
+    pub(crate) settings: RecordingSettings,
 }
 
 impl RecordingPlan {
     /// Whether the owner may pause, and so whether feature codes are listened for.
-    pub fn may_pause(&self) -> bool {
+    pub(crate) fn may_pause(&self) -> bool {
         self.settings.mode == Mode::AlwaysPauseResume
     }
 }
 
-/// Decides about a call that goes along `route`.
-pub fn decide(settings: &Settings, route: &Route) -> Plan {
-    let recorded = |party| match party {
-        Party::User(index) => user(settings, index)
-            .filter(is_recorded)
-            .map(|user| (index, user)),
-        Party::Trunk(_) => None,
+/// Decides about a call that goes along `route` and was `diverted` from these numbers, the latest first,
+/// in the caller's form. A message is left for the user it was diverted from.
+pub(crate) fn decide(settings: &Settings, route: &Route, diverted: &[String]) -> Plan {
+    let plan = |party, side| recorded(settings, party, side, route.class);
+    let callee = match route.callee {
+        Party::Trunk(_) if route.class.nature == Nature::Voicemail => {
+            let user = |number: &String| {
+                let number = own_number(settings, route.caller, number);
+                user_with(settings, &number)
+            };
+            let user = diverted.iter().find_map(user);
+            user.and_then(|user| plan(Party::User(user), Side::Callee))
+        }
+        callee => plan(callee, Side::Callee),
     };
-    let (caller, callee) = (recorded(route.caller), recorded(route.callee));
-    let direction = match (route.caller, route.callee) {
-        (Party::User(_), Party::User(_)) => CallDirection::Internal,
-        (Party::User(_), Party::Trunk(_)) => CallDirection::Outbound,
-        (Party::Trunk(_), _) => CallDirection::Inbound,
-    };
-    let (side, (owner, user), other_owner) = match (caller, callee) {
-        (None, None) => return Plan::Unrecorded,
-        (caller, Some(callee)) => (Side::Callee, callee, caller.map(|(index, _)| index)),
-        (Some(caller), None) => (Side::Caller, caller, None),
-    };
+    let caller = plan(route.caller, Side::Caller);
     // A user who calls one of their own numbers is one owner, not two.
-    let other_owner = other_owner.filter(|other| *other != owner);
-    Plan::Recorded(RecordingPlan {
+    let twice = |plan: &RecordingPlan| callee.as_ref().is_some_and(|c| c.owner == plan.owner);
+    let caller = caller.filter(|plan| !twice(plan));
+    Plan { caller, callee }
+}
+
+/// How a party is recorded that takes this side of a call of this class.
+pub(crate) fn recorded(
+    settings: &Settings,
+    party: Party,
+    side: Side,
+    class: Class,
+) -> Option<RecordingPlan> {
+    let Party::User(owner) = party else {
+        return None;
+    };
+    let recording = settings.users.get(owner.0)?.recording;
+    let left = class.nature == Nature::Voicemail && recording.voicemail == Voicemail::Left;
+    if recording.mode == Mode::Never || left {
+        return None;
+    }
+    let direction = match (class.network, side) {
+        (Network::Internal, _) => CallDirection::Internal,
+        (Network::Pstn, Side::Caller) => CallDirection::Outbound,
+        (Network::Pstn, Side::Callee) => CallDirection::Inbound,
+    };
+    Some(RecordingPlan {
         owner,
         side,
         direction,
-        settings: user.recording,
-        other_owner,
+        class,
+        settings: recording,
     })
-}
-
-fn user(settings: &Settings, UserIndex(at): UserIndex) -> Option<&User> {
-    settings.users.get(at)
-}
-
-fn is_recorded(user: &&User) -> bool {
-    user.recording.mode != Mode::Never
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::settings::TrunkIndex;
+    use crate::class::classify;
+    use crate::settings::{TrunkIndex, TrunkKind};
     use crate::testing::{ALICE, BOB, CAROL, DAVE, settings};
 
     fn check(caller: Party, callee: Party, expected: &str) {
         let settings = settings();
-        let contact = callee.contact(&settings);
-        let local = settings.local.udp.unwrap();
-        let flow = duolog_sip::Flow {
-            transport: contact.transport,
-            local,
-            peer: contact.addr,
-        };
         let route = Route {
             caller,
             callee,
             number: "1".into(),
-            flow,
+            dialled: "1".into(),
+            class: classify(&settings, caller, callee, "1"),
         };
-        let found = match decide(&settings, &route) {
-            Plan::Unrecorded => "unrecorded".to_owned(),
-            Plan::Recorded(plan) => format!(
-                "{} {:?} {:?} {:?} pause {} other {}",
+        let plan = decide(&settings, &route, &[]);
+        let words = plan.recordings().map(|plan| {
+            format!(
+                "{} {:?} {:?} {:?} pause {}",
                 settings.users[plan.owner.0].name,
                 plan.side,
                 plan.direction,
                 plan.settings.mode,
                 plan.may_pause(),
-                plan.other_owner
-                    .map_or("-", |UserIndex(at)| &settings.users[at].name),
-            ),
-        };
-        assert_eq!(found, expected);
+            )
+        });
+        assert_eq!(words.collect::<Vec<_>>().join(", "), expected);
     }
 
     #[test]
@@ -118,44 +131,66 @@ mod tests {
         // alice: Always with Pause/Resume; bob: Never; carol: Always; dave: Never.
         let (alice, bob) = (Party::User(ALICE), Party::User(BOB));
         let (carol, dave) = (Party::User(CAROL), Party::User(DAVE));
-        check(
-            pstn,
-            alice,
-            "alice Callee Inbound AlwaysPauseResume pause true other -",
+        let inbound = "alice Callee Inbound AlwaysPauseResume pause true";
+        check(pstn, alice, inbound);
+        let outbound = "alice Caller Outbound AlwaysPauseResume pause true";
+        check(alice, pstn, outbound);
+        check(bob, pstn, "");
+        check(pstn, bob, "");
+        check(bob, dave, "");
+        check(pstn, Party::Trunk(TrunkIndex(1)), "");
+        check(bob, carol, "carol Callee Internal Always pause false");
+        check(carol, bob, "carol Caller Internal Always pause false");
+        let both = "carol Callee Internal Always pause false, \
+                    alice Caller Internal AlwaysPauseResume pause true";
+        check(alice, carol, both);
+        let once = "alice Callee Internal AlwaysPauseResume pause true";
+        check(alice, alice, once);
+    }
+
+    #[test]
+    fn a_message_is_recorded_for_whom_it_is() {
+        let mut settings = settings();
+        settings.trunks[1].kind = TrunkKind::Voicemail;
+        let [pstn, mailbox] = [0, 1].map(|at| Party::Trunk(TrunkIndex(at)));
+        let owner = |settings: &Settings, callee, diverted: &[&str]| {
+            let route = Route {
+                caller: pstn,
+                callee,
+                number: "1".into(),
+                dialled: "1".into(),
+                class: classify(settings, pstn, callee, "1"),
+            };
+            let diverted: Vec<String> = diverted.iter().map(|&number| number.to_owned()).collect();
+            let plan = decide(settings, &route, &diverted);
+            plan.recordings().next().map(|plan| plan.owner)
+        };
+        let carol: &[&str] = &["1003"];
+        assert_eq!(owner(&settings, mailbox, carol), None, "not asked for");
+        settings.users[CAROL.0].recording.voicemail = Voicemail::Recorded;
+        assert_eq!(owner(&settings, mailbox, carol), Some(CAROL));
+        assert_eq!(owner(&settings, mailbox, &["77", "1003"]), Some(CAROL));
+        assert_eq!(
+            owner(&settings, mailbox, &["1002", "1003"]),
+            None,
+            "for bob"
         );
-        check(
-            alice,
-            pstn,
-            "alice Caller Outbound AlwaysPauseResume pause true other -",
-        );
-        check(bob, pstn, "unrecorded");
-        check(pstn, bob, "unrecorded");
-        check(bob, dave, "unrecorded");
-        check(pstn, Party::Trunk(TrunkIndex(1)), "unrecorded");
-        check(
-            bob,
-            carol,
-            "carol Callee Internal Always pause false other -",
-        );
-        check(
-            carol,
-            bob,
-            "carol Caller Internal Always pause false other -",
-        );
-        check(
-            alice,
-            carol,
-            "carol Callee Internal Always pause false other alice",
-        );
-        check(
-            carol,
-            alice,
-            "alice Callee Internal AlwaysPauseResume pause true other carol",
-        );
-        check(
-            alice,
-            alice,
-            "alice Callee Internal AlwaysPauseResume pause true other -",
-        );
+        assert_eq!(owner(&settings, mailbox, &[]), None);
+        assert_eq!(owner(&settings, pstn, carol), None, "no message");
+    }
+
+    #[test]
+    fn voicemail_is_recorded_only_where_it_is_asked_for() {
+        let mut settings = settings();
+        let class = Class {
+            network: Network::Pstn,
+            nature: Nature::Voicemail,
+        };
+        let plan = |settings: &Settings| {
+            recorded(settings, Party::User(CAROL), Side::Callee, class).is_some()
+        };
+        assert!(!plan(&settings));
+        settings.users[CAROL.0].recording.voicemail = Voicemail::Recorded;
+        assert!(plan(&settings));
     }
 }

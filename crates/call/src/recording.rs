@@ -139,6 +139,16 @@ impl Recording {
         }
     }
 
+    /// Whether the parties are being told, so that nothing is kept yet.
+    pub fn is_announcing(&self) -> bool {
+        matches!(self.state, State::Announcing { .. })
+    }
+
+    /// Whether the call is answered and the recording not over.
+    pub fn is_under_way(&self) -> bool {
+        self.is_announcing() || matches!(self.state, State::Recording | State::Paused)
+    }
+
     fn answered(&mut self) -> Vec<Step> {
         match (self.state, self.announce) {
             (State::Idle, Announce::On) => {

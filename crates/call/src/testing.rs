@@ -7,8 +7,9 @@ use duolog_sip::{Timers, Transport};
 
 use crate::feature_code::FeatureCodes;
 use crate::settings::{
-    Announce, Contact, Epoch, LocalAddresses, MediaSettings, Mode, Notice, RecordingSettings,
-    RepeatInterval, Settings, Trunk, TrunkIndex, User, UserIndex,
+    Announce, Contact, Epoch, LocalAddresses, Location, MediaSettings, Mode, Notice, Numbering,
+    ReachSettings, RecordingSettings, RepeatInterval, SessionTimer, Settings, Trunk, TrunkIndex,
+    User, UserIndex,
 };
 
 /// Always with Pause/Resume, with everything that can be heard.
@@ -36,21 +37,13 @@ pub(crate) fn settings() -> Settings {
     };
     let never = RecordingSettings::default();
     Settings {
-        local: LocalAddresses {
-            udp: Some("192.0.2.99:5060".parse().unwrap()),
-            tcp: Some("192.0.2.99:5060".parse().unwrap()),
-        },
+        local: LocalAddresses(vec![
+            (Transport::Udp, "192.0.2.99:5060".parse().unwrap()),
+            (Transport::Tcp, "192.0.2.99:5060".parse().unwrap()),
+        ]),
         trunks: vec![
-            Trunk {
-                name: "pstn".into(),
-                contact: contact("192.0.2.1:5060"),
-                media_security: MediaSecurity::AsOffered,
-            },
-            Trunk {
-                name: "lab".into(),
-                contact: contact("192.0.2.20:5070"),
-                media_security: MediaSecurity::AsOffered,
-            },
+            Trunk::at("pstn", Transport::Udp, "192.0.2.1:5060".parse().unwrap()),
+            Trunk::at("lab", Transport::Udp, "192.0.2.20:5070".parse().unwrap()),
         ],
         users: vec![
             user("alice", &["1001", "+31205551001"], "192.0.2.10:5060", alice),
@@ -70,6 +63,9 @@ pub(crate) fn settings() -> Settings {
             at: Instant::now(),
             unix_ms: 1_700_000_000_000,
         },
+        numbering: Numbering::default(),
+        reach: ReachSettings::default(),
+        session_timer: SessionTimer::default(),
     }
 }
 
@@ -84,7 +80,9 @@ fn user(name: &str, numbers: &[&str], addr: &str, recording: RecordingSettings) 
     User {
         name: name.into(),
         numbers: numbers.iter().map(|number| (*number).to_owned()).collect(),
-        contact: contact(addr),
+        location: Location::At(contact(addr)),
+        secret: None,
+        certificate: None,
         media_security: MediaSecurity::AsOffered,
         language: None,
         recording,

@@ -9,6 +9,7 @@ use clap::{Parser, Subcommand};
 use duolog_archive::{Export, ExportChannels, ExportFormat, ExportGaps};
 
 use crate::config::{self, Config};
+use crate::signalling::Tls;
 use crate::{demo, logging, recordings, serve};
 
 /// Exit status of a configuration that can not be used (sysexits.h, `EX_USAGE`).
@@ -198,7 +199,8 @@ fn execute(command: Command) -> Result<ExitCode> {
             demo::run(config, after)?;
         }
         Command::CheckConfig { file } => {
-            load(&file)?;
+            let config = load(&file)?;
+            Tls::load(&config.sip.tls).map_err(|error| Refused(format!("sip.tls: {error}\n")))?;
             println!("the configuration is right");
         }
         Command::Recordings { command } => match command {

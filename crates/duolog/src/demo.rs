@@ -81,8 +81,14 @@ fn demonstrate(node: &Node) -> Result<()> {
         .context("the demonstration's user needs a number")?;
     let began = Instant::now();
     let proxy = proxy(node)?;
-    let caller = phones(trunk.address, proxy, "+31612345678", OTHER)?;
-    let callee = phones(user.contact, proxy, &user.name, OWNER)?;
+    let trunk = trunk
+        .numeric()
+        .context("the demonstration's trunk needs an address")?;
+    let contact = user
+        .contact
+        .context("the demonstration's user needs a contact")?;
+    let caller = phones(trunk, proxy, "+31612345678", OTHER)?;
+    let callee = phones(contact, proxy, &user.name, OWNER)?;
     let call = script::Call {
         caller: &caller,
         callee: &callee,

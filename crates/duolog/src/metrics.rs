@@ -2,6 +2,7 @@
 //! publish; nothing here is asked on the packet path. No label names a call, a number or a person.
 
 mod quality;
+mod reach;
 
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -18,6 +19,7 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::registry::{Registry, Unit};
 
 pub use quality::Quality;
+pub use reach::ReachMetrics;
 
 use crate::gate::{Backlog, Disk, Gate, Intake};
 use crate::{keeper, relay, signalling};
@@ -39,6 +41,7 @@ pub struct CallMetrics {
     controls_refused: Counter,
     trouble: Counter,
     dropped: Counter,
+    reach: ReachMetrics,
 }
 
 impl CallMetrics {
@@ -66,6 +69,7 @@ impl CallMetrics {
         registry.register("recording_trouble", help, self.trouble.clone());
         let help = "SIP messages dropped before any transaction";
         registry.register("sip_messages_dropped", help, self.dropped.clone());
+        self.reach.register(registry);
     }
 
     /// Counts one line of the engine.
@@ -108,7 +112,7 @@ impl CallMetrics {
             LogEvent::ControlRefused { .. } => drop(self.controls_refused.inc()),
             LogEvent::RecordingTrouble { .. } => drop(self.trouble.inc()),
             LogEvent::Dropped(_) => drop(self.dropped.inc()),
-            _ => {}
+            event => self.reach.count(event),
         }
     }
 }
@@ -285,6 +289,27 @@ impl Published {
         for (name, help, value) in gauges {
             gauge(encoder, name, help, value.load(Ordering::Relaxed) as i64)?;
         }
+        let tallies = &vitals.tallies;
+        let counters = [
+            (
+                "sip_tls_failures",
+                "TLS handshakes that failed",
+                &tallies.tls_failures,
+            ),
+            (
+                "sip_connections_refused",
+                "SIP connections refused because there were too many",
+                &tallies.refused,
+            ),
+            (
+                "sip_datagrams_crowded_out",
+                "SIP datagrams not read because too many of their source waited",
+                &tallies.crowded,
+            ),
+        ];
+        for (name, help, value) in counters {
+            counter(encoder, name, help, value.load(Ordering::Relaxed))?;
+        }
         Ok(())
     }
 
@@ -450,6 +475,7 @@ mod tests {
             drop(family.get_or_create(&vec![("any", "label")]));
         }
         archive.quality.touch();
+        calls.reach.touch();
         (Operations::new(&calls, &archive, sources.clone()), sources)
     }
 

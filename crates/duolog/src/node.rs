@@ -17,7 +17,7 @@ use duolog_spool::{RealDisk, Writer};
 use rand_chacha::ChaCha12Rng;
 use rand_chacha::rand_core::SeedableRng;
 use tokio::runtime::Runtime;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::abilities::Abilities;
 use crate::archivist::{self, LocalArchive};
@@ -28,7 +28,7 @@ use crate::keeper::{Keeper, Work};
 use crate::metrics::{ArchiveMetrics, CallMetrics, Operations, Sources};
 use crate::prompts::PromptBook;
 use crate::relay::{self, Order, Orders};
-use crate::signalling::{self, Intent, Listeners};
+use crate::signalling::{self, Dns, Intent, Listeners, Tls};
 use crate::translate::commands::Translator;
 use crate::translate::settings::settings;
 
@@ -87,9 +87,7 @@ impl Node {
         let runtime = archive_runtime()?;
         let mut spooling = open_spool(&config, &gate, wall)?;
         let archive = open_archive(&config, &abilities, &runtime, wall)?;
-        let listeners = Listeners::bind(&config.sip.listen).map_err(|(address, error)| {
-            anyhow!("{address} can not be listened on: {error}; is another duolog running?")
-        })?;
+        let (tls, listeners) = open_doors(&config)?;
         let listening = listeners.addresses();
         let settings = Arc::new(settings(&config, &abilities, &listening, &wall));
         let (reports_in, reports) = mpsc::channel(REPORTS);
@@ -108,25 +106,25 @@ impl Node {
             &mut sources,
         )?;
         let calls = CallMetrics::default();
+        let sockets = one_thread().context("the thread of the SIP sockets")?;
         let (intent, wanted) = watch::channel(Intent::Run);
         let shards = config.media.threads;
         let setting = signalling::Setting {
             engine: Engine::new(Arc::clone(&settings), random_seed()?),
             listeners,
+            tls,
+            dns: Dns::new(&config.dns.servers, config.dns.timeout)?,
+            sockets: sockets.handle().clone(),
             translator: Translator::new(shards, settings, prompts, abilities.dtls),
             relays: relays.iter().map(|(orders, _)| orders.clone()).collect(),
-            media_address: config.media.advertise.unwrap_or(config.media.address),
             reports,
             gate: gate.watch(),
             intent: wanted,
             metrics: calls.clone(),
             vitals: Arc::clone(&sources.signalling),
         };
-        let signalling = start_signalling(setting)?;
-        let keeper = spooling.keeper;
-        let keeper = std::thread::Builder::new()
-            .name("spool".into())
-            .spawn(move || keeper.run())?;
+        let signalling = start_signalling(setting, sockets)?;
+        let keeper = start_keeper(spooling.keeper)?;
         let stored = ArchiveMetrics::default();
         stored.recovered.inc_by(spooling.recovered as u64);
         let node: Arc<dyn duolog_portal::Node> =
@@ -246,6 +244,15 @@ impl Stopper {
     }
 }
 
+/// Certificates, then the sockets of SIP.
+fn open_doors(config: &Config) -> Result<(Option<Tls>, Listeners)> {
+    let tls = Tls::load(&config.sip.tls).context("TLS can not be spoken")?;
+    let listeners = Listeners::bind(&config.sip.listen).map_err(|(address, error)| {
+        anyhow!("{address} can not be listened on: {error}; is another duolog running?")
+    })?;
+    Ok((tls, listeners))
+}
+
 /// Finishes what a crash left open, then starts the writer.
 fn open_spool(config: &Config, gate: &Gate, wall: WallClock) -> Result<Spooling> {
     let directory = &config.spool.directory;
@@ -336,7 +343,7 @@ fn start_relays(
         let vitals = Arc::<relay::Vitals>::default();
         sources.relays.push(Arc::clone(&vitals));
         let mut random = ChaCha12Rng::from_seed(random_seed()?);
-        let cname = cname(config.media.address, &mut random);
+        let cname = cname(&config.media.address, &mut random);
         let rtp_wall = duolog_rtp::WallTime {
             unix_us: wall.unix_us(wall.instant()).max(0) as u64,
         };
@@ -347,7 +354,7 @@ fn start_relays(
         };
         let setting = relay::Setting {
             shard: Shard::new(shard),
-            ports: relay::ports(config.media.address, config.media.ports, part, threads),
+            ports: relay::ports(&config.media, part),
             random,
             cname,
             reports: reports.clone(),
@@ -360,13 +367,36 @@ fn start_relays(
     Ok(relays)
 }
 
-fn start_signalling(setting: signalling::Setting) -> Result<JoinHandle<()>> {
-    let runtime = tokio::runtime::Builder::new_current_thread()
+fn start_keeper(keeper: Keeper) -> std::io::Result<JoinHandle<()>> {
+    let run = move || keeper.run();
+    std::thread::Builder::new().name("spool".into()).spawn(run)
+}
+
+fn one_thread() -> std::io::Result<Runtime> {
+    tokio::runtime::Builder::new_current_thread()
         .enable_all()
-        .build()?;
+        .build()
+}
+
+/// Two threads: one reads sockets and does the arithmetic of TLS, the other decides. The first lives as long as
+/// the second.
+fn start_signalling(setting: signalling::Setting, sockets: Runtime) -> Result<JoinHandle<()>> {
+    let runtime = one_thread()?;
+    let (decided, until_decided) = oneshot::channel::<()>();
+    let sockets = std::thread::Builder::new()
+        .name("sip-sockets".into())
+        .spawn(move || {
+            // It ends with an error when the other end is dropped, which is what is waited for.
+            let _ = sockets.block_on(until_decided);
+            sockets.shutdown_background();
+        })?;
     let run = move || {
         if let Err(error) = runtime.block_on(signalling::run(setting)) {
             tracing::error!(%error, "signalling could not begin");
+        }
+        drop(decided);
+        if sockets.join().is_err() {
+            tracing::error!("the thread of the SIP sockets broke");
         }
     };
     Ok(std::thread::Builder::new()
@@ -408,9 +438,9 @@ fn archive_runtime() -> Result<Runtime> {
 }
 
 /// A canonical name that says nothing about the machine (RFC 7022 §4.2).
-fn cname(address: IpAddr, random: &mut ChaCha12Rng) -> Bytes {
+fn cname(addresses: &[IpAddr], random: &mut ChaCha12Rng) -> Bytes {
     use rand_chacha::rand_core::Rng;
-    let host = if address.is_loopback() {
+    let host = if addresses.iter().all(IpAddr::is_loopback) {
         "loopback"
     } else {
         "duolog"

@@ -157,6 +157,8 @@ fn line_json(row: &Row) -> serde_json::Value {
         "callee": row.call.callee,
         "direction": row.call.direction,
         "mode": row.call.mode,
+        "class": row.call.class,
+        "correlation": row.call.correlation,
         "call_id": row.call.call_id,
         "seconds": ending.map(|e| e.length_samples as f64 / f64::from(SAMPLE_RATE_HZ)),
         "pauses": ending.map(|e| e.pauses),

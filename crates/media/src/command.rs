@@ -69,7 +69,7 @@ pub enum Command {
         /// Which leg.
         leg: LegKey,
     },
-    /// Ends a leg. Recordings it fed go on without it.
+    /// Ends a leg. Recordings it fed go on without it: nobody is on its channel until another leg is.
     Close {
         /// Which leg.
         leg: LegKey,
@@ -94,6 +94,12 @@ pub enum RecordingCommand {
         other: Option<LegKey>,
         /// For the spool.
         payload: Bytes,
+    },
+    /// From now on channel 2 is another leg's party. What came from the one before is kept, nothing that
+    /// comes later; nothing of the new one lies before this moment. A mixed recording has no channel 2.
+    Turn {
+        /// The leg, not the owner's; `None`, or one that does not exist: nobody's.
+        other: Option<LegKey>,
     },
     /// Position 0 is now.
     Start,

@@ -62,7 +62,7 @@ pub(crate) struct Incoming {
     anchored: bool,
     /// The source before this one, and when it was replaced.
     replaced: Option<(Ssrc, Instant)>,
-    generation: u32,
+    generation: u64,
     /// The present source's row of numbers, and how many there were.
     run: u32,
     runs: u32,
@@ -261,7 +261,7 @@ impl Incoming {
     }
 
     #[inline]
-    fn place_in_time(&mut self, packet: Timed, arrived: Instant, generation_before: u32) -> Motion {
+    fn place_in_time(&mut self, packet: Timed, arrived: Instant, generation_before: u64) -> Motion {
         let Timed {
             ssrc,
             timestamp,

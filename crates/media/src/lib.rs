@@ -17,7 +17,8 @@
 //! 3. A sample's position is decided by its source's time stamps alone: two packets lie exactly as
 //!    far apart as their time stamps, whatever their arrival was.
 //! 4. What is paused is in no [`Entry`], to the sample.
-//! 5. Every sample of a recording is either its party's or inside a told gap of its channel.
+//! 5. Every sample of a recording is either its party's or inside a told gap of its channel, whoever the
+//!    party is at that moment.
 //! 6. A blocked spool never delays a datagram: audio it refuses becomes a told gap.
 //! 7. Only the negotiated peer's address can latch a port, and only before anyone else did.
 //! 8. No datagram and no command panics or goes uncounted.
@@ -27,6 +28,7 @@
 mod command;
 mod counters;
 mod digits;
+mod feeding;
 mod formats;
 mod ids;
 mod incoming;

@@ -56,7 +56,9 @@ impl Shard {
         let Some(leg) = self.legs.at_mut(index) else {
             return;
         };
-        let event = leg.peer.as_ref().and_then(|peer| peer.formats.event());
+        // A party that holds hears no keys either; their time passes.
+        let peer = leg.peer.as_ref().filter(|peer| peer.direction.receives());
+        let event = peer.and_then(|peer| peer.formats.event());
         let event = event.filter(|_| leg.can_send());
         while let Some(due) = leg.sending.as_mut().and_then(|sending| sending.step(now)) {
             let Some((number, _)) = event else { continue };

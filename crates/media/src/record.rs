@@ -10,16 +10,14 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use duolog_audio::coded;
-use duolog_audio::g711::Law;
 
 use crate::command::RecordingCommand;
 use crate::counters::DropReason;
 use crate::leg::Leg;
 use crate::outbox::{Channel, Entry, Event, Outbox};
 use crate::shard::Shard;
-use crate::tap::Tap;
 use crate::timers::{Alarm, Timer};
-use crate::track::{Block, GapReason, Layout, SkewHistogram, StreamQuality, Track};
+use crate::track::{Block, GapReason, QualityMean, SkewHistogram, Track};
 use crate::{LegKey, RecordingKey};
 
 /// Time between two attempts to hand out what waits.
@@ -32,12 +30,14 @@ const SKEW_EVERY: u64 = 8_000;
 /// A recording and when it is woken.
 pub(crate) struct Recording {
     pub(crate) track: Track,
-    /// The legs that feed the two sides, as long as they exist.
-    legs: [Option<usize>; 2],
-    held: [bool; 2],
+    /// The legs that feed the two sides.
+    pub(crate) legs: [Option<usize>; 2],
+    /// Legs that will feed them once they are open.
+    pub(crate) expected: [Option<LegKey>; 2],
+    pub(crate) held: [bool; 2],
     pub(crate) alarm: Alarm,
-    /// Of legs that ended before the recording.
-    quality: Box<[StreamQuality; 2]>,
+    /// Of legs that feed it no longer.
+    pub(crate) quality: Box<[QualityMean; 2]>,
     skew: Box<SkewHistogram>,
     /// Where the channels are compared next.
     skew_at: u64,
@@ -56,17 +56,17 @@ pub(crate) struct Spooling {
 }
 
 impl Recording {
-    /// A party went on hold, or came back.
-    pub(crate) fn hold(&mut self, channel: Channel, held: bool, now: Instant) {
-        self.held[channel.index()] = held;
-        if self.track.start().is_none() {
-            return;
-        }
-        let position = self.track.position(now);
-        let stretches = &mut self.track.side_mut(channel).held;
-        match held {
-            true => stretches.begin(position),
-            false => stretches.end(position),
+    /// One that nobody feeds.
+    pub(crate) fn new(track: Track) -> Recording {
+        Recording {
+            track,
+            legs: [None; 2],
+            expected: [None; 2],
+            held: [false; 2],
+            alarm: Alarm::default(),
+            quality: Box::default(),
+            skew: Box::default(),
+            skew_at: SKEW_EVERY,
         }
     }
 }
@@ -92,6 +92,7 @@ impl Shard {
         match command {
             RecordingCommand::Open { .. } => None,
             RecordingCommand::Start => self.start_recording(now, index),
+            RecordingCommand::Turn { other } => self.turn_recording(now, index, other),
             RecordingCommand::Pause => track.pause(now).then_some(()),
             RecordingCommand::Resume => track.resume(now).then_some(()),
             RecordingCommand::Note { payload } => {
@@ -108,119 +109,29 @@ impl Shard {
         }
     }
 
-    fn open_recording(
-        &mut self,
-        now: Instant,
-        key: RecordingKey,
-        (owner, other): (LegKey, Option<LegKey>),
-        payload: Bytes,
-    ) -> Option<()> {
-        if self.recording_index.contains_key(&key) || other == Some(owner) {
-            return None;
-        }
-        let layout = match other {
-            Some(_) => Layout::Apart,
-            None => Layout::Mixed,
-        };
-        let wanted = [Some(owner), other];
-        let legs = wanted.map(|leg| self.leg_index.get(&leg?).copied());
-        let law = legs
-            .iter()
-            .flatten()
-            .find_map(|&leg| self.legs.at(leg)?.peer.as_ref()?.formats.speech())
-            .and_then(|(_, codec)| codec.law())
-            .unwrap_or(Law::Mulaw);
-        let index = self.recordings.insert(Recording {
-            track: Track::new(key, law, layout),
-            legs,
-            held: [false; 2],
-            alarm: Alarm::default(),
-            quality: Box::default(),
-            skew: Box::default(),
-            skew_at: SKEW_EVERY,
-        });
-        self.recording_index.insert(key, index);
-        self.bench.free.widen();
-        self.timers.reserve(self.legs.len() + self.recordings.len());
-        self.entries.push(Entry::Open {
-            recording: key,
-            at: now,
-            payload,
-        });
-        let sides = Channel::BOTH.into_iter().zip(wanted).zip(legs);
-        for ((channel, _), leg) in sides.filter(|((_, wanted), _)| wanted.is_some()) {
-            // A party that is already gone leaves its channel empty; the rest is still recorded.
-            match leg.and_then(|leg| self.legs.at_mut(leg)) {
-                Some(leg) => {
-                    let held = leg.is_held();
-                    leg.taps.push(Tap::new(index, channel));
-                    self.recordings.at_mut(index)?.held[channel.index()] = held;
-                }
-                None => self.counters.drop(DropReason::Command),
-            }
-        }
-        Some(())
-    }
-
     fn start_recording(&mut self, now: Instant, index: usize) -> Option<()> {
         let recording = self.recordings.at_mut(index)?;
         if recording.track.start().is_some() {
             return None;
         }
         recording.track.begin(now);
-        for channel in Channel::BOTH {
-            if recording.held[channel.index()] {
-                recording.track.side_mut(channel).held.begin(0);
-            }
-        }
-        for leg in recording.legs.into_iter().flatten() {
-            let Some(leg) = self.legs.at(leg) else {
-                continue;
-            };
-            // The index may belong to another leg by now.
-            let Some(tap) = leg.taps.iter().find(|tap| tap.recording == index) else {
-                continue;
-            };
-            if let Some((place, end)) = leg.incoming.newest() {
-                let ends = leg.incoming.ticks_after(now, end).unwrap_or(0);
-                recording.track.side_mut(tap.channel).seed(place, ends);
-            }
-            if let Some(until) = leg.incoming.settling_until(now) {
-                recording.track.settle(tap.channel, until);
-            }
-        }
+        self.begin_feeds(now, index);
         self.schedule_recording(now, index);
         Some(())
     }
 
     fn close_recording(&mut self, now: Instant, index: usize, payload: Bytes) -> Option<()> {
-        let mut recording = self.recordings.remove(index)?;
+        let recording = self.recordings.remove(index)?;
         self.recording_index.remove(&recording.track.key());
-        for leg in recording.legs.into_iter().flatten() {
-            let Some(leg) = self.legs.at_mut(leg) else {
-                continue;
-            };
-            if let Some(tap) = leg.taps.iter().find(|tap| tap.recording == index) {
-                recording.quality[tap.channel.index()] = quality(leg);
-            }
-            leg.taps.retain(|tap| tap.recording != index);
-        }
+        let mut recording = self.part(index, recording);
+        let quality = recording.quality.each_ref().map(QualityMean::quality);
+        let measured = (quality, recording.skew.skew());
         let (bench, entries) = (&mut self.bench, &mut self.entries);
-        let measured = (*recording.quality, recording.skew.skew());
         recording
             .track
             .close((now, payload), measured, bench, entries);
         self.bench.free.narrow();
         Some(())
-    }
-
-    /// A leg ends: its recordings go on without it and remember how its stream was.
-    pub(crate) fn leave_recordings(&mut self, leg: &Leg) {
-        for tap in &leg.taps {
-            if let Some(recording) = self.recordings.at_mut(tap.recording) {
-                recording.quality[tap.channel.index()] = quality(leg);
-            }
-        }
     }
 
     /// Takes a list of coded frames back whose bytes were written.
@@ -248,12 +159,7 @@ impl Shard {
             return;
         }
         recording.skew_at = position + SKEW_EVERY - position % SKEW_EVERY;
-        let residuals = recording.legs.map(|leg| {
-            let leg = self.legs.at(leg?)?;
-            // The index may belong to another leg by now.
-            leg.taps.iter().find(|tap| tap.recording == index)?;
-            residual(leg)
-        });
+        let residuals = recording.legs.map(|leg| residual(self.legs.at(leg?)?));
         if let [Some(owner), Some(other)] = residuals {
             recording.skew.add(owner.saturating_sub(other));
         }
@@ -404,24 +310,6 @@ impl Shard {
                 }),
             }
         }
-    }
-}
-
-/// How a leg's incoming stream was on its way so far.
-fn quality(leg: &Leg) -> StreamQuality {
-    let incoming = &leg.incoming;
-    let reported = leg.rtcp.peer();
-    StreamQuality {
-        drift_ppm: incoming.timeline().drift_ppm(),
-        jitter_ms: incoming.source().map(|source| {
-            let ticks = f64::from(source.figures().jitter_ticks);
-            ticks * 1_000.0 / f64::from(incoming.timeline().rate().hz())
-        }),
-        round_trip_ms: reported
-            .and_then(|peer| peer.round_trip)
-            .map(|time| time.as_secs_f64() * 1_000.0),
-        reported_loss: reported.map(|peer| f64::from(peer.fraction_lost) / 256.0),
-        mos: None,
     }
 }
 

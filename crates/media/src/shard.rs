@@ -37,6 +37,8 @@ pub struct Shard {
     pub(crate) leg_index: BTreeMap<LegKey, usize>,
     pub(crate) recordings: Slab<Recording>,
     pub(crate) recording_index: BTreeMap<RecordingKey, usize>,
+    /// Recordings that were opened before a leg of theirs.
+    pub(crate) expected: BTreeMap<LegKey, Vec<usize>>,
     pub(crate) timers: Timers,
     pub(crate) bench: Workbench,
     pub(crate) spooling: Spooling,
@@ -78,6 +80,7 @@ impl Shard {
             leg_index: BTreeMap::new(),
             recordings: Slab::new(),
             recording_index: BTreeMap::new(),
+            expected: BTreeMap::new(),
             timers: Timers::default(),
             spooling: Spooling::default(),
             entries: Vec::with_capacity(256),
@@ -212,6 +215,7 @@ impl Shard {
         self.ports[rtcp] = Some((index, PortUse::Rtcp));
         self.ports[rtp] = Some((index, PortUse::Rtp));
         self.timers.reserve(self.legs.len() + self.recordings.len());
+        self.join_recordings(now, key, index);
         Some(())
     }
 
@@ -332,8 +336,8 @@ impl Shard {
         self.stop_playing(key, out)?;
         let index = self.leg_index.remove(&key)?;
         self.say_goodbye(now, index, out);
+        self.leave_recordings(now, index);
         let leg = self.legs.remove(index)?;
-        self.leave_recordings(&leg);
         if let Some(other) = leg.bridged.and_then(|other| self.legs.at_mut(other)) {
             other.bridged = None;
         }

@@ -37,6 +37,8 @@ pub(crate) enum Content<'a> {
 pub(crate) struct Tap {
     pub(crate) recording: usize,
     pub(crate) channel: Channel,
+    /// Which of the feeds of its side it is.
+    feed: u32,
     /// Added to every position since the party's packets slipped out of the window.
     slip: i64,
     astray: Option<Astray>,
@@ -59,10 +61,11 @@ pub(crate) struct Desk<'a> {
 }
 
 impl Tap {
-    pub(crate) fn new(recording: usize, channel: Channel) -> Tap {
+    pub(crate) fn new(recording: usize, channel: Channel, feed: u32) -> Tap {
         Tap {
             recording,
             channel,
+            feed,
             slip: 0,
             astray: None,
         }
@@ -80,9 +83,10 @@ impl Tap {
         desk: Desk<'_>,
     ) {
         let Some(start) = track.start() else { return };
+        let place = arrival.place.of_feed(self.feed);
         match arrival.motion {
             Motion::None => {}
-            Motion::Earlier(ticks) => track.shift(self.channel, arrival.place.generation, ticks),
+            Motion::Earlier(ticks) => track.shift(self.channel, place.generation, ticks),
             Motion::Anchored(until) => {
                 (self.slip, self.astray) = (0, None);
                 track.settle(self.channel, until);
@@ -100,7 +104,7 @@ impl Tap {
             ) => {
                 let packet = Placed {
                     at: at.saturating_add(self.slip),
-                    place: arrival.place,
+                    place,
                     codec,
                     payload,
                     ticks,
@@ -111,9 +115,9 @@ impl Tap {
             (Content::Event { ticks }, Some(at)) => {
                 let from = at.saturating_add(self.slip);
                 let until = from.saturating_add(i64::from(ticks));
-                track.event(self.channel, arrival.place, from, until);
+                track.event(self.channel, place, from, until);
             }
-            _ => track.side_mut(self.channel).pass(arrival.place),
+            _ => track.side_mut(self.channel).pass(place),
         }
     }
 

@@ -333,6 +333,29 @@ fn digits_that_come_while_others_are_sent_are_sent_behind_them() {
 }
 
 #[test]
+fn a_party_that_holds_is_sent_no_keys() {
+    let mut world = World::new(Sabotage::None);
+    let held = [Direction::SendOnly, Direction::Inactive];
+    for (until_us, direction) in [1_000_000, 2_000_000].into_iter().zip(held) {
+        let peer = PeerMedia {
+            direction,
+            ..peer(OTHER, mulaw())
+        };
+        world.command(Command::Connect { leg: OTHER, peer });
+        let digit = Digit {
+            event: 4,
+            duration_ms: 100,
+        };
+        world.command(Command::SendDigits {
+            leg: OTHER,
+            digits: vec![digit],
+        });
+        world.run_to(until_us);
+        assert_eq!(world.heard_by(OTHER).len(), 0, "{direction:?}");
+    }
+}
+
+#[test]
 fn another_party_on_the_line_goes_on_without_a_hole() {
     const THIRD: LegKey = LegKey(3);
     let mut world = World::new(Sabotage::None);

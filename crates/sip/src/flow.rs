@@ -9,6 +9,8 @@ pub enum Transport {
     Udp,
     /// A stream: transactions do not retransmit.
     Tcp,
+    /// A stream inside TLS (RFC 3261 §26.2).
+    Tls,
 }
 
 impl Transport {
@@ -17,12 +19,20 @@ impl Transport {
         match self {
             Transport::Udp => "UDP",
             Transport::Tcp => "TCP",
+            Transport::Tls => "TLS",
         }
+    }
+
+    /// The transport of that name in a Via or a URI; names compare without case.
+    pub fn named(name: &str) -> Option<Transport> {
+        [Transport::Udp, Transport::Tcp, Transport::Tls]
+            .into_iter()
+            .find(|transport| transport.as_str().eq_ignore_ascii_case(name))
     }
 
     /// Whether the transport delivers or reports failure (RFC 3261 §17).
     pub const fn is_reliable(self) -> bool {
-        matches!(self, Transport::Tcp)
+        matches!(self, Transport::Tcp | Transport::Tls)
     }
 }
 

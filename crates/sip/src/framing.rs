@@ -2,15 +2,13 @@
 
 use bytes::{Buf, Bytes, BytesMut};
 
-use crate::lexer::{LexError, MAX_HEAD, find_body, leading_line_ends, parse_length};
-
-/// Longest message accepted from a stream, bytes, header fields and body together.
-const MAX_MESSAGE: usize = 256 * 1024;
+use crate::lexer::{LexError, MAX_BODY, MAX_HEAD, find_body, leading_line_ends, parse_length};
 
 /// One piece of a stream.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Framed {
-    /// A whole message, ready for `Message::parse`.
+    /// A whole message, ready for `Message::parse`; or, as the last piece of a stream that can be cut
+    /// no further, as much of one as an endpoint needs to refuse it (400, 413, 513).
     Message(Bytes),
     /// Line ends between messages.
     KeepAlive(KeepAlive),
@@ -31,7 +29,7 @@ pub enum FrameError {
     /// More than 64 KiB of header fields.
     #[error("header fields too long")]
     HeadTooLong,
-    /// More than 256 KiB in one message.
+    /// A body of more than 64 KiB.
     #[error("message too long")]
     MessageTooLong,
     /// No Content-Length, which streams need (RFC 3261 §20.14).
@@ -81,12 +79,23 @@ impl Framer {
         if let Some(error) = self.failed {
             return Err(error);
         }
-        let result = self.cut();
-        if let Err(error) = result {
+        self.cut().or_else(|error| {
             self.failed = Some(error);
-            self.buffer = BytesMut::new();
-        }
-        result
+            Ok(Some(Framed::Message(self.remains(error))))
+        })
+    }
+
+    /// What is left at an error, so that it is refused: nothing that could be taken for a message.
+    fn remains(&mut self, error: FrameError) -> Bytes {
+        let mut bytes = std::mem::take(&mut self.buffer);
+        let head = find_body(&bytes, leading_line_ends(&bytes)).unwrap_or(bytes.len());
+        // Without Content-Length the header fields alone would be a message: their end goes.
+        let length = match error {
+            FrameError::NoLength => bytes[..head].trim_ascii_end().len(),
+            _ => head,
+        };
+        bytes.truncate(length);
+        bytes.freeze()
     }
 
     fn cut(&mut self) -> Result<Option<Framed>, FrameError> {
@@ -147,7 +156,7 @@ impl Framer {
             return Err(FrameError::HeadTooLong);
         }
         let body = content_length(&self.buffer[..head])?;
-        if body > MAX_MESSAGE - head {
+        if body > MAX_BODY {
             return Err(FrameError::MessageTooLong);
         }
         Ok(Some(head + body))
@@ -187,6 +196,7 @@ fn content_length(head: &[u8]) -> Result<usize, FrameError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::message::Message;
 
     fn all(framer: &mut Framer) -> Vec<String> {
         let mut out = Vec::new();
@@ -264,6 +274,10 @@ mod tests {
         ] {
             let mut framer = Framer::new();
             framer.push(&stream);
+            let Ok(Some(Framed::Message(last))) = framer.next() else {
+                panic!("{want}")
+            };
+            assert!(Message::parse(last).is_err(), "{want}");
             assert_eq!(all(&mut framer), [want]);
             framer.push(b"B\r\nl: 0\r\n\r\n");
             assert_eq!(all(&mut framer), [want], "a broken stream must stay broken");

@@ -10,10 +10,15 @@ use crate::params::split_outside;
 /// Longest start line and header block accepted, bytes.
 pub(crate) const MAX_HEAD: usize = 64 * 1024;
 /// Most header values accepted after splitting.
-pub(crate) const MAX_VALUES: usize = 512;
+pub(crate) const MAX_VALUES: usize = 128;
+/// Longest body accepted, bytes.
+pub(crate) const MAX_BODY: usize = 64 * 1024;
 
 /// Fields whose comma-separated values become one field each.
 const LISTS: [&str; 4] = ["Via", "Route", "Record-Route", "Contact"];
+
+/// Fields that an answer repeats.
+const COPIED: [&str; 5] = ["Via", "From", "To", "Call-ID", "CSeq"];
 
 /// Why bytes are not a start line and header fields.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -24,7 +29,7 @@ pub enum LexError {
     /// No empty line ends the header fields.
     #[error("no end of the header fields")]
     NoEnd,
-    /// More than 64 KiB or 512 values.
+    /// More than 64 KiB or 128 values.
     #[error("header fields too long")]
     TooLong,
     /// A line without a colon, or a name that is not a token.
@@ -72,12 +77,15 @@ pub(crate) fn read_head(bytes: &[u8]) -> Result<Head<'_>, LexError> {
     if skipped == bytes.len() {
         return Err(LexError::Empty);
     }
-    let length = find_body(bytes, skipped).ok_or(LexError::NoEnd)?;
+    let length = find_body(bytes, skipped).ok_or(match bytes.len() - skipped > MAX_HEAD {
+        true => LexError::TooLong,
+        false => LexError::NoEnd,
+    })?;
     if length - skipped > MAX_HEAD {
         return Err(LexError::TooLong);
     }
     let mut lines = Lines(&bytes[skipped..length]);
-    let start = text(lines.next().ok_or(LexError::Empty)?);
+    let start = start_line(lines.next().ok_or(LexError::Empty)?);
     let mut headers = Headers::new();
     let (mut content_length, mut count) = (None, 0);
     while let Some(line) = lines.next_unfolded() {
@@ -114,6 +122,34 @@ pub(crate) fn read_head(bytes: &[u8]) -> Result<Head<'_>, LexError> {
     })
 }
 
+/// The start line and what an answer needs of a head that `read_head` refused: the fields that are
+/// copied into it (RFC 3261 §8.2.6.2), as far as they can be found. `None` where there are so many of
+/// them that the answer would be beyond the limits.
+pub(crate) fn read_for_answer(bytes: &[u8]) -> Option<(Cow<'_, str>, Headers)> {
+    let bytes = &bytes[leading_line_ends(bytes)..];
+    let mut lines = Lines(&bytes[..bytes.len().min(MAX_HEAD)]);
+    let start = start_line(lines.next()?);
+    let mut headers = Headers::new();
+    let mut count = 0;
+    while let Some(line) = lines.next_unfolded().filter(|line| !line.is_empty()) {
+        let line = text(&line);
+        let Some((name, value)) = line.split_once(':') else {
+            continue;
+        };
+        let name = expand(name.trim_end_matches([' ', '\t']));
+        if COPIED
+            .iter()
+            .any(|copied| name.eq_ignore_ascii_case(copied))
+        {
+            count += push_values(&mut headers, name, value.trim_matches([' ', '\t', '\r']));
+        }
+        if count > MAX_VALUES {
+            return None;
+        }
+    }
+    Some((start, headers))
+}
+
 fn push_values(headers: &mut Headers, name: &str, value: &str) -> usize {
     if !LISTS.iter().any(|list| name.eq_ignore_ascii_case(list)) {
         headers.push(name, value);
@@ -121,7 +157,8 @@ fn push_values(headers: &mut Headers, name: &str, value: &str) -> usize {
     }
     let mut count = 0;
     for part in split_outside(value, b',').take(MAX_VALUES + 1) {
-        let part = part.trim();
+        // A NUL is a blank, as in every value.
+        let part = part.trim_matches(|c: char| c.is_whitespace() || c == '\0');
         if !part.is_empty() {
             headers.push(name, part);
             count += 1;
@@ -170,6 +207,15 @@ impl<'a> Lines<'a> {
     }
 }
 
+/// A CR that ends no line is a blank, as everywhere.
+fn start_line(line: &[u8]) -> Cow<'_, str> {
+    let line = text(line);
+    match line.contains('\r') {
+        true => Cow::Owned(line.replace('\r', " ")),
+        false => line,
+    }
+}
+
 fn text(bytes: &[u8]) -> Cow<'_, str> {
     String::from_utf8_lossy(bytes)
 }
@@ -202,6 +248,7 @@ mod tests {
 
     #[test]
     fn bytes_that_are_not_text_survive_as_text() {
+        assert_eq!(fields(b"X\r\nm: \0 ,\0a\r\n\r\n").unwrap(), ["Contact=a"]);
         let got = fields(b"X\r\nSubject: caf\xe9 \xff\r\nTo: t\r\n\r\n").unwrap();
         assert_eq!(got, ["Subject=caf\u{fffd} \u{fffd}", "To=t"]);
     }

@@ -1,5 +1,6 @@
 //! SIP as values: messages, transactions, dialogs and SDP. Bytes and instants go in; typed messages
-//! and bytes come out (RFC 3261, RFC 6026, RFC 3581, RFC 3264, RFC 8866).
+//! and bytes come out (RFC 3261, RFC 6026, RFC 3262, RFC 3581, RFC 3264, RFC 8866). Beside them what else
+//! comes to a SIP port: keep-alives of RFC 5626, with the little of STUN that they need.
 //!
 //! # What it does not know
 //! Sockets, the clock, threads, DNS, RTP, calls, recording, files and configuration.
@@ -23,11 +24,16 @@ mod headers;
 mod lexer;
 mod message;
 mod method;
+pub mod multipart;
 mod name_addr;
 mod params;
+mod rack;
 mod reads;
+mod replaces;
 pub mod sdp;
+mod session_expires;
 mod status;
+pub mod stun;
 #[cfg(test)]
 mod testing;
 mod tokens;
@@ -47,7 +53,10 @@ pub use message::{Message, ParseError, Request, Response};
 pub use method::Method;
 pub use name_addr::{NameAddr, NameAddrError};
 pub use params::Params;
+pub use rack::RAck;
 pub use reads::HeaderError;
+pub use replaces::{Replaces, ReplacesError};
+pub use session_expires::{Refresher, SessionExpires, SessionExpiresError};
 pub use status::StatusCode;
 pub use tokens::Tokens;
 pub use uri::{Scheme, Uri, UriError};

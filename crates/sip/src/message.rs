@@ -5,7 +5,7 @@ use std::fmt;
 use bytes::Bytes;
 
 use crate::headers::Headers;
-use crate::lexer::{Head, LexError, read_head};
+use crate::lexer::{Head, LexError, MAX_BODY, read_for_answer, read_head};
 use crate::method::Method;
 use crate::status::StatusCode;
 use crate::uri::{Uri, UriError};
@@ -70,6 +70,9 @@ pub enum ParseError {
     /// Content-Length is longer than what came (RFC 3261 §18.3).
     #[error("body cut short")]
     BodyShort,
+    /// A body of more than 64 KiB.
+    #[error("body too long")]
+    BodyTooLong,
 }
 
 impl Message {
@@ -152,25 +155,45 @@ impl Request {
         self.body = body;
     }
 
-    /// A request whose start line or body length is bad, so that it can be refused with the status
-    /// that the error asks for; `None` where no answer is possible or due.
-    pub(crate) fn salvage(bytes: &Bytes, error: ParseError) -> Option<(Request, StatusCode)> {
+    /// A request that cannot be read as a whole, so that it can be refused with the status that the
+    /// error asks for; `None` where no answer is possible or due.
+    pub(crate) fn salvage(bytes: &[u8], error: ParseError) -> Option<(Request, StatusCode)> {
         let status = match error {
             ParseError::Version => StatusCode::VERSION_NOT_SUPPORTED,
+            ParseError::BodyTooLong => StatusCode::ENTITY_TOO_LARGE,
+            ParseError::Head(LexError::TooLong) => StatusCode::MESSAGE_TOO_LARGE,
             ParseError::RequestUri(_) | ParseError::StartLine | ParseError::BodyShort => {
                 StatusCode::BAD_REQUEST
             }
-            ParseError::Head(_) | ParseError::Status => return None,
+            ParseError::Head(LexError::NoEnd | LexError::BadLine | LexError::BadLength) => {
+                StatusCode::BAD_REQUEST
+            }
+            ParseError::Head(LexError::Empty) | ParseError::Status => return None,
         };
-        let head = read_head(bytes).ok()?;
-        let (method, rest) = head.start.trim().split_once([' ', '\t'])?;
+        let (start, mut headers) = read_for_answer(bytes)?;
+        let (method, rest) = start.trim().split_once([' ', '\t'])?;
         let method = Method::parse(method)?;
         if method == Method::Ack {
             return None;
         }
+        if error == ParseError::Version {
+            lower_version(&mut headers);
+        }
         let mut request = Request::new(method, Uri::unread(rest.trim()));
-        request.headers = head.headers;
+        request.headers = headers;
         Some((request, status))
+    }
+}
+
+/// Who speaks another version may say so in its Via as well; the answer is one of this version.
+fn lower_version(headers: &mut Headers) {
+    let top = headers.value("Via").unwrap_or_default();
+    let mut parts = top.splitn(3, '/');
+    let (name, _, rest) = (parts.next(), parts.next(), parts.next());
+    if let (Some(name), Some(rest)) = (name, rest) {
+        let top = format!("{name}/2.0/{rest}");
+        headers.remove_first("Via");
+        headers.push_front("Via", top);
     }
 }
 
@@ -217,6 +240,7 @@ impl Response {
 fn body_of(bytes: &Bytes, head: &Head<'_>) -> Result<Bytes, ParseError> {
     let rest = bytes.slice(head.length..);
     match head.content_length {
+        _ if head.content_length.unwrap_or(rest.len()) > MAX_BODY => Err(ParseError::BodyTooLong),
         Some(length) if length > rest.len() => Err(ParseError::BodyShort),
         Some(length) => Ok(rest.slice(..length)),
         None => Ok(rest),

@@ -61,6 +61,11 @@ impl FromStr for NameAddr {
                 return Err(NameAddrError::Unbalanced);
             }
             let (uri, params) = text.split_once(';').unwrap_or((text, ""));
+            // Headers in a URI need brackets round it (RFC 3261 §20.10); a user may have a `?`.
+            let hostport = uri.rsplit_once('@').map_or(uri, |(_, host)| host);
+            if hostport.contains('?') {
+                return Err(NameAddrError::Unbalanced);
+            }
             return Ok(NameAddr {
                 display: None,
                 uri: uri.trim_end().parse()?,
@@ -177,6 +182,7 @@ mod tests {
             "<sip:a@b> x",
             "*",
             "\"a\"b <sip:c@d>",
+            "sip:a@b?Route=c",
         ] {
             assert!(text.parse::<NameAddr>().is_err(), "{text}");
         }

@@ -90,6 +90,10 @@ impl StatusCode {
     pub const METHOD_NOT_ALLOWED: StatusCode = StatusCode(405);
     /// 408 Request Timeout.
     pub const REQUEST_TIMEOUT: StatusCode = StatusCode(408);
+    /// 413 Request Entity Too Large.
+    pub(crate) const ENTITY_TOO_LARGE: StatusCode = StatusCode(413);
+    /// 416 Unsupported URI Scheme.
+    pub(crate) const UNSUPPORTED_SCHEME: StatusCode = StatusCode(416);
     /// 481 Call/Transaction Does Not Exist.
     pub const NO_SUCH_CALL: StatusCode = StatusCode(481);
     /// 482 Loop Detected.
@@ -112,6 +116,8 @@ impl StatusCode {
     pub const UNAVAILABLE: StatusCode = StatusCode(503);
     /// 505 Version Not Supported.
     pub const VERSION_NOT_SUPPORTED: StatusCode = StatusCode(505);
+    /// 513 Message Too Large.
+    pub(crate) const MESSAGE_TOO_LARGE: StatusCode = StatusCode(513);
 
     /// A status from its number; `None` outside 100 to 699.
     pub const fn new(code: u16) -> Option<StatusCode> {

@@ -1,9 +1,11 @@
 //! SIP, SIPS and tel URIs (RFC 3261 §19.1, RFC 3966, RFC 5118); other schemes stay opaque.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::net::IpAddr;
 use std::str::FromStr;
 
+use crate::flow::Transport;
 use crate::params::Params;
 
 /// A URI's scheme.
@@ -89,15 +91,52 @@ impl Uri {
         host_ip(&self.host)
     }
 
+    /// The value of a header in the URI (`?Replaces=...`), with its escapes undone (RFC 3261
+    /// §19.1.1). `None` where it is absent, or is no text once unescaped.
+    pub fn header(&self, name: &str) -> Option<String> {
+        let fields = self.headers.as_deref()?.split('&');
+        let value = fields
+            .filter_map(|field| field.split_once('='))
+            .find(|(n, _)| unescape(n).is_some_and(|n| n.eq_ignore_ascii_case(name)))?
+            .1;
+        unescape(value)
+    }
+
     /// The value of the `transport` parameter.
     pub fn transport(&self) -> Option<&str> {
         self.params.value("transport")
+    }
+
+    /// The transport that the URI asks for (RFC 3261 §26.2.2, RFC 3263 §4.1): `sips:` is always TLS.
+    /// `None` where it says nothing, or names one that is not known here.
+    pub fn flow_transport(&self) -> Option<Transport> {
+        match self.scheme {
+            Scheme::Sips => Some(Transport::Tls),
+            _ => Transport::named(self.transport()?),
+        }
     }
 
     /// Whether the `lr` parameter marks a loose router (RFC 3261 §16.12).
     pub fn is_loose_router(&self) -> bool {
         self.params.has("lr")
     }
+}
+
+/// Text without `%hh` escapes; `None` where a `%` has no two hexadecimal digits behind it, or the
+/// bytes are not UTF-8.
+fn unescape(text: &str) -> Option<String> {
+    let mut bytes = Vec::with_capacity(text.len());
+    let mut rest = text.bytes();
+    while let Some(byte) = rest.next() {
+        if byte != b'%' {
+            bytes.push(byte);
+            continue;
+        }
+        let mut digit = || (rest.next()? as char).to_digit(16);
+        let (high, low) = (digit()?, digit()?);
+        bytes.push((high * 16 + low) as u8);
+    }
+    String::from_utf8(bytes).ok()
 }
 
 pub(crate) fn host_ip(host: &str) -> Option<IpAddr> {
@@ -164,7 +203,7 @@ fn parse_sip(scheme: Scheme, rest: &str) -> Result<Uri, UriError> {
         scheme,
         user: user.map(str::to_owned),
         password: password.map(str::to_owned),
-        host: host.to_owned(),
+        host: host.into_owned(),
         port,
         params: Params::parse(params),
         headers,
@@ -183,14 +222,21 @@ fn parse_tel(rest: &str) -> Result<Uri, UriError> {
 }
 
 /// `host[:port]` with IPv6 in brackets (RFC 5118 §4.1); blanks round the colon allowed.
-pub(crate) fn parse_host_port(text: &str) -> Result<(&str, Option<u16>), UriError> {
+pub(crate) fn parse_host_port(text: &str) -> Result<(Cow<'_, str>, Option<u16>), UriError> {
     let text = text.trim();
     let (host, rest) = if text.starts_with('[') {
         let end = text.find(']').ok_or(UriError::BadHost)?;
-        text[1..end]
+        let (host, rest) = text.split_at(end + 1);
+        // The grammar of RFC 3261 allows one colon too many before an IPv4 part (RFC 5118 §4.10).
+        let host = match host.matches(":::").count() {
+            1 if host.contains('.') => Cow::Owned(host.replace(":::", "::")),
+            _ => Cow::Borrowed(host),
+        };
+        let inner = &host[1..host.len() - 1];
+        inner
             .parse::<std::net::Ipv6Addr>()
             .map_err(|_| UriError::BadHost)?;
-        text.split_at(end + 1)
+        (host, rest)
     } else {
         let (host, rest) = text.split_at(text.find(':').unwrap_or(text.len()));
         let host = host.trim_end();
@@ -198,7 +244,7 @@ pub(crate) fn parse_host_port(text: &str) -> Result<(&str, Option<u16>), UriErro
         if host.is_empty() || !host.bytes().all(fits) {
             return Err(UriError::BadHost);
         }
-        (host, rest)
+        (Cow::Borrowed(host), rest)
     };
     match rest.trim() {
         "" => Ok((host, None)),
@@ -283,12 +329,42 @@ mod tests {
         assert_eq!(uri.host_ip(), Some("2001:db8::1".parse().unwrap()));
         assert_eq!(uri.port, Some(5062));
         assert!(uri.is_loose_router());
+        assert_eq!(uri.flow_transport(), Some(Transport::Tcp));
+        for (text, want) in [
+            ("sips:a@b;transport=tcp", Some(Transport::Tls)),
+            ("sip:a@b;transport=tls", Some(Transport::Tls)),
+            ("sip:a@b;transport=UDP", Some(Transport::Udp)),
+            ("sip:a@b;transport=sctp", None),
+            ("sip:a@b", None),
+            ("tel:1", None),
+        ] {
+            assert_eq!(
+                text.parse::<Uri>().unwrap().flow_transport(),
+                want,
+                "{text}"
+            );
+        }
+        let extra: Uri = "sip:a@[2001:db8:::192.0.2.1]:5062".parse().unwrap();
+        assert_eq!(extra.to_string(), "sip:a@[2001:db8::192.0.2.1]:5062");
         assert_eq!(uri.transport(), Some("TCP"));
         assert_eq!(uri.headers.as_deref(), Some("x=y"));
         assert_eq!(
             Uri::sip(Some("a"), "2001:db8::1", Some(5060)).to_string(),
             "sip:a@[2001:db8::1]:5060"
         );
+    }
+
+    #[test]
+    fn headers_of_a_uri() {
+        let uri: Uri = "sip:c@d;lr?Subject=a%20b&REPL%61CES=x%40y%3bto-tag%3D1&bad=%4&worse=%ff&e="
+            .parse()
+            .unwrap();
+        assert_eq!(uri.header("subject").as_deref(), Some("a b"));
+        assert_eq!(uri.header("Replaces").as_deref(), Some("x@y;to-tag=1"));
+        assert_eq!(uri.header("e").as_deref(), Some(""));
+        for name in ["bad", "worse", "absent"] {
+            assert_eq!(uri.header(name), None, "{name}");
+        }
     }
 
     #[test]
@@ -304,6 +380,7 @@ mod tests {
             ("sip:2001:db8::1", UriError::BadPort),
             ("sip:[2001:db8::1", UriError::BadHost),
             ("sip:[zz]", UriError::BadHost),
+            ("sip:[2001:db8:::1]", UriError::BadHost),
             ("sip:[::1]x", UriError::BadHost),
             ("sip:host:99999", UriError::BadPort),
             ("sip:host:", UriError::BadPort),

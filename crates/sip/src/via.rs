@@ -84,7 +84,7 @@ impl FromStr for Via {
         let (host, port) = parse_host_port(sent_by).map_err(|_| ViaError::SentBy)?;
         Ok(Via {
             transport: transport.to_owned(),
-            host: host.to_owned(),
+            host: host.into_owned(),
             port,
             params: Params::parse(params),
         })

@@ -119,6 +119,7 @@ impl Wire {
                 key: ClientKey(1),
                 flow,
                 request: invite(),
+                larger: None,
             },
         );
     }
@@ -316,6 +317,7 @@ fn no_ack_at_all_fails_the_server() {
             key: ClientKey(9),
             flow,
             request: ack,
+            larger: None,
         },
     );
     wire.run(32_100);
@@ -619,6 +621,7 @@ fn ipv6_on_the_wire() {
             key: ClientKey(1),
             flow: there,
             request: invite(),
+            larger: None,
         },
     );
     let Output::Transmit { bytes, .. } = &out[0] else {
@@ -720,6 +723,7 @@ fn a_whole_call_with_dialogs_and_bye() {
             key: ClientKey(2),
             flow,
             request: bye,
+            larger: None,
         },
     );
     wire.run(150);

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 
 use duolog_sip::sdp::{
-    Description, Direction, Encoding, Format, G729, MediaSecurity, Offer, SdpError, Terms,
+    Description, Direction, Encoding, Format, G729, MediaSecurity, Offer, SdpError, Setup, Terms,
     Transcoding,
 };
 
@@ -395,4 +395,43 @@ fn an_offer_of_our_own() {
     );
     let audio = offer.describe().audio().unwrap();
     assert_eq!((audio.rtp, audio.rtcp), (offer.rtp, offer.rtcp));
+}
+
+#[test]
+fn an_offer_made_again_changes_the_direction_and_nothing_else() {
+    use Direction::{Inactive, RecvOnly, SendOnly, SendRecv};
+    let line = "m=audio 4000 RTP/AVP 8 101\r\n";
+    let more = "a=rtpmap:101 telephone-event/8000\r\na=ptime:20\r\n";
+    let video = "m=video 0 RTP/AVP 31\r\n";
+    for (said, session, direction, version) in [
+        ("", "", SendRecv, 2),
+        ("", "", SendOnly, 3),
+        ("a=sendonly\r\n", "", SendOnly, 2),
+        ("a=sendonly\r\n", "", SendRecv, 3),
+        ("a=INACTIVE\r\n", "a=recvonly\r\n", RecvOnly, 3),
+        ("", "a=inactive\r\n", Inactive, 2),
+        ("", "a=inactive\r\n", SendRecv, 3),
+    ] {
+        let text = format!("{HEAD}{session}{line}{more}{said}{video}");
+        let before = Description::parse(text.as_bytes()).unwrap();
+        let after = before.offer_again(direction);
+        let (old, new) = (before.audio().unwrap(), after.audio().unwrap());
+        assert_eq!(new.direction, direction, "{text}");
+        assert_eq!(after.version(), version, "{text}");
+        assert_eq!((new.rtp, new.profile), (old.rtp, old.profile));
+        assert_eq!((new.formats, new.ptime_ms), (old.formats, old.ptime_ms));
+        let written = String::from_utf8(after.write().to_vec()).unwrap();
+        assert!(written.ends_with(video), "{written}");
+        assert_eq!(after.offer_again(direction), after, "nothing changes twice");
+    }
+    // What we answered to DTLS may go either way in an offer (RFC 8842 §5.5).
+    let print = ["AB"; 32].join(":");
+    let text = format!(
+        "{HEAD}m=audio 4000 UDP/TLS/RTP/SAVP 0\r\na=fingerprint:sha-256 {print}\r\na=setup:active\r\n"
+    );
+    let after = Description::parse(text.as_bytes())
+        .unwrap()
+        .offer_again(SendRecv);
+    assert_eq!(after.audio().unwrap().dtls.unwrap().setup, Setup::ActPass);
+    assert_eq!(after.version(), 3);
 }

@@ -1,6 +1,11 @@
 //! baresip as caller and callee: a soft phone that is not ours, with a tone for a voice and a file for
 //! an ear.
 
+mod control;
+mod registered;
+
+pub use registered::{Account, Dialog, Registered};
+
 use std::fs;
 use std::io::BufReader;
 use std::net::IpAddr;
@@ -16,7 +21,14 @@ use super::{Process, Site};
 /// Where Debian puts baresip's modules.
 const MODULES: &str = "/usr/lib/baresip/modules";
 /// How long a phone sounds its tone.
-const VOICE_S: u32 = 20;
+const VOICE_S: u32 = 40;
+
+/// The codec that every phone has.
+pub const PCMU: Spoken = Spoken {
+    name: "PCMU/8000/1",
+    rate_hz: 8_000,
+    layout: Layout::Mono,
+};
 
 /// A codec by baresip's name, with the rate and channels of its sound card.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -141,6 +153,16 @@ fn config(home: &Path, voice: &Path, (ip, port): (IpAddr, u16), spoken: Spoken) 
     )
 }
 
+/// Writes a tone as phones of 8 kHz sound it.
+pub(super) fn voice(path: &Path, tone_hz: f64) {
+    let making = Making {
+        spoken: PCMU,
+        security: "",
+        tone_hz,
+    };
+    sing(path, &making);
+}
+
 fn sing(path: &Path, making: &Making) {
     let Spoken {
         rate_hz, layout, ..
@@ -182,19 +204,23 @@ impl Baresip {
     /// # Panics
     /// When it heard nothing.
     pub fn heard(&mut self) -> (Vec<i16>, u32) {
-        let files = fs::read_dir(self.home.join("dump")).expect("its directory is there");
-        let dump = files
-            .flatten()
-            .map(|file| file.path())
-            .find(|path| path.to_string_lossy().ends_with("-dec.wav"));
-        let Some(dump) = dump else {
-            self.process.fail("it wrote down nothing that it decoded");
-        };
-        let file = fs::File::open(&dump).expect("it can be read");
-        let mut reader = wav::Reader::open(BufReader::new(file)).expect("a WAV");
-        let channels = reader.layout().channels();
-        let rate_hz = reader.sample_rate_hz();
-        let all = reader.read_to_end().expect("whole");
-        (all.into_iter().step_by(channels).collect(), rate_hz)
+        ear(&self.home)
+            .unwrap_or_else(|| self.process.fail("it wrote down nothing that it decoded"))
     }
+}
+
+/// What a phone decoded in its last call: samples of its first channel, and how many a second.
+fn ear(home: &Path) -> Option<(Vec<i16>, u32)> {
+    let files = fs::read_dir(home.join("dump")).expect("its directory is there");
+    let dumps = files.flatten().map(|file| file.path());
+    // Their names hold the time of day.
+    let dump = dumps
+        .filter(|path| path.to_string_lossy().ends_with("-dec.wav"))
+        .max()?;
+    let file = fs::File::open(&dump).expect("it can be read");
+    let mut reader = wav::Reader::open(BufReader::new(file)).expect("a WAV");
+    let channels = reader.layout().channels();
+    let rate_hz = reader.sample_rate_hz();
+    let all = reader.read_to_end().expect("whole");
+    Some((all.into_iter().step_by(channels).collect(), rate_hz))
 }

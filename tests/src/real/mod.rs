@@ -6,17 +6,23 @@
 
 pub mod baresip;
 pub mod exact;
+pub mod heard;
 pub mod kept;
+pub mod linphone;
 pub mod listen;
 pub mod mutate;
 pub mod phones;
+pub mod play;
 pub mod probe;
 pub mod process;
 pub mod program;
 pub mod raw_call;
+pub mod script;
 pub mod seed;
 pub mod sipp;
 pub mod site;
+pub mod stage;
+pub mod vital;
 pub mod volume;
 
 pub use kept::Kept;

@@ -9,6 +9,7 @@ use std::time::Duration;
 use duolog::phone::CodedVoice;
 use duolog_audio::g711::Law;
 
+use super::script::{Body, SDP, Script};
 use super::site::{CALLEE_PORT, CALLER_PORT};
 use super::{Process, Site};
 
@@ -73,19 +74,73 @@ pub fn callers(site: &Site, load: &Load) -> Process {
     Process::start("sipp caller", &mut command)
 }
 
+/// Starts callees without media; they end by themselves after their calls.
+///
+/// # Panics
+/// When SIPp (Debian `sip-tester`) cannot be started.
+pub fn quiet_callees(site: &Site, load: &Load) -> Process {
+    let script = Script::callee("quiet-callee")
+        .answer_invite("180 Ringing", &[], Body::None)
+        .answer_invite("200 OK", &[], SDP)
+        .wants("ACK")
+        .wants("BYE")
+        .answer("200 OK", &[], Body::None);
+    let mut command = quiet(site, load, &script);
+    at(&mut command, site.callee(), CALLEE_PORT);
+    Process::start("sipp quiet callee", &mut command)
+}
+
+/// Starts callers without media; they end by themselves after their calls.
+///
+/// # Panics
+/// When SIPp (Debian `sip-tester`) cannot be started.
+pub fn quiet_callers(site: &Site, load: &Load) -> Process {
+    let ms = u32::try_from(load.length.as_millis()).unwrap_or(u32::MAX);
+    let script = Script::caller("quiet-caller")
+        .invite(&[], SDP)
+        .may_get(100)
+        .may_get(180)
+        .gets(200)
+        .ack(Body::None)
+        .waits_ms(ms)
+        .request("BYE", &[], Body::None)
+        .gets(200);
+    let mut command = quiet(site, load, &script);
+    at(&mut command, site.caller(), CALLER_PORT);
+    add(
+        &mut command,
+        &format!("-s 100 -r {} -l 20000", load.per_second),
+    );
+    command.arg(site.sip().to_string());
+    Process::start("sipp quiet caller", &mut command)
+}
+
+fn quiet(site: &Site, load: &Load, script: &Script) -> Command {
+    let file = site.directory().join(format!("{}.xml", script.name()));
+    fs::write(&file, script.xml()).expect("the scenario can be written");
+    with_scenario(site, load, &file)
+}
+
 fn sipp(site: &Site, load: &Load, role: &str, party: u8) -> Command {
     let scenarios = Path::new(env!("CARGO_MANIFEST_DIR")).join("sipp");
     let voice = CodedVoice::new(party, 0).raw(Law::Mulaw, VOICE_SAMPLES);
     let written = fs::write(site.directory().join(format!("{role}.ulaw")), voice);
     written.expect("the voice can be written");
+    with_scenario(site, load, &scenarios.join(format!("{role}.xml")))
+}
+
+fn with_scenario(site: &Site, load: &Load, scenario: &Path) -> Command {
     // A sender that waits for a processor sends late, and what comes later than the recorder's window
     // is lost, listed as such: SIPp goes first, where that is allowed.
     let mut command = Command::new("nice");
     add(&mut command, "-n -15 sipp");
     command.current_dir(site.directory());
     // Fewer than a process may have open files on a plain system; it must stand before `-t`.
-    add(&mut command, "-max_socket 900 -nostdin -trace_err -sf");
-    command.arg(scenarios.join(format!("{role}.xml")));
+    add(
+        &mut command,
+        "-max_socket 900 -buff_size 4194304 -nostdin -trace_err -sf",
+    );
+    command.arg(scenario);
     let Load {
         transport, calls, ..
     } = load;

@@ -99,6 +99,17 @@ impl Site {
         site
     }
 
+    /// Changes the configuration before a program reads it.
+    ///
+    /// # Panics
+    /// When the file cannot be read or written, or nothing was changed.
+    pub fn amend(&self, change: impl Fn(&str) -> String) {
+        let text = fs::read_to_string(self.config()).expect("the configuration can be read");
+        let amended = change(&text);
+        assert_ne!(amended, text, "nothing was changed");
+        fs::write(self.config(), amended).expect("the configuration can be written");
+    }
+
     /// The directory of the site.
     pub fn directory(&self) -> &Path {
         self.directory.path()
@@ -127,6 +138,15 @@ impl Site {
     /// The address of the callees.
     pub fn callee(&self) -> IpAddr {
         self.callee
+    }
+
+    /// An address of the site that nothing is configured for.
+    pub fn stranger(&self) -> IpAddr {
+        let IpAddr::V4(callee) = self.callee else {
+            return self.callee;
+        };
+        let [a, b, c, d] = callee.octets();
+        IpAddr::V4(Ipv4Addr::new(a, b, c, d + 1))
     }
 
     /// Where duolog hears SIP.

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use std::ops::Range;
 use std::time::Instant;
 
 use duolog::phone::SentPacket;
@@ -103,8 +104,6 @@ pub fn judge(world: &World, kept: &Kept) -> Verdict {
             ));
             continue;
         }
-        let peer = world.node.watch().peer(life.legs[side]);
-        let spoken = peer.map_or_else(Vec::new, |peer| said(world, peer.rtp, life.legs[side]));
         let bench = Bench {
             world,
             life,
@@ -113,7 +112,7 @@ pub fn judge(world: &World, kept: &Kept) -> Verdict {
             samples,
             channel,
         };
-        bench.compare(&spoken, &mut verdict);
+        bench.compare(&turns(world, life, side), &mut verdict);
     }
     verdict
 }
@@ -125,6 +124,43 @@ fn nothing_there(kept: &Kept) -> bool {
         let listed: u64 = channel.gaps.iter().map(|gap| gap.samples).sum();
         channel.samples == 0 && listed == length
     })
+}
+
+/// A time in which one party was on a channel.
+struct Turn<'a> {
+    from: Instant,
+    until: Instant,
+    spoken: Vec<Spoken<'a>>,
+}
+
+/// The parties of a channel, one after the other.
+fn turns<'a>(world: &'a World, life: &Life, side: usize) -> Vec<Turn<'a>> {
+    let end = life.closing.unwrap_or(world.now());
+    let said = |leg: Option<LegKey>| {
+        let peer = leg.and_then(|leg| Some((leg, world.node.watch().peer(leg)?)));
+        peer.map_or_else(Vec::new, |(leg, peer)| said(world, peer.rtp, leg))
+    };
+    if side == 0 {
+        let spoken = said(Some(life.owner));
+        let from = life.opened;
+        return vec![Turn {
+            from,
+            until: end,
+            spoken,
+        }];
+    }
+    let ends = life.others[1..].iter().map(|(at, _)| *at).chain([end]);
+    let turns = life.others.iter().zip(ends);
+    turns
+        .map(|(&(from, leg), until)| {
+            let closed = leg.and_then(|leg| world.node.watch().closed(leg));
+            Turn {
+                from,
+                until: closed.map_or(until, |closed| until.min(closed)),
+                spoken: said(leg),
+            }
+        })
+        .collect()
 }
 
 /// Everything a phone said to a leg, each packet with its fate.
@@ -203,39 +239,75 @@ struct Bench<'a> {
 }
 
 impl Bench<'_> {
-    fn compare(&self, spoken: &[Spoken<'_>], verdict: &mut Verdict) {
-        let closing = self.life.closing.unwrap_or(self.world.now());
-        let came = |s: &&Spoken<'_>| {
-            let at = s.flight.arrived;
-            s.law.is_some() && at.is_some_and(|at| self.started < at && at <= closing)
-        };
-        let loud = |s: &&Spoken<'_>| loud(&s.packet.payload, s.law);
+    fn compare(&self, turns: &[Turn<'_>], verdict: &mut Verdict) {
         let mut ought = vec![Ought::Nothing; self.samples.len()];
-        let came: Vec<&Spoken<'_>> = spoken.iter().filter(came).collect();
-        if let Some(first) = came.first() {
-            let loud: Vec<&Spoken<'_>> = came.iter().copied().filter(loud).collect();
-            let sure = |s: &&&Spoken<'_>| !self.in_pause(s) && !self.is_unkept(s);
-            let sure: Vec<&Spoken<'_>> = loud.iter().filter(sure).copied().collect();
-            let mut tried = sure.iter().chain(&loud).take(200);
-            let found = tried.find_map(|s| Some((*s, self.search(s)?)));
-            let (anchor, at) = match found {
-                Some(found) => found,
-                // Silence looks the same everywhere: it is taken to lie where it arrived.
-                None if loud.is_empty() => (*first, self.soonest(first)),
-                // Too little to be sure of anything.
-                None if sure.len() < 10 => {
-                    ought.fill(Ought::Anything);
-                    return self.check(&ought, verdict);
-                }
-                None => {
-                    let what = format!("channel {}: nothing of its party is there", self.side);
-                    return verdict.faults.push(what);
-                }
-            };
-            verdict.skew[self.side] = found.map(|_| at - self.soonest(anchor));
-            self.lay_out(spoken, (anchor, at), closing, &mut ought);
+        for turn in turns {
+            self.place(turn, &mut ought, verdict);
+        }
+        // What was under way when the party changed, and how early the next one's first packet may lie.
+        let changes = turns.iter().skip(1).map(|turn| turn.from);
+        let end = self.life.closing.unwrap_or(self.world.now());
+        let ends = turns.iter().map(|turn| turn.until).filter(|at| *at < end);
+        for change in changes.chain(ends).filter(|change| *change > self.started) {
+            let at = samples_between(self.started, change) as usize;
+            let edge = self.lead() as usize;
+            let end = (at + edge).min(ought.len());
+            ought[at.saturating_sub(edge).min(end)..end].fill(Ought::Anything);
         }
         self.check(&ought, verdict);
+    }
+
+    /// Writes down what ought to be there of one party.
+    fn place(&self, turn: &Turn<'_>, ought: &mut [Ought], verdict: &mut Verdict) {
+        let (from, until) = (turn.from.max(self.started), turn.until);
+        let came = |s: &&Spoken<'_>| {
+            let at = s.flight.arrived;
+            s.law.is_some() && at.is_some_and(|at| from < at && at <= until)
+        };
+        let loud = |s: &&Spoken<'_>| loud(&s.packet.payload, s.law);
+        let came: Vec<&Spoken<'_>> = turn.spoken.iter().filter(came).collect();
+        let Some(first) = came.first() else {
+            return;
+        };
+        let loud: Vec<&Spoken<'_>> = came.iter().copied().filter(loud).collect();
+        let sure = |s: &&&Spoken<'_>| !self.in_pause(s) && !self.is_unkept(s);
+        let sure: Vec<&Spoken<'_>> = loud.iter().filter(sure).copied().collect();
+        let found = self.align(sure.iter().chain(&loud).copied());
+        let (anchor, at) = match found {
+            Some(found) => found,
+            // Silence looks the same everywhere: it is taken to lie where it arrived.
+            None if loud.is_empty() => (*first, self.soonest(first)),
+            // Too little to be sure of anything.
+            None if sure.len() < 10 => {
+                let place = |at| samples_between(self.started, at) as usize;
+                let (from, until) = (place(from), place(until) + self.lead() as usize);
+                let until = until.min(ought.len());
+                return ought[from.min(until)..until].fill(Ought::Anything);
+            }
+            None => {
+                let what = format!("channel {}: nothing of its party is there", self.side);
+                return verdict.faults.push(what);
+            }
+        };
+        let skew = &mut verdict.skew[self.side];
+        *skew = skew.or(found.map(|_| at - self.soonest(anchor)));
+        self.lay_out(turn, (anchor, at), ought);
+    }
+
+    /// Where samples of a turn may lie; the first begins with the recording, the last ends with it.
+    fn within(&self, turn: &Turn<'_>, length: usize) -> Range<usize> {
+        let place = |at| samples_between(self.started, at) as usize;
+        let end = self.life.closing.unwrap_or(self.world.now());
+        match turn.until < end {
+            true => place(turn.from)..place(turn.until) + self.lead() as usize,
+            false => place(turn.from)..length,
+        }
+    }
+
+    /// How much later than it arrived the beginning of a party may lie.
+    fn lead(&self) -> u64 {
+        let media = &self.world.net.media;
+        400 + samples_between(self.started, self.started + media.jitter + media.held_back)
     }
 
     /// Where a packet lay had it come as fast as the network can.
@@ -267,41 +339,64 @@ impl Bench<'_> {
         cut || gaps.any(|(from, until)| at + slack >= from && at - slack <= until)
     }
 
+    /// A packet and where it lies, such that most others lie where they should beside it: one alone may
+    /// not be there, and a coded voice says the same for three packets in a row.
+    fn align<'a>(
+        &self,
+        spoken: impl Iterator<Item = &'a Spoken<'a>>,
+    ) -> Option<(&'a Spoken<'a>, i64)> {
+        let found = spoken.take(200).map(|s| (s, self.search(s)));
+        let found = found.filter(|(_, places)| !places.is_empty());
+        let found: Vec<(&Spoken<'_>, Vec<i64>)> = found.take(20).collect();
+        let first = found.first()?.0;
+        let since = |s: &Spoken<'_>| i64::from(s.packet.timestamp.since(first.packet.timestamp));
+        let mut votes: BTreeMap<i64, usize> = BTreeMap::new();
+        for (s, places) in &found {
+            for place in places {
+                *votes.entry(place - since(s)).or_default() += 1;
+            }
+        }
+        let near = |at: i64| (at - self.soonest(first)).abs();
+        let best = votes
+            .iter()
+            .max_by_key(|(at, votes)| (**votes, -near(**at)));
+        best.map(|(at, _)| (first, *at))
+    }
+
     /// Where a packet's samples lie in the channel, near where they should.
-    fn search(&self, spoken: &Spoken<'_>) -> Option<i64> {
-        let wanted = decoded(&spoken.packet.payload, spoken.law?);
+    fn search(&self, spoken: &Spoken<'_>) -> Vec<i64> {
+        let Some(law) = spoken.law else {
+            return Vec::new();
+        };
+        let wanted = decoded(&spoken.packet.payload, law);
         let around = self.soonest(spoken);
         let slack = 8 * 250;
         let from = (around - slack).max(0) as usize;
         let to = ((around + slack).max(0) as usize).min(self.samples.len());
-        let hay = self.samples.get(from..to)?;
-        let found = hay
-            .windows(wanted.len())
-            .position(|window| window == wanted)?;
-        Some((from + found) as i64)
+        let hay = self.samples.get(from..to).unwrap_or(&[]);
+        let found = hay.windows(wanted.len()).enumerate();
+        let found = found.filter(|(_, window)| *window == wanted);
+        found.map(|(at, _)| (from + at) as i64).collect()
     }
 
     /// Writes down what ought to be there, all of it placed by one packet's place.
-    fn lay_out(
-        &self,
-        spoken: &[Spoken<'_>],
-        (anchor, at): (&Spoken<'_>, i64),
-        closing: Instant,
-        ought: &mut [Ought],
-    ) {
+    fn lay_out(&self, turn: &Turn<'_>, (anchor, at): (&Spoken<'_>, i64), ought: &mut [Ought]) {
+        let (spoken, begin) = (&turn.spoken[..], turn.from.max(self.started));
         let place =
             |s: &Spoken<'_>| at + i64::from(s.packet.timestamp.since(anchor.packet.timestamp));
         let in_call = |s: &Spoken<'_>| {
             s.flight
                 .arrived
-                .is_some_and(|at| at > self.started && at <= closing)
+                .is_some_and(|at| at > begin && at <= turn.until)
         };
         let heard = |s: &Spoken<'_>| s.law.is_some() && in_call(s);
         let first = spoken.iter().position(heard).unwrap_or(0);
         let last = spoken.iter().rposition(heard).unwrap_or(0);
+        let own = self.within(turn, ought.len());
         let mut paint = |from: i64, what: &mut dyn FnMut(usize) -> Ought, length: usize| {
             for offset in 0..length {
                 let position = usize::try_from(from + offset as i64).ok();
+                let position = position.filter(|at| own.contains(at));
                 if let Some(slot) = position.and_then(|p| ought.get_mut(p)) {
                     *slot = what(offset);
                 }
@@ -336,9 +431,7 @@ impl Bench<'_> {
     fn check(&self, ought: &[Ought], verdict: &mut Verdict) {
         let gaps = self.gaps(&mut verdict.faults);
         let torn = self.life.closing.is_none();
-        let media = &self.world.net.media;
-        let lead =
-            400 + samples_between(self.started, self.started + media.jitter + media.held_back);
+        let lead = self.lead();
         let mut runs: BTreeMap<&'static str, (usize, usize, usize)> = BTreeMap::new();
         let mut pauses = self.life.pauses.iter().peekable();
         for (at, (&sample, &ought)) in self.samples.iter().zip(ought).enumerate() {

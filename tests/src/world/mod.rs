@@ -10,8 +10,10 @@ pub mod keeper;
 pub mod kept;
 pub mod net;
 pub mod node;
+pub mod office;
 pub mod scene;
 pub mod sound;
+pub mod table;
 pub mod watch;
 
 use std::collections::{BTreeMap, HashMap};
@@ -24,6 +26,7 @@ use duolog::phone::{self, Action, Group, Phone, PhoneEvent, PhoneNo};
 use duolog::translate::commands::Task;
 use duolog_call::MediaEvent;
 use duolog_media::Sabotage;
+use duolog_reach::hops::{LookupFailure, QueryId, Records};
 use duolog_rtp::timeline::DriftCorrection;
 use duolog_sip::{Flow, Transport};
 use duolog_spool::SimDisk;
@@ -49,6 +52,7 @@ enum Coming {
     Stranger(SocketAddr, Bytes),
     Order(usize, Instant, Task),
     Report(MediaEvent),
+    Resolved(QueryId, Result<Records, LookupFailure>),
 }
 
 /// Phones behind one SIP address.
@@ -89,6 +93,9 @@ enum RtpOrRtcp {
 
 /// How far orders and reports take between the node's threads.
 const BETWEEN_THREADS: Duration = Duration::from_micros(150);
+
+/// How long the DNS takes.
+const LOOK_UP: Duration = Duration::from_millis(3);
 
 /// What a world is made with.
 #[derive(Debug, Clone)]
@@ -292,6 +299,9 @@ impl World {
             self.seed,
             self.since(self.now)
         );
+        let wrong = self.node.watch().misrouted(self.now);
+        let at = self.since(self.now);
+        assert!(wrong.is_empty(), "seed {} at {at:?}: {wrong:#?}", self.seed);
     }
 
     fn next(&self) -> Option<Instant> {
@@ -338,6 +348,7 @@ impl World {
             Coming::MediaToNode(from, to, bytes) => self.node.receive(now, to, from, &bytes),
             Coming::Order(shard, at, task) => self.node.obey(now, shard, at, task),
             Coming::Report(event) => self.node.report(now, event),
+            Coming::Resolved(id, answer) => self.node.resolved(now, id, answer),
             Coming::Stranger(to, bytes) => self.strangers.push((to, bytes)),
             Coming::RtpToPhone(who, bytes) => {
                 self.give(
@@ -412,6 +423,9 @@ impl World {
                 }
                 Effect::Report(event) => {
                     self.schedule(self.now + BETWEEN_THREADS, Coming::Report(event));
+                }
+                Effect::Resolved(id, answer) => {
+                    self.schedule(self.now + LOOK_UP, Coming::Resolved(id, answer));
                 }
                 Effect::Sip(to, bytes) => {
                     let site = self.sites.iter().position(|site| site.sip == to);

@@ -4,7 +4,7 @@
 use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use duolog::abilities::Abilities;
@@ -18,6 +18,7 @@ use duolog_call::{CallLog, Engine, Gate as CallGate, Input, MediaEvent, Output};
 use duolog_media::{
     Command, Counters, LegIdentity, LegKey, Outbox, PortId, Sabotage, Shard, ShardSettings,
 };
+use duolog_reach::hops::{LookupFailure, QueryId, Question, Records};
 use duolog_rtp::timeline::DriftCorrection;
 use duolog_rtp::{RtpTimestamp, SeqNo, Ssrc};
 use duolog_sip::{Flow, Transport};
@@ -38,6 +39,8 @@ pub enum Effect {
     Order(usize, Instant, Task),
     /// What a relay thread tells signalling.
     Report(MediaEvent),
+    /// What the DNS answers.
+    Resolved(QueryId, Result<Records, LookupFailure>),
 }
 
 /// One relay thread.
@@ -72,7 +75,10 @@ pub struct Node {
     watch: Watch,
     dice: Dice,
     sip: SocketAddr,
-    media: IpAddr,
+    /// Where media goes in and out: one address, or one of each family.
+    media: Vec<IpAddr>,
+    /// The DNS: hosts and their addresses.
+    hosts: HashMap<String, IpAddr>,
     ports: HashMap<u16, (usize, PortId)>,
     next_port: u16,
     logs: Vec<CallLog>,
@@ -114,7 +120,8 @@ impl Node {
             watch: Watch::default(),
             dice,
             sip,
-            media: config.media.address,
+            media: config.media.address.clone(),
+            hosts: HashMap::new(),
             ports: HashMap::new(),
             next_port: config.media.ports.0,
             logs: Vec::new(),
@@ -164,7 +171,7 @@ impl Node {
         ports.sort_unstable();
         ports
             .into_iter()
-            .map(|port| (self.media, port).into())
+            .map(|port| (self.media[0], port).into())
             .collect()
     }
 
@@ -196,7 +203,13 @@ impl Node {
     fn handle(&mut self, now: Instant, input: Input) {
         for output in self.engine.handle(now, input) {
             match output {
-                Output::Send { flow, bytes } => self.effects.push(Effect::Sip(flow.peer, bytes)),
+                Output::Send { flow, bytes, .. } => {
+                    self.effects.push(Effect::Sip(flow.peer, bytes));
+                }
+                Output::Resolve { id, question } => {
+                    let answer = self.look_up(question);
+                    self.effects.push(Effect::Resolved(id, answer));
+                }
                 Output::Media(command) => {
                     let task = self.translator.task(command);
                     if let Some((ShardIndex(shard), task)) = task {
@@ -212,10 +225,32 @@ impl Node {
         }
     }
 
+    /// From now on the DNS knows this host.
+    pub fn add_host(&mut self, name: &str, address: IpAddr) {
+        self.hosts.insert(name.to_owned(), address);
+    }
+
+    fn look_up(&self, question: Question) -> Result<Records, LookupFailure> {
+        let ttl = Duration::from_secs(60);
+        let host = match &question {
+            Question::Addresses { name, .. } => self.hosts.get(name),
+            Question::Naptr(_) | Question::Srv(_) => None,
+        };
+        match host {
+            Some(address) => Ok(Records::Addresses(vec![*address], ttl)),
+            None => Err(LookupFailure::Absent { ttl }),
+        }
+    }
+
+    /// The DNS answers.
+    pub fn resolved(&mut self, now: Instant, id: QueryId, answer: Result<Records, LookupFailure>) {
+        self.handle(now, Input::Resolved { id, answer });
+    }
+
     /// An order reaches its relay thread; it takes effect as of `at`.
     pub fn obey(&mut self, now: Instant, number: usize, at: Instant, task: Task) {
         match task {
-            Task::OpenLeg(leg) => self.open(at, number, leg),
+            Task::OpenLeg { leg, peer } => self.open(at, number, leg, peer),
             Task::Command(command) => {
                 self.watch.command(at, &command);
                 let relay = &mut self.relays[number];
@@ -232,7 +267,8 @@ impl Node {
         }
     }
 
-    fn open(&mut self, now: Instant, number: usize, leg: LegKey) {
+    fn open(&mut self, now: Instant, number: usize, leg: LegKey, peer: IpAddr) {
+        let address = facing(&self.media, peer);
         let port = self.next_port;
         self.next_port += 2;
         self.watch.opened(leg, port);
@@ -264,7 +300,7 @@ impl Node {
             &mut relay.out,
         );
         self.effects
-            .push(Effect::Report(commands::opened(leg, self.media, port)));
+            .push(Effect::Report(commands::opened(leg, address, port)));
         self.flush(now, number);
     }
 
@@ -296,7 +332,7 @@ impl Node {
             let slot = relay.ports.get(datagram.port.0 as usize).copied().flatten();
             self.watch.datagram(slot.map(|(leg, _)| leg), datagram.to);
             if let Some((_, port)) = slot {
-                let from = SocketAddr::new(self.media, port);
+                let from = SocketAddr::new(facing(&self.media, datagram.to.ip()), port);
                 let bytes = Bytes::copy_from_slice(datagram.bytes);
                 self.effects.push(Effect::Media(from, datagram.to, bytes));
             }
@@ -411,4 +447,11 @@ impl Node {
         left.extend(self.watch.unfinished());
         left
     }
+}
+
+/// Our media address for a peer.
+fn facing(own: &[IpAddr], peer: IpAddr) -> IpAddr {
+    let mut own = own.iter().copied();
+    own.find(|own| own.is_ipv4() == peer.is_ipv4())
+        .expect("a party is of a family that there is media for")
 }

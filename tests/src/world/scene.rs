@@ -5,7 +5,8 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use duolog::phone::{
-    Action, Answering, CodedVoice, EarlyMedia, Keep, PhoneSettings, Repeat, Security, Speech, Voice,
+    Action, Answering, CodedVoice, EarlyMedia, Keep, PhoneSettings, Repeat, Security, Speech,
+    Voice, Ways,
 };
 use duolog_audio::codec::Codec;
 use duolog_audio::g711::Law;
@@ -88,6 +89,8 @@ pub struct Lines {
     pub clock_ppm: [i32; 2],
     /// Whether their media is encrypted.
     pub security: [Security; 2],
+    /// How they signal.
+    pub ways: Ways,
 }
 
 impl Default for Lines {
@@ -96,6 +99,7 @@ impl Default for Lines {
             ptime_ms: [20; 2],
             clock_ppm: [0; 2],
             security: [Security::Clear, Security::Clear],
+            ways: Ways::default(),
         }
     }
 }
@@ -109,6 +113,8 @@ pub struct Wanted {
     pub transcode: &'static str,
     /// The DTMF policy of every desk: `keep` or `mask`.
     pub dtmf: &'static str,
+    /// How much it takes from one source.
+    pub limits: Limits,
 }
 
 impl Default for Wanted {
@@ -117,8 +123,18 @@ impl Default for Wanted {
             media_security: ["as-offered"; 2],
             transcode: "[]",
             dtmf: "keep",
+            limits: Limits::Usual,
         }
     }
+}
+
+/// How much the node takes from one source.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Limits {
+    /// As it comes.
+    Usual,
+    /// Everything, for tests of what is behind the limits.
+    Off,
 }
 
 /// What a phone says.
@@ -189,6 +205,14 @@ impl Scene {
             trunk_sip(),
             self.wanted.media_security[1]
         );
+        if self.wanted.limits == Limits::Off {
+            for who in ["strangers", "neighbours"] {
+                let _ = writeln!(text, "[limits.{who}]");
+                for what in ["invites", "registers", "others", "bad"] {
+                    let _ = writeln!(text, "{what} = \"100000/s\"");
+                }
+            }
+        }
         for (n, desk) in self.desks.iter().enumerate() {
             let Desk {
                 mode,
@@ -240,6 +264,7 @@ impl Scene {
                 early_media: self.early_media,
                 code: StatusCode::OK,
             },
+            ways: self.lines.ways.clone(),
             voice: self.voices[side].voice(side as u8, number),
             keep: self.keep,
             seed: self.seed.wrapping_mul(1_000_003).wrapping_add(number),

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::net::SocketAddr;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use duolog_audio::coded;
 use duolog_media::{
@@ -11,6 +11,9 @@ use duolog_media::{
 
 /// Silence of A-law decodes to 8.
 pub const QUIET: i16 = 8;
+
+/// The start announcement is over by then.
+const ANNOUNCED: Duration = Duration::from_secs(5);
 
 /// Where a leg's packets come from and may go.
 #[derive(Debug, Clone, Copy)]
@@ -24,8 +27,10 @@ pub struct Peer {
 /// What is known of one recording.
 #[derive(Debug, Clone)]
 pub struct Life {
-    /// The owner's leg and the other.
-    pub legs: [LegKey; 2],
+    /// The owner's leg; on both sides, where the recording has only that one.
+    pub owner: LegKey,
+    /// The legs of the other channel, each with the moment from which it was its; `None` for nobody.
+    pub others: Vec<(Instant, Option<LegKey>)>,
     /// When it was opened.
     pub opened: Instant,
     /// When its position 0 was.
@@ -46,7 +51,12 @@ pub struct Life {
 pub struct Watch {
     lives: BTreeMap<RecordingKey, Life>,
     peers: HashMap<LegKey, Peer>,
+    /// The last peer with an address: on hold it may have none.
+    homes: HashMap<LegKey, Peer>,
     ports: HashMap<LegKey, u16>,
+    /// Who hears whom, and since when.
+    bridges: HashMap<LegKey, (LegKey, Instant)>,
+    closed: HashMap<LegKey, Instant>,
     faults: Vec<String>,
     blocks: u64,
 }
@@ -64,10 +74,10 @@ impl Watch {
         &self.lives
     }
 
-    /// The last known peer of a leg, also after it was closed.
+    /// The last known address of a leg's peer, also after it was closed.
     #[must_use]
     pub fn peer(&self, leg: LegKey) -> Option<Peer> {
-        self.peers.get(&leg).copied()
+        self.homes.get(&leg).copied()
     }
 
     /// A leg got its RTP port.
@@ -79,6 +89,12 @@ impl Watch {
     #[must_use]
     pub fn port(&self, leg: LegKey) -> Option<u16> {
         self.ports.get(&leg).copied()
+    }
+
+    /// When a leg was closed.
+    #[must_use]
+    pub fn closed(&self, leg: LegKey) -> Option<Instant> {
+        self.closed.get(&leg).copied()
     }
 
     /// What was wrong so far.
@@ -109,17 +125,62 @@ impl Watch {
                     rtcp: peer.rtcp,
                 };
                 self.peers.insert(*leg, peer);
+                if !peer.rtp.ip().is_unspecified() {
+                    self.homes.insert(*leg, peer);
+                }
+            }
+            Command::Bridge { a, b } => {
+                self.part(*a);
+                self.part(*b);
+                self.bridges.extend([(*a, (*b, at)), (*b, (*a, at))]);
+            }
+            Command::Close { leg } => {
+                self.part(*leg);
+                self.closed.insert(*leg, at);
             }
             Command::Record { recording, command } => self.record(at, *recording, command),
             _ => {}
         }
     }
 
+    fn part(&mut self, leg: LegKey) {
+        if let Some((other, _)) = self.bridges.remove(&leg) {
+            self.bridges.remove(&other);
+        }
+    }
+
+    /// Recordings that are made of others than those who hear each other. Who joins is told that there is
+    /// a recording before he is in it. Commands of one moment come one by one: to be asked between
+    /// moments.
+    #[must_use]
+    pub fn misrouted(&self, now: Instant) -> Vec<String> {
+        let running = |life: &&Life| life.started.is_some() && life.closing.is_none();
+        let wrong = |life: &&Life| {
+            let (turned, other) = life.others.last().copied().expect("it began with one");
+            let gone = other.and_then(|leg| self.closed.get(&leg)).copied();
+            let (since, other) = gone.map_or((turned, other), |at| (at.max(turned), None));
+            let Some(&(heard, from)) = self.bridges.get(&life.owner) else {
+                return false;
+            };
+            let waited = now.saturating_duration_since(since.max(from));
+            Some(heard) != other && (other.is_some() || waited > ANNOUNCED)
+        };
+        let lives = self.lives.iter();
+        let lives = lives.filter(|(_, life)| running(life) && wrong(life));
+        lives
+            .map(|(key, life)| {
+                let heard = self.bridges.get(&life.owner);
+                let (key, others) = (key.0, &life.others);
+                format!("{key:x}: the owner hears {heard:?}, recorded are {others:?}")
+            })
+            .collect()
+    }
+
     fn record(&mut self, at: Instant, key: RecordingKey, command: &RecordingCommand) {
         if let RecordingCommand::Open { owner, other, .. } = command {
             let life = Life {
-                // A recording of one leg has it on both sides.
-                legs: [*owner, other.unwrap_or(*owner)],
+                owner: *owner,
+                others: vec![(at, Some(other.unwrap_or(*owner)))],
                 opened: at,
                 started: None,
                 pauses: Vec::new(),
@@ -149,6 +210,7 @@ impl Watch {
         let position = life.started.map_or(0, |start| samples_between(start, at));
         match command {
             RecordingCommand::Start => life.started = Some(at),
+            RecordingCommand::Turn { other } => life.others.push((at, *other)),
             RecordingCommand::Pause => life.pauses.push((position, None)),
             RecordingCommand::Resume => {
                 if let Some((_, until)) = life.pauses.last_mut() {
@@ -160,10 +222,15 @@ impl Watch {
         }
     }
 
-    /// A datagram that leaves the node for media.
+    /// A datagram that leaves the node for media: to the peer, or reports to where the peer was before
+    /// it held without an address.
     pub fn datagram(&mut self, leg: Option<LegKey>, to: SocketAddr) {
-        let peer = leg.and_then(|leg| self.peers.get(&leg)).copied();
-        if peer.is_none_or(|peer| to != peer.rtp && to != peer.rtcp) {
+        let known = |of: &HashMap<LegKey, Peer>| leg.and_then(|leg| of.get(&leg)).copied();
+        let (peer, home) = (known(&self.peers), known(&self.homes));
+        let is_peer = |peer: Peer| to == peer.rtp || to == peer.rtcp;
+        let is_held = |peer: Peer| peer.rtp.ip().is_unspecified();
+        let reports = peer.is_some_and(is_held) && home.is_some_and(|home| to == home.rtcp);
+        if !peer.is_some_and(is_peer) && !reports {
             self.fault(format!(
                 "a datagram to {to}, which is not the peer of {leg:?}: {peer:?}"
             ));

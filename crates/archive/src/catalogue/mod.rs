@@ -102,6 +102,8 @@ pub struct Filter {
     pub party: Option<String>,
     /// Of this Call-ID.
     pub call_id: Option<String>,
+    /// Of this chain of calls.
+    pub correlation: Option<String>,
     /// Opened at this time or later.
     pub since: Option<WallTime>,
     /// Opened before this time.
@@ -169,7 +171,7 @@ impl Catalogue {
                 "INSERT INTO recording (",
                 columns!(),
                 ") VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, \
-                 ?17, ?18, ?19, ?20) ON CONFLICT (id) DO NOTHING"
+                 ?17, ?18, ?19, ?20, ?21, ?22, ?23) ON CONFLICT (id) DO NOTHING"
             ));
             bind(query, row)
                 .execute(&mut *transaction)
@@ -186,7 +188,9 @@ impl Catalogue {
             "INSERT INTO recording (",
             columns!(),
             ") VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, \
-             ?18, ?19, ?20) ON CONFLICT (id) DO UPDATE SET call_id = excluded.call_id, \
+             ?18, ?19, ?20, ?21, ?22, ?23) ON CONFLICT (id) DO UPDATE SET \
+             call_id = excluded.call_id, network = excluded.network, nature = excluded.nature, \
+             correlation = excluded.correlation, \
              caller = excluded.caller, callee = excluded.callee, direction = excluded.direction, \
              owner = excluded.owner, owner_name = excluded.owner_name, mode = excluded.mode, \
              opened_at_us = excluded.opened_at_us, state = excluded.state, \
@@ -241,6 +245,7 @@ impl Catalogue {
              AND (?4 IS NULL OR call_id = ?4) AND (?5 IS NULL OR opened_at_us >= ?5) \
              AND (?6 IS NULL OR opened_at_us < ?6) \
              AND (?7 IS NULL OR (opened_at_us, id) < (?7, ?8)) \
+             AND (?10 IS NULL OR correlation = ?10) \
              ORDER BY opened_at_us DESC, id DESC LIMIT ?9"
         ));
         let query = query
@@ -252,7 +257,8 @@ impl Catalogue {
             .bind(filter.until.map(|at| at.0))
             .bind(after_us)
             .bind(after_id)
-            .bind(i64::from(limit.min(MAX_LIMIT)));
+            .bind(i64::from(limit.min(MAX_LIMIT)))
+            .bind(filter.correlation.clone());
         let found = query.fetch_all(&self.readers).await;
         self.read_all(&found.map_err(|source| self.failed("list recordings", source))?)
     }

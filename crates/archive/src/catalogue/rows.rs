@@ -4,7 +4,7 @@ use crate::end_state::EndState;
 use crate::format::StoredFormat;
 use crate::id::{parse_recording, recording_text};
 use crate::wall::WallTime;
-use crate::wire::{Direction, Mode, Opening};
+use crate::wire::{Class, Direction, Mode, Opening};
 use duolog_spool::RecordingId;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -61,6 +61,10 @@ pub struct CallRow {
     pub owner_name: Option<String>,
     /// The owner's mode at that moment.
     pub mode: Mode,
+    /// What kind of call it is; none where it was not said.
+    pub class: Option<Class>,
+    /// The same for all recordings of one chain of calls, see [`crate::wire::Chain`].
+    pub correlation: Option<String>,
 }
 
 /// How a row ended.
@@ -160,6 +164,8 @@ impl CallRow {
             owner: opening.owner.clone(),
             owner_name: opening.owner_name.clone(),
             mode: opening.mode,
+            class: opening.class,
+            correlation: opening.chain.correlation.clone(),
         }
     }
 }
@@ -169,7 +175,7 @@ macro_rules! columns {
     () => {
         "id, call_id, caller, callee, direction, owner, owner_name, mode, opened_at_us, state, \
          reason, ended_at_us, length_samples, pauses, format, audio_key, audio_bytes, audio_sha256, \
-         manifest_key, manifest_sha256"
+         manifest_key, manifest_sha256, network, nature, correlation"
     };
 }
 pub(super) use columns;
@@ -204,6 +210,9 @@ pub(super) fn bind<'q>(
         .bind(audio.map(|audio| audio.sha256.clone()))
         .bind(manifest.map(|manifest| manifest.key.clone()))
         .bind(manifest.map(|manifest| manifest.sha256.clone()))
+        .bind(call.class.map(|class| word(&class.network)))
+        .bind(call.class.map(|class| word(&class.nature)))
+        .bind(call.correlation.clone())
 }
 
 /// Reads a row that was selected with `columns!`.
@@ -225,6 +234,8 @@ pub(super) fn read(row: &SqliteRow) -> Result<Row, RowError> {
         owner: row.try_get("owner")?,
         owner_name: row.try_get("owner_name")?,
         mode: from_word(&mode).ok_or_else(|| bad("mode", &mode))?,
+        class: read_class(row, &bad)?,
+        correlation: row.try_get("correlation")?,
     };
     let state: String = row.try_get("state")?;
     let ending = match State::from_word(&state).ok_or_else(|| bad("state", &state))? {
@@ -251,6 +262,22 @@ pub(super) fn read(row: &SqliteRow) -> Result<Row, RowError> {
         opened_at: WallTime(row.try_get("opened_at_us")?),
         ending,
     })
+}
+
+/// A call whose class was said has both its columns.
+fn read_class(
+    row: &SqliteRow,
+    bad: &impl Fn(&'static str, &str) -> RowError,
+) -> Result<Option<Class>, RowError> {
+    let network: Option<String> = row.try_get("network")?;
+    let nature: Option<String> = row.try_get("nature")?;
+    let (Some(network), Some(nature)) = (network, nature) else {
+        return Ok(None);
+    };
+    Ok(Some(Class {
+        network: from_word(&network).ok_or_else(|| bad("network", &network))?,
+        nature: from_word(&nature).ok_or_else(|| bad("nature", &nature))?,
+    }))
 }
 
 fn read_audio(

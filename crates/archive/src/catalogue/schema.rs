@@ -30,7 +30,7 @@ pub enum SchemaError {
 }
 
 /// Step n brings a catalogue from schema n - 1 to schema n.
-const STEPS: [&str; 1] = [FIRST];
+pub(super) const STEPS: [&str; 2] = [FIRST, CHAINS];
 
 const FIRST: &str = "
 CREATE TABLE recording (
@@ -60,6 +60,14 @@ CREATE INDEX recording_by_time  ON recording (opened_at_us, id);
 CREATE INDEX recording_by_owner ON recording (owner, opened_at_us);
 CREATE INDEX recording_by_call  ON recording (call_id);
 CREATE INDEX recording_open     ON recording (id) WHERE state = 'recording';
+";
+
+/// What kind of call it was, and which recordings belong together. Older rows say neither.
+const CHAINS: &str = "
+ALTER TABLE recording ADD COLUMN network     TEXT;
+ALTER TABLE recording ADD COLUMN nature      TEXT;
+ALTER TABLE recording ADD COLUMN correlation TEXT;
+CREATE INDEX recording_by_chain ON recording (correlation) WHERE correlation IS NOT NULL;
 ";
 
 /// Takes every step that this catalogue has not taken yet. Each is a transaction of its own, so a kill

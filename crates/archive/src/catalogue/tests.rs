@@ -1,6 +1,6 @@
 use super::*;
 use crate::format::StoredFormat;
-use crate::wire::{Direction, Mode, Opening};
+use crate::wire::{Class, Direction, Mode, Nature, Network, Opening};
 
 fn row(number: u128) -> Row {
     let opening = Opening {
@@ -222,9 +222,70 @@ async fn a_newer_catalogue_and_a_damaged_row_are_named() {
     else {
         panic!("{error}");
     };
-    assert_eq!((found, known), (99, 1));
+    assert_eq!((found, known), (99, 2));
     let missing = Catalogue::open(&folder.path().join("no/such/folder/c.sqlite")).await;
     assert!(matches!(missing, Err(CatalogueError::Open { .. })));
+}
+
+/// A catalogue of the first schema, with a row as it was written then.
+#[tokio::test]
+async fn the_first_catalogues_are_brought_up_to_date() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("catalogue.sqlite");
+    let old = SqliteConnectOptions::new().create_if_missing(true);
+    let old = SqlitePool::connect_with(old.filename(&path)).await.unwrap();
+    let id = recording_text(row(1).id);
+    for statement in [
+        "CREATE TABLE migration (version INTEGER PRIMARY KEY NOT NULL, applied_at TEXT) STRICT",
+        schema::STEPS[0],
+        "INSERT INTO migration (version) VALUES (1)",
+    ] {
+        sqlx::raw_sql(statement).execute(&old).await.unwrap();
+    }
+    let insert = sqlx::query(
+        "INSERT INTO recording (id, call_id, caller, callee, direction, owner, mode, opened_at_us, \
+         state) VALUES (?1, 'call-1', '+31', '200', 'inbound', 'anna', 'always', 5, 'recording')",
+    );
+    insert.bind(id).execute(&old).await.unwrap();
+    old.close().await;
+
+    let catalogue = Catalogue::open(&path).await.unwrap();
+    let found = catalogue.row(row(1).id).await.unwrap().unwrap();
+    assert_eq!(found.call.call_id, "call-1");
+    assert_eq!((found.call.class, found.call.correlation), (None, None));
+    let done = ended(1, EndState::Complete, "now");
+    assert_eq!(catalogue.end_row(&done).await.unwrap(), Written::Now);
+    assert_eq!(catalogue.row(row(1).id).await.unwrap(), Some(done));
+}
+
+#[tokio::test]
+async fn recordings_of_one_chain_of_calls_are_found_together() {
+    let (_folder, catalogue) = catalogue().await;
+    let chained = |number: u128, correlation: &str| {
+        let mut row = ended(number, EndState::Complete, "a");
+        row.call.correlation = Some(correlation.to_owned());
+        row.call.class = Some(Class {
+            network: Network::Internal,
+            nature: Nature::Voicemail,
+        });
+        row
+    };
+    let rows = [chained(1, "aa"), chained(2, "bb"), chained(3, "aa")];
+    catalogue.open_rows(&rows[..2]).await.unwrap();
+    catalogue.open_rows(&[row(4)]).await.unwrap();
+    for row in &rows {
+        catalogue.end_row(row).await.unwrap();
+    }
+    let filter = Filter {
+        correlation: Some("aa".to_owned()),
+        ..Filter::default()
+    };
+    let found = catalogue.list(&filter, 10).await.unwrap();
+    assert_eq!(found, [rows[2].clone(), rows[0].clone()]);
+    assert_eq!(
+        ids(&catalogue.list(&Filter::default(), 10).await.unwrap()).len(),
+        4
+    );
 }
 
 #[tokio::test]

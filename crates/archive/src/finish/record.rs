@@ -33,10 +33,7 @@ pub(super) fn manifest_of(stored: AudioStored) -> Manifest {
         recording: recording_text(recording),
         attempt: attempt.name,
         channels,
-        together: Together {
-            layout: timeline.opening.layout,
-            skew: timeline.ending.skew,
-        },
+        together: Together::of(&timeline),
         facts: manifest::facts(&timeline),
         call: timeline.opening,
         opened_at: timeline.opened_at,
@@ -71,7 +68,11 @@ pub(crate) fn row_of(recording: RecordingId, manifest: &Manifest, stored: Manife
     };
     Row {
         id: recording,
-        call: CallRow::of(&manifest.call),
+        call: CallRow {
+            class: manifest.together.class,
+            correlation: manifest.together.correlation.clone(),
+            ..CallRow::of(&manifest.call)
+        },
         opened_at: manifest.opened_at,
         ending: Some(ending),
     }

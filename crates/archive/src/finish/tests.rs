@@ -8,7 +8,9 @@ use crate::gap::GapReason;
 use crate::manifest::GapLine;
 use crate::verify::Finding;
 use crate::wall::WallTime;
-use crate::wire::{Direction, End, Ending, Fact, Figures, Mode, Opening, Side, Way};
+use crate::wire::{
+    Chain, Class, Direction, End, Ending, Fact, Figures, Mode, Nature, Network, Opening, Side, Way,
+};
 use duolog_audio::container::{ogg_opus, wav};
 use duolog_audio::g711::{self, Law};
 use duolog_audio::measure;
@@ -163,6 +165,15 @@ fn opening() -> Opening {
         owner: "anna".to_owned(),
         owner_name: Some("Anna".to_owned()),
         mode: Mode::AlwaysWithPause,
+        class: Some(Class {
+            network: Network::Pstn,
+            nature: Nature::Conversation,
+        }),
+        chain: Chain {
+            correlation: Some("c0".repeat(16)),
+            party: Some("+31201234567".to_owned()),
+            diversion: vec!["201".to_owned()],
+        },
         ..Opening::default()
     }
 }
@@ -254,3 +265,4 @@ mod exported;
 mod kept;
 mod killed;
 mod masked;
+mod parties;

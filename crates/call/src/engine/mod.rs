@@ -3,6 +3,10 @@
 //! Work per event does not grow with the number of calls: calls are found by dialog, transaction,
 //! leg or recording, and the next deadline is the first of a sorted set.
 
+mod groups;
+mod outside;
+mod reach;
+mod replacing;
 mod requests;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -11,19 +15,24 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use bytes::Bytes;
+use duolog_reach::hops::{LookupFailure, QueryId, Question, Records};
 use duolog_sip::endpoint::{self, ServerKey};
-use duolog_sip::{DialogId, Endpoint, EndpointSettings, Flow, SentBy, Tokens};
+use duolog_sip::{DialogId, Endpoint, EndpointSettings, Flow, Tokens};
 use rand_chacha::ChaCha12Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
 
 use crate::fact::Side;
 use crate::gate::{Admission, Gate};
+use crate::ids::Ids;
 use crate::log::{CallLog, LogEvent};
-use crate::media::{CallId, MediaCommand, MediaEvent, RecordingId};
+use crate::media::{CallId, LegId, MediaCommand, MediaEvent, RecordingId};
+use crate::role::b2bua::Call;
 use crate::role::b2bua::context::{Action, Context};
 use crate::role::b2bua::keys::KeySource;
-use crate::role::b2bua::{Call, call_of, call_of_leg};
-use crate::settings::Settings;
+use crate::settings::{Settings, UserIndex};
+
+use groups::Groups;
+use reach::Reach;
 
 /// What the engine is told. `Debug` leaves messages out: there may be keys in them.
 #[derive(Clone, PartialEq)]
@@ -39,6 +48,20 @@ pub enum Input {
     FlowFailed {
         /// The flow.
         flow: Flow,
+    },
+    /// The peer of a TLS connection has proved these names by its certificate.
+    Certified {
+        /// The connection.
+        flow: Flow,
+        /// DNS names, and user@host of SIP URIs.
+        names: Vec<String>,
+    },
+    /// A look-up has ended.
+    Resolved {
+        /// Which.
+        id: QueryId,
+        /// What was found.
+        answer: Result<Records, LookupFailure>,
     },
     /// The media plane reports.
     Media(MediaEvent),
@@ -61,6 +84,15 @@ pub enum Output {
         flow: Flow,
         /// The message.
         bytes: Bytes,
+        /// The name that a new TLS connection must prove; `None`: the address.
+        name: Option<Arc<str>>,
+    },
+    /// Look something up in the DNS; answered by [`Input::Resolved`].
+    Resolve {
+        /// Its name in the answer.
+        id: QueryId,
+        /// What is asked.
+        question: Question,
     },
     /// Tell the media plane.
     Media(MediaCommand),
@@ -72,6 +104,10 @@ impl fmt::Debug for Input {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Sip { flow, bytes } => write!(f, "Sip {{ {flow:?}, {} bytes }}", bytes.len()),
+            Self::Certified { flow, names } => {
+                write!(f, "Certified {{ {flow:?}, {} names }}", names.len())
+            }
+            Self::Resolved { id, answer } => write!(f, "Resolved {{ {id:?}, {answer:?} }}"),
             Self::FlowFailed { flow } => write!(f, "FlowFailed {{ {flow:?} }}"),
             Self::Media(event) => write!(f, "Media({event:?})"),
             Self::Gate(gate) => write!(f, "Gate({gate:?})"),
@@ -85,7 +121,10 @@ impl fmt::Debug for Input {
 impl fmt::Debug for Output {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Send { flow, bytes } => write!(f, "Send {{ {flow:?}, {} bytes }}", bytes.len()),
+            Self::Send { flow, bytes, .. } => {
+                write!(f, "Send {{ {flow:?}, {} bytes }}", bytes.len())
+            }
+            Self::Resolve { id, question } => write!(f, "Resolve {{ {id:?}, {question:?} }}"),
             Self::Media(command) => write!(f, "Media({command:?})"),
             Self::Log(log) => write!(f, "Log({log:?})"),
         }
@@ -97,17 +136,27 @@ pub struct Engine {
     settings: Arc<Settings>,
     endpoint: Endpoint,
     tokens: Tokens,
-    random: ChaCha12Rng,
+    ids: Ids,
     keys: KeySource,
     admission: Admission,
+    reach: Reach,
     calls: BTreeMap<CallId, Slot>,
     dialogs: BTreeMap<DialogId, (CallId, Side)>,
     invites: BTreeMap<ServerKey, CallId>,
     recordings: BTreeMap<RecordingId, CallId>,
+    /// Which call has a leg: legs may move.
+    legs: BTreeMap<LegId, CallId>,
+    filed: Filed,
+    groups: Groups,
+    last_call: u64,
+}
+
+/// Calls by what they wait for and lean on.
+#[derive(Default)]
+struct Filed {
     deadlines: BTreeSet<(Instant, CallId)>,
     /// Which calls lean on a connection.
     connections: BTreeSet<(Flow, CallId)>,
-    last_call: u64,
 }
 
 /// A call, and the deadline and the connections under which it is filed.
@@ -115,6 +164,7 @@ struct Slot {
     call: Box<Call>,
     filed: Option<Instant>,
     connections: Vec<Flow>,
+    users: Vec<UserIndex>,
 }
 
 /// What one input leads to: outputs so far, and what the endpoint still has to say.
@@ -129,20 +179,22 @@ impl Engine {
     /// and media keys come from it.
     pub fn new(settings: Arc<Settings>, seed: [u8; 32]) -> Self {
         let mut random = ChaCha12Rng::from_seed(seed);
-        let mut seeds = [[0; 32]; 3];
+        let mut seeds = [[0; 32]; 7];
         seeds.iter_mut().for_each(|seed| random.fill_bytes(seed));
         Self {
             endpoint: Endpoint::new(endpoint_settings(&settings), seeds[0]),
             tokens: Tokens::new(seeds[1]),
             keys: KeySource::new(seeds[2]),
-            random,
+            ids: Ids::new(settings.epoch, random),
             admission: Admission::default(),
+            reach: Reach::new(&settings, [seeds[3], seeds[4], seeds[5], seeds[6]]),
             calls: BTreeMap::new(),
             dialogs: BTreeMap::new(),
             invites: BTreeMap::new(),
             recordings: BTreeMap::new(),
-            deadlines: BTreeSet::new(),
-            connections: BTreeSet::new(),
+            legs: BTreeMap::new(),
+            filed: Filed::default(),
+            groups: Groups::new(settings.media.more_groups),
             last_call: 0,
             settings,
         }
@@ -154,10 +206,16 @@ impl Engine {
         let mut work = Work::default();
         match input {
             Input::Sip { flow, bytes } => {
-                self.tell(now, endpoint::Input::Received { flow, bytes }, &mut work);
+                self.received(now, flow, bytes, &mut work);
             }
             Input::FlowFailed { flow } => {
                 self.flow_failed(now, flow, &mut work);
+            }
+            Input::Certified { flow, names } => self.reach.certify(flow, names),
+            Input::Resolved { id, answer } => {
+                let settings = Arc::clone(&self.settings);
+                let wanted = self.reach.resolved(now, &settings, id, answer);
+                self.carry_out(now, wanted, &mut work);
             }
             Input::Media(event) => self.media(now, event, &mut work),
             Input::Gate(gate) => self.admission.gate = gate,
@@ -168,6 +226,7 @@ impl Engine {
                 for id in calls {
                     self.with_call(now, id, &mut work, Call::shut_down);
                 }
+                self.unregister(now, &mut work);
             }
             Input::Deadline => self.due(now, &mut work),
         }
@@ -179,8 +238,8 @@ impl Engine {
 
     /// When [`Input::Deadline`] is wanted.
     pub fn deadline(&self) -> Option<Instant> {
-        let calls = self.deadlines.first().map(|(at, _)| *at);
-        [calls, self.endpoint.deadline()]
+        let calls = self.filed.deadlines.first().map(|(at, _)| *at);
+        [calls, self.endpoint.deadline(), self.reach.deadline()]
             .into_iter()
             .flatten()
             .min()
@@ -189,6 +248,12 @@ impl Engine {
     /// How many calls there are, with those that wait for their last transaction.
     pub fn calls(&self) -> usize {
         self.calls.len()
+    }
+
+    /// Registrations of ours that are being made, renewed or taken back now: after
+    /// [`Input::HangUpAll`], 0 says that no trunk sends calls here any more.
+    pub fn registering(&self) -> usize {
+        self.reach.registering()
     }
 
     /// How many SIP transactions there are.
@@ -201,8 +266,11 @@ impl Engine {
         self.dialogs.len()
             + self.invites.len()
             + self.recordings.len()
-            + self.deadlines.len()
-            + self.connections.len()
+            + self.legs.len()
+            + self.filed.deadlines.len()
+            + self.filed.connections.len()
+            + self.groups.len()
+            + self.reach.pending()
     }
 
     fn tell(&mut self, now: Instant, input: endpoint::Input, work: &mut Work) {
@@ -213,24 +281,43 @@ impl Engine {
     /// Calls learn of it first: what they send because of it goes another way.
     fn flow_failed(&mut self, now: Instant, flow: Flow, work: &mut Work) {
         let filed = (flow, CallId(0))..=(flow, CallId(u64::MAX));
-        let calls: Vec<CallId> = self.connections.range(filed).map(|(_, id)| *id).collect();
+        let calls: Vec<CallId> = self
+            .filed
+            .connections
+            .range(filed)
+            .map(|(_, id)| *id)
+            .collect();
         for id in calls {
             self.with_call(now, id, work, |call, _| call.connection_lost(flow));
         }
         self.tell(now, endpoint::Input::FlowFailed { flow }, work);
+        let settings = Arc::clone(&self.settings);
+        let wanted = self.reach.flow_failed(now, &settings, &flow);
+        self.carry_out(now, wanted, work);
     }
 
     fn due(&mut self, now: Instant, work: &mut Work) {
         if self.endpoint.deadline().is_some_and(|at| at <= now) {
             self.tell(now, endpoint::Input::Deadline, work);
         }
-        while let Some((at, id)) = self.deadlines.first().copied().filter(|(at, _)| *at <= now) {
+        while let Some((at, id)) = self
+            .filed
+            .deadlines
+            .first()
+            .copied()
+            .filter(|(at, _)| *at <= now)
+        {
             // A call that is due twice at one instant comes back with a new entry.
-            self.deadlines.remove(&(at, id));
+            self.filed.deadlines.remove(&(at, id));
             if let Some(slot) = self.calls.get_mut(&id) {
                 slot.filed = None;
             }
             self.with_call(now, id, work, Call::expire);
+        }
+        if self.reach.deadline().is_some_and(|at| at <= now) {
+            let settings = Arc::clone(&self.settings);
+            let wanted = self.reach.due(now, &settings);
+            self.carry_out(now, wanted, work);
         }
     }
 
@@ -241,7 +328,7 @@ impl Engine {
             | MediaEvent::Played { leg, .. }
             | MediaEvent::Digit { leg, .. }
             | MediaEvent::FirstPacket { leg }
-            | MediaEvent::MediaTimeout { leg } => Some(call_of_leg(*leg)),
+            | MediaEvent::MediaTimeout { leg } => self.legs.get(leg).copied(),
             MediaEvent::RecordingTrouble { recording, .. }
             | MediaEvent::RecordingLost { recording, .. } => {
                 self.recordings.get(recording).copied()
@@ -255,7 +342,8 @@ impl Engine {
     fn endpoint_says(&mut self, now: Instant, event: endpoint::Output, work: &mut Work) {
         match event {
             endpoint::Output::Transmit { flow, bytes } => {
-                work.out.push(Output::Send { flow, bytes });
+                let name = self.reach.name_for(&flow);
+                work.out.push(Output::Send { flow, bytes, name });
             }
             endpoint::Output::Request { key, flow, request } => {
                 self.request(now, key, flow, request, work);
@@ -271,18 +359,19 @@ impl Engine {
                 }
             }
             endpoint::Output::Response { key, response } => {
-                let id = call_of(key);
-                self.with_call(now, id, work, |call, cx| call.response(cx, key, response));
+                self.answered(now, key, response, work);
             }
             endpoint::Output::ClientFailed { key, failure } => {
-                let id = call_of(key);
-                self.with_call(now, id, work, |call, cx| {
-                    call.client_failed(cx, key, failure)
-                });
+                self.unanswered(now, key, failure, work);
             }
             endpoint::Output::ServerFailed { key, .. } => {
                 if let Some(id) = self.invites.remove(&key) {
                     self.with_call(now, id, work, |call, cx| call.server_failed(cx, key));
+                }
+            }
+            endpoint::Output::Unpracked { key } => {
+                if let Some(id) = self.invites.get(&key).copied() {
+                    self.with_call(now, id, work, |call, cx| call.unpracked(cx, key));
                 }
             }
             endpoint::Output::Dropped(reason) => {
@@ -307,7 +396,13 @@ impl Engine {
         let Some(slot) = self.calls.get_mut(&id) else {
             return;
         };
-        let mut cx = Context::new(now, &self.settings, &mut self.tokens, &mut self.keys);
+        let mut cx = Context::new(
+            now,
+            &self.settings,
+            &mut self.tokens,
+            &mut self.keys,
+            &mut self.ids,
+        );
         take(&mut slot.call, &mut cx);
         let actions = cx.actions;
         self.perform(now, id, actions, work);
@@ -315,6 +410,7 @@ impl Engine {
     }
 
     fn perform(&mut self, now: Instant, id: CallId, actions: Vec<Action>, work: &mut Work) {
+        let (mut asked, mut wanted) = (Vec::new(), None);
         for action in actions {
             match action {
                 Action::Respond(key, response) => {
@@ -324,33 +420,71 @@ impl Engine {
                     self.respond(now, key, response, work);
                 }
                 Action::Request(key, flow, request) => {
-                    self.tell(now, endpoint::Input::Request { key, flow, request }, work);
+                    self.goes_out(now, (key, flow), request, work);
                 }
                 Action::Ack(key, request) => {
                     self.tell(now, endpoint::Input::Ack { key, request }, work);
                 }
                 Action::Cancel(key) => self.tell(now, endpoint::Input::Cancel { key }, work),
+                Action::Pracked(key, rseq) => {
+                    self.tell(now, endpoint::Input::Pracked { key, rseq }, work);
+                }
                 Action::Bind(dialog, side) => {
                     self.dialogs.insert(dialog, (id, side));
                 }
                 Action::Unbind(dialog) => {
-                    self.dialogs.remove(&dialog);
+                    // It may be another call's by now.
+                    if self.dialogs.get(&dialog).is_some_and(|(of, _)| *of == id) {
+                        self.dialogs.remove(&dialog);
+                    }
                 }
-                Action::Media(command) => work.out.push(Output::Media(command)),
-                Action::Log(event) => {
-                    let call_id = self
-                        .calls
-                        .get(&id)
-                        .map(|slot| slot.call.call_id().to_owned());
-                    let call_id = call_id.unwrap_or_default();
-                    work.out.push(Output::Log(CallLog {
-                        call: Some(id),
-                        call_id,
-                        event,
-                    }));
+                Action::Fetch(dialog, by) => wanted = Some((dialog, by)),
+                // Answers come when everything else is done.
+                Action::Ask(ask, question) => asked.push((ask, question)),
+                Action::Outcome(flow, reached) => {
+                    let settings = Arc::clone(&self.settings);
+                    let wanted = self.reach.outcome(now, &settings, &flow, reached);
+                    self.carry_out(now, wanted, work);
                 }
+                Action::Media(command) => self.order(id, command, work),
+                Action::Log(event) => self.log(id, event, work),
             }
         }
+        if let Some((dialog, by)) = wanted {
+            self.fetch(now, id, (&dialog, by), work);
+        }
+        for (ask, question) in asked {
+            self.asked(now, (id, ask), &question, work);
+        }
+    }
+
+    fn log(&self, id: CallId, event: LogEvent, work: &mut Work) {
+        let slot = self.calls.get(&id);
+        let call_id = slot.map(|slot| slot.call.call_id().to_owned());
+        work.out.push(Output::Log(CallLog {
+            call: Some(id),
+            call_id: call_id.unwrap_or_default(),
+            event,
+        }));
+    }
+
+    /// Tells the media plane; its reports about what a call opens find that call.
+    fn order(&mut self, id: CallId, command: MediaCommand, work: &mut Work) {
+        match &command {
+            MediaCommand::OpenLeg { leg, .. } => {
+                self.legs.insert(*leg, id);
+            }
+            // One that was never opened, or is closed, is not closed again.
+            MediaCommand::CloseLeg { leg } if self.legs.remove(leg).is_none() => return,
+            MediaCommand::OpenRecording { recording, .. } => {
+                self.recordings.insert(*recording, id);
+            }
+            MediaCommand::CloseRecording { recording, .. } => {
+                self.recordings.remove(recording);
+            }
+            _ => {}
+        }
+        work.out.push(Output::Media(command));
     }
 
     /// Files a call under its next deadline, or forgets it when nothing is left to wait for.
@@ -360,10 +494,10 @@ impl Engine {
         };
         let wanted = slot.call.deadline().filter(|_| !slot.call.is_gone());
         if let Some(filed) = slot.filed.filter(|filed| Some(*filed) != wanted) {
-            self.deadlines.remove(&(filed, id));
+            self.filed.deadlines.remove(&(filed, id));
         }
         if let Some(at) = wanted {
-            self.deadlines.insert((at, id));
+            self.filed.deadlines.insert((at, id));
         }
         slot.filed = wanted;
         let leant: Vec<Flow> = match slot.call.is_gone() {
@@ -372,35 +506,34 @@ impl Engine {
         };
         if slot.connections != leant {
             for flow in &slot.connections {
-                self.connections.remove(&(*flow, id));
+                self.filed.connections.remove(&(*flow, id));
             }
-            self.connections
+            self.filed
+                .connections
                 .extend(leant.iter().map(|flow| (*flow, id)));
             slot.connections = leant;
         }
-        if slot.call.is_gone() {
-            if let Some(recording) = slot.call.recording() {
-                self.recordings.remove(&recording);
+        let users: Vec<UserIndex> = match slot.call.is_gone() {
+            true => Vec::new(),
+            false => slot.call.users().collect(),
+        };
+        if slot.users != users {
+            for user in &users {
+                self.groups.enter(*user, slot.call.group());
             }
+            for user in std::mem::replace(&mut slot.users, users) {
+                self.groups.leave(user);
+            }
+        }
+        if slot.call.is_gone() {
             self.calls.remove(&id);
         }
     }
 }
 
 fn endpoint_settings(settings: &Settings) -> EndpointSettings {
-    let any = settings.local.udp.or(settings.local.tcp);
-    let sent_by = |own: Option<std::net::SocketAddr>| {
-        own.or(any).map_or(
-            SentBy {
-                host: "invalid".to_owned(),
-                port: 0,
-            },
-            SentBy::from,
-        )
-    };
     EndpointSettings {
-        udp: sent_by(settings.local.udp),
-        tcp: sent_by(settings.local.tcp),
+        own: settings.local.0.clone(),
         server_name: settings.server_name.clone(),
         timers: settings.timers,
     }

@@ -3,22 +3,74 @@
 use std::sync::Arc;
 use std::time::Instant;
 
+use bytes::Bytes;
 use duolog_sip::endpoint::{self, DropReason, ServerKey};
 use duolog_sip::{DialogId, Flow, Method, Request, Response};
 
+use super::outside::no_call;
+use super::reach::{Door, Sender};
 use super::{Engine, Output, Slot, Work};
-use crate::answer::{capabilities, refusal, unavailable};
-use crate::fact::HungUpBy;
-use crate::ids::recording_id;
+use crate::answer::{capabilities, refusal, too_small, unavailable};
+use crate::fact::{HungUpBy, Side};
 use crate::log::{CallLog, LogEvent};
 use crate::media::{CallId, Ending, MediaCommand};
-use crate::plan::{Plan, decide};
+use crate::plan::decide;
 use crate::role::b2bua::carry::required;
 use crate::role::b2bua::context::Context;
-use crate::role::b2bua::{Begin, Body, Call, Offer, Reached, closing, legs_of, opening};
-use crate::route::{NoRoute, is_neighbour, route};
+use crate::role::b2bua::identity::diversions;
+use crate::role::b2bua::session_timer::shortest_session;
+use crate::role::b2bua::{Begin, Body, Call, Offer, Reached, closing, opening};
+use crate::route::{NoRoute, Party, route};
+use crate::target::AskId;
+
+/// When somebody who asked too much may ask again, in seconds.
+const LATER_S: u32 = 5;
 
 impl Engine {
+    /// A message has come: it is read if its source may be heard.
+    pub(super) fn received(&mut self, now: Instant, flow: Flow, bytes: Bytes, work: &mut Work) {
+        let door = self.reach.door(now, &flow, &bytes);
+        if door == Door::Shut {
+            return work.out.push(Output::Log(no_call(LogEvent::Limited)));
+        }
+        self.tell(now, endpoint::Input::Received { flow, bytes }, work);
+        let bad = |event: &endpoint::Output| {
+            use endpoint::Output::Dropped;
+            matches!(
+                event,
+                Dropped(DropReason::Malformed(_) | DropReason::Header(_))
+            )
+        };
+        if work.events.iter().any(bad) {
+            self.reach.was_bad(now, &flow);
+        }
+        if door == Door::Later {
+            self.put_off(now, work);
+        }
+    }
+
+    /// New requests of a source that has asked too much are answered 503; nothing is kept of them.
+    fn put_off(&mut self, now: Instant, work: &mut Work) {
+        for event in std::mem::take(&mut work.events) {
+            match event {
+                endpoint::Output::Request { key, request, .. } if !self.is_within(&request) => {
+                    work.out.push(Output::Log(no_call(LogEvent::Limited)));
+                    let why = "too many requests";
+                    let response = unavailable(&self.settings, &request, LATER_S, why);
+                    let input = endpoint::Input::RespondOnce { key, response };
+                    self.tell(now, input, work);
+                }
+                other => work.events.push_back(other),
+            }
+        }
+    }
+
+    /// Whether a request belongs to a call: a BYE is not put off.
+    fn is_within(&self, request: &Request) -> bool {
+        let dialog = DialogId::of_request(request);
+        dialog.is_ok_and(|dialog| self.dialogs.contains_key(&dialog))
+    }
+
     pub(super) fn request(
         &mut self,
         now: Instant,
@@ -36,21 +88,71 @@ impl Engine {
                     self.invites.insert(key, id);
                 }
                 self.with_call(now, id, work, |call, cx| {
-                    call.heard_on(side, flow);
+                    call.heard_on(side, flow, &request);
                     call.request(cx, side, key, request);
                 });
             }
-            (_, None) if !is_neighbour(&self.settings, &flow) => {
+            (Method::Register, None) if !within => self.register(now, (key, flow), &request, work),
+            (Method::Invite, None) if !within => self.invited(now, key, flow, request, work),
+            (_, None) if !self.reach.is_neighbour(now, &self.settings, &flow) => {
                 self.stranger(now, key, &request, work);
             }
             (_, None) if within => self.refuse(now, key, &request, 481, None, work),
-            (Method::Invite, None) => self.invite(now, key, flow, request, work),
             (Method::Options, None) => self.options(now, key, &request, work),
             (Method::Bye | Method::Info | Method::Update | Method::Prack, None) => {
                 self.refuse(now, key, &request, 481, None, work);
             }
             (Method::Extension(_), None) => self.refuse(now, key, &request, 501, None, work),
             _ => self.refuse(now, key, &request, 405, None, work),
+        }
+    }
+
+    /// A phone registers. What a stranger asks and is refused leaves nothing behind.
+    fn register(
+        &mut self,
+        now: Instant,
+        (key, flow): (ServerKey, Flow),
+        request: &Request,
+        work: &mut Work,
+    ) {
+        let settings = Arc::clone(&self.settings);
+        let registered = self.reach.register(now, &settings, &flow, request);
+        let response = registered.response;
+        let call_id = response.call_id().unwrap_or_default().to_owned();
+        let kept = response.status.is_success();
+        work.out.push(Output::Log(CallLog {
+            call: None,
+            call_id,
+            event: LogEvent::Registrar(registered.outcome),
+        }));
+        let input = match kept {
+            true => endpoint::Input::Respond { key, response },
+            false => endpoint::Input::RespondOnce { key, response },
+        };
+        self.tell(now, input, work);
+    }
+
+    /// An INVITE that may begin a call: who is it from?
+    fn invited(
+        &mut self,
+        now: Instant,
+        key: ServerKey,
+        flow: Flow,
+        invite: Request,
+        work: &mut Work,
+    ) {
+        let settings = Arc::clone(&self.settings);
+        match self.reach.sender(now, &settings, &flow, &invite) {
+            Sender::Known(caller) => self.invite(now, (key, flow), invite, caller, work),
+            Sender::Answer(response) => {
+                let response = *response;
+                self.tell(now, endpoint::Input::RespondOnce { key, response }, work);
+            }
+            Sender::Unknown(NoRoute::UnknownSource) => self.stranger(now, key, &invite, work),
+            Sender::Unknown(why) => {
+                let reason = why.to_string();
+                self.refuse(now, key, &invite, why.status_code(), Some(&reason), work);
+            }
         }
     }
 
@@ -89,30 +191,42 @@ impl Engine {
     fn invite(
         &mut self,
         now: Instant,
-        key: ServerKey,
-        flow: Flow,
+        (key, flow): (ServerKey, Flow),
         invite: Request,
+        caller: Party,
         work: &mut Work,
     ) {
         let settings = Arc::clone(&self.settings);
         if !required(&invite).is_empty() {
             return self.refuse(now, key, &invite, 420, None, work);
         }
+        if let Some(least_s) = shortest_session(settings.session_timer, &invite) {
+            let response = too_small(&settings, &invite, least_s);
+            return self.respond_refusal(now, key, response, work);
+        }
         // Without these there is no way back to the caller, and so no dialog (RFC 3261 §12.1.1).
         let way_back = invite.contact().is_ok() && invite.record_routes().is_ok();
-        let (Ok(from), true) = (invite.from(), way_back) else {
+        let (Ok(_), true) = (invite.from(), way_back) else {
             let why = "no usable From, Contact or Record-Route";
             return self.refuse(now, key, &invite, 400, Some(why), work);
         };
-        let route = match route(&settings, &flow, &from.uri, &invite.uri) {
+        match invite.replaces() {
+            Ok(None) => {}
+            Ok(Some(replaces)) => {
+                return self.replacing(now, (key, flow), invite, caller, &replaces, work);
+            }
+            Err(_) => return self.refuse(now, key, &invite, 400, Some("bad Replaces"), work),
+        }
+        let route = match route(&settings, caller, &invite.uri) {
             Ok(route) => route,
             Err(why) => {
                 let reason = why.to_string();
                 return self.refuse(now, key, &invite, why.status_code(), Some(&reason), work);
             }
         };
-        let plan = decide(&settings, &route);
-        let recording = recording_id(settings.epoch.unix_ms_at(now), &mut self.random);
+        let plan = decide(&settings, &route, &diversions(&invite));
+        let group = self.groups.choose([route.caller, route.callee]);
+        let recording = self.ids.recording(now);
         let id = self.next_call();
         let offer = Offer::Awaited;
         let mut begin = Begin {
@@ -124,38 +238,44 @@ impl Engine {
             route,
             plan,
             recording,
+            group,
         };
         if let Some(closed) = self.admission.refusal(&settings) {
             let invite = &begin.invite;
             let response = unavailable(&settings, invite, closed.retry_after_s, &closed.reason);
-            self.keep_refused(&begin, HungUpBy::Gate, work);
+            self.keep_refused(now, &begin, HungUpBy::Gate, work);
             return self.respond_refusal(now, key, response, work);
         }
         match Body::read(&begin.invite.headers, &begin.invite.body) {
             Ok(body) => begin.offer = Offer::of(&body),
             Err(why) => {
-                self.keep_refused(&begin, HungUpBy::BadSession, work);
+                self.keep_refused(now, &begin, HungUpBy::BadSession, work);
                 return self.refuse(now, key, &begin.invite, 400, Some(&why.to_string()), work);
             }
         }
+        let route = begin.route.clone();
         self.begin(now, begin, work);
+        self.find(now, (id, AskId(0)), route, work);
     }
 
     fn begin(&mut self, now: Instant, begin: Begin, work: &mut Work) {
         let settings = Arc::clone(&self.settings);
         let (id, key) = (begin.id, begin.server);
-        let mut cx = Context::new(now, &settings, &mut self.tokens, &mut self.keys);
+        let mut cx = Context::new(
+            now,
+            &settings,
+            &mut self.tokens,
+            &mut self.keys,
+            &mut self.ids,
+        );
         let call = Box::new(Call::begin(&mut cx, begin));
         let actions = cx.actions;
-        if let Some(recording) = call.recording() {
-            self.recordings.insert(recording, id);
-        }
         self.invites.insert(key, id);
-        let (filed, connections) = (None, Vec::new());
         let slot = Slot {
             call,
-            filed,
-            connections,
+            filed: None,
+            connections: Vec::new(),
+            users: Vec::new(),
         };
         self.calls.insert(id, slot);
         self.perform(now, id, actions, work);
@@ -167,32 +287,40 @@ impl Engine {
         CallId(self.last_call)
     }
 
-    /// A call that should have been recorded has a row even if it was refused at its INVITE.
-    fn keep_refused(&self, begin: &Begin, by: HungUpBy, work: &mut Work) {
-        let recording = begin.recording;
-        let Plan::Recorded(plan) = &begin.plan else {
-            return;
-        };
-        let legs = legs_of(begin.id);
-        let ended = closing(by, Reached::Offered);
-        let ending = Ending {
-            end: ended.unstarted,
-            reason: ended.reason,
-        };
-        work.out.push(Output::Media(MediaCommand::OpenRecording {
-            recording,
-            owner: legs.of(plan.side),
-            other: legs.of(plan.side.other()),
-            opening: Box::new(opening(&self.settings, &begin.invite, &begin.route, plan)),
-        }));
-        work.out.push(Output::Media(MediaCommand::CloseRecording {
-            recording,
-            ending,
-        }));
+    /// A call that should have been recorded has its rows even if it was refused at its INVITE.
+    fn keep_refused(&mut self, now: Instant, begin: &Begin, by: HungUpBy, work: &mut Work) {
+        let legs = [self.ids.leg(), self.ids.leg()];
+        let mut first = Some(begin.recording);
+        for plan in begin.plan.recordings() {
+            let recording = first.take().unwrap_or_else(|| self.ids.recording(now));
+            let [owner, other] = match plan.side {
+                Side::Caller => legs,
+                Side::Callee => [legs[1], legs[0]],
+            };
+            let ended = closing(by, Reached::Offered);
+            let ending = Ending {
+                end: ended.unstarted,
+                reason: ended.reason,
+            };
+            let opening = Box::new(opening(&self.settings, begin, plan));
+            let group = begin.group;
+            for command in [
+                MediaCommand::OpenRecording {
+                    recording,
+                    group,
+                    owner,
+                    other,
+                    opening,
+                },
+                MediaCommand::CloseRecording { recording, ending },
+            ] {
+                work.out.push(Output::Media(command));
+            }
+        }
     }
 
     /// Answers a request that belongs to no call.
-    fn refuse(
+    pub(super) fn refuse(
         &mut self,
         now: Instant,
         key: ServerKey,

@@ -220,7 +220,7 @@ fn everything_is_hung_up() {
 fn silence_on_both_sides_ends_the_call() {
     let mut w = World::new();
     w.call(TRUNK, CAROL);
-    let (caller, callee) = (LegId(2), LegId(3));
+    let (caller, callee) = (LegId(1), LegId(2));
     w.report(MediaEvent::MediaTimeout { leg: caller });
     w.report(MediaEvent::FirstPacket { leg: caller });
     w.report(MediaEvent::MediaTimeout { leg: callee });

@@ -1,12 +1,26 @@
 //! Calls in virtual time: scripted parties and a media plane that only answers, around one engine.
 #![allow(missing_docs, reason = "a test")]
 
+mod by_hand;
+mod challenge;
+mod crossings;
 mod ending;
+mod fork;
+mod hold;
+mod identity;
 mod media;
 mod mid_call;
 mod network;
+mod own_offer;
+mod prack;
 mod protection;
 mod random;
+mod random_offers;
+mod reach;
 mod recording;
 mod setup;
+mod timer;
+mod transfer;
+mod transfer_random;
+mod update;
 mod world;

@@ -81,7 +81,7 @@ pub fn offer(w: &mut World, to: &str, offer: &Description) {
 pub fn connected(w: &World, side: char) -> LegMedia {
     let odd = u64::from(side == 'b');
     let last = w.media.iter().rev().find_map(|(_, command)| match command {
-        MediaCommand::ConnectLeg { leg, media } if leg.0 % 2 == odd => Some(media.clone()),
+        MediaCommand::ConnectLeg { leg, media } if leg.0 % 2 != odd => Some(media.clone()),
         _ => None,
     });
     last.expect("a connected leg")

@@ -44,7 +44,6 @@ fn a_stranger_gets_one_answer_and_leaves_nothing_behind() {
     for (n, (method, status)) in [
         (Method::Invite, 403),
         (Method::Options, 200),
-        (Method::Register, 403),
         (Method::Bye, 403),
         (Method::Extension("JUMP".into()), 403),
     ]
@@ -142,7 +141,7 @@ fn requests_go_to_the_port_a_peer_listens_on() {
             w.bend = Some(|text| text.replace(";rport\r\n", "\r\n"));
         }
         w.call(TRUNK, CAROL);
-        w.sent_to.clear();
+        w.seen.sent_to.clear();
         w.reinvite(CAROL, Direction::SendOnly);
         w.run(50);
         w.respond_with(TRUNK, 200, Some(&description(TRUNK, Direction::RecvOnly)));
@@ -150,6 +149,7 @@ fn requests_go_to_the_port_a_peer_listens_on() {
         w.bye(CAROL);
         w.run(50);
         let ports: Vec<u16> = w
+            .seen
             .sent_to
             .iter()
             .filter(|to| to.ip().to_string() == "192.0.2.1")
@@ -171,18 +171,19 @@ fn a_caller_whose_connection_is_gone_is_reached_where_it_listens() {
     w.sends_from[TRUNK] = 50_000;
     w.call(TRUNK, CAROL);
     assert!(
-        w.sent_to
+        w.seen
+            .sent_to
             .iter()
             .all(|to| to.port() != 5060 || to.ip().to_string() != "192.0.2.1")
     );
     lost(&mut w, TRUNK);
     w.run(50);
     assert_eq!(w.engine.calls(), 1, "a connection is not a call");
-    w.sent_to.clear();
+    w.seen.sent_to.clear();
     w.bye(CAROL);
     w.run(50);
     assert!(w.heard(TRUNK).ends_with("BYE"), "{}", w.heard(TRUNK));
-    assert!(w.sent_to.contains(&"192.0.2.1:5060".parse().unwrap()));
+    assert!(w.seen.sent_to.contains(&"192.0.2.1:5060".parse().unwrap()));
     w.settle();
 }
 
@@ -328,7 +329,7 @@ fn digits_are_not_sent_after_the_end() {
             event,
             duration_ms: 100,
         };
-        let leg = duolog_call::LegId(3);
+        let leg = duolog_call::LegId(2);
         w.report(duolog_call::MediaEvent::Digit { leg, digit });
     }
     // The call waits for the answer to its BYE longer than a code may take.
@@ -345,13 +346,13 @@ fn digits_are_not_sent_after_the_end() {
 fn what_names_another_dialog_does_not_pass() {
     let mut w = World::new();
     let mut invite = w.new_invite(TRUNK, "1002");
-    for name in ["Replaces", "Join", "Target-Dialog"] {
+    for name in ["Join", "Target-Dialog"] {
         invite.headers.push(name, "call-1@9000;to-tag=a;from-tag=b");
     }
     w.send_new(TRUNK, invite);
     w.run(100);
     let got = w.last_request(crate::world::BOB);
-    for name in ["Replaces", "Join", "Target-Dialog"] {
+    for name in ["Join", "Target-Dialog"] {
         assert!(
             !got.headers.has(name),
             "{name} names a dialog of the other leg"

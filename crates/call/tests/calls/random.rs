@@ -5,13 +5,13 @@ use duolog_call::{Digit, Input, LegId, MediaCommand, MediaEvent};
 use duolog_sip::sdp::Direction;
 use duolog_sip::{Flow, Message, Method, Transport};
 
-use crate::world::{ALICE, Acks, BOB, CAROL, TRUNK, World, description, over, settings};
+use crate::world::{ALICE, Acks, BOB, CAROL, Ports, TRUNK, World, description, over, settings};
 
 /// A small generator: the seed reproduces everything (Knuth's MMIX constants).
-struct Dice(u64);
+pub struct Dice(pub u64);
 
 impl Dice {
-    fn roll(&mut self, sides: u64) -> u64 {
+    pub fn roll(&mut self, sides: u64) -> u64 {
         self.0 = self
             .0
             .wrapping_mul(6_364_136_223_846_793_005)
@@ -84,7 +84,10 @@ fn ten_calls(w: &mut World, dice: &mut Dice) {
         } else {
             Acks::AtOnce
         };
-        w.refuse_legs = dice.roll(25) == 0;
+        w.ports = match dice.roll(25) {
+            0 => Ports::Refused,
+            _ => Ports::Given,
+        };
         w.invite(caller, number);
         for _ in 0..dice.roll(25) {
             let pause = [1, 4, 7, 30, 500, 3000][dice.roll(6) as usize];
@@ -166,6 +169,7 @@ fn nothing_is_left_of_calls_whose_connections_break() {
 #[test]
 fn five_thousand_bent_messages_do_no_harm() {
     let mut w = World::new();
+    w.bend = Some(|text| text);
     w.call(TRUNK, ALICE);
     let mut samples: Vec<Bytes> = Vec::new();
     for message in w.parties[TRUNK].heard.iter().chain(&w.parties[ALICE].heard) {

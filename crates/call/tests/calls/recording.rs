@@ -2,7 +2,7 @@
 
 use duolog_call::{
     Announce, Digit, End, Fact, LegId, Means, MediaCommand, MediaEvent, Mode, Notice, PromptName,
-    RepeatInterval, Settings, Side, Sound,
+    RecordingId, RepeatInterval, Settings, Side, Sound,
 };
 use duolog_sip::Method;
 
@@ -83,14 +83,56 @@ fn each_owner_s_calls_are_announced_in_the_owner_s_language() {
 }
 
 #[test]
-fn two_recorded_users_are_one_recording_of_the_callee() {
-    let mut w = World::new();
+fn two_recorded_users_have_a_recording_each() {
+    for (from, to) in [(ALICE, CAROL), (CAROL, ALICE)] {
+        let mut w = World::new();
+        w.call(from, to);
+        assert_eq!(w.recordings.len(), 2);
+        assert_eq!(
+            (w.times("RECORD-b").len(), w.times("RECORD-a").len()),
+            (1, 1)
+        );
+        let ids: Vec<RecordingId> = w.recordings.keys().copied().collect();
+        for recording in ids {
+            assert!(w.facts().contains(&Fact::OtherRecording { recording }));
+        }
+        // Carol's needs no announcement; alice's starts when both have heard it, once each.
+        assert_eq!(w.times("START").len(), 1);
+        w.run_s(3);
+        assert_eq!(w.times("START").len(), 2);
+        let spoken = |w: &World| {
+            let all = w
+                .media
+                .iter()
+                .filter(|(_, c)| matches!(c, MediaCommand::Play { .. }));
+            all.count()
+        };
+        assert_eq!(spoken(&w), 2);
+        // Each controls their own; carol may not pause at all.
+        w.within(ALICE, Method::Info, &[("Record", "pause")]);
+        w.run(100);
+        assert_eq!(w.times("PAUSE").len(), 1);
+        w.within(CAROL, Method::Info, &[("Record", "pause")]);
+        w.run(100);
+        assert_eq!(w.last_response(CAROL).status.code(), 403);
+        assert_eq!(w.times("PAUSE").len(), 1);
+        w.bye(from);
+        w.settle();
+        let ends: Vec<End> = w.endings().into_iter().map(|(end, _)| end).collect();
+        assert_eq!(ends, [End::Finished; 2]);
+    }
+}
+
+#[test]
+fn one_repeat_tone_is_enough_for_two_recordings() {
+    let mut told = settings();
+    told.users[2].recording.repeat_tone = Some(RepeatInterval::new(15).unwrap());
+    let mut w = World::with(told, 1);
     w.call(ALICE, CAROL);
-    assert_eq!(w.recordings.len(), 1);
-    assert_eq!(w.times("RECORD-b").len(), 1);
-    assert!(w.facts().contains(&Fact::OtherOwner {
-        user: "alice".into()
-    }));
+    w.run_s(61);
+    // Carol was called: her interval counts.
+    let tones = w.times("play-a-tone").len();
+    assert_eq!(tones, 4);
     w.bye(ALICE);
     w.settle();
 }
@@ -194,7 +236,7 @@ fn codes_are_swallowed_and_other_digits_released() {
     let mut w = World::new();
     w.call(TRUNK, ALICE);
     w.run_s(5);
-    let owner = LegId(3);
+    let owner = LegId(2);
     let from = w.media.len();
     press(&mut w, owner, "*48");
     assert_eq!(w.times("PAUSE").len(), 1);
@@ -227,7 +269,7 @@ fn codes_are_swallowed_and_other_digits_released() {
     }));
     // Digits of the other party are none of ours.
     let before = w.media.len();
-    press(&mut w, LegId(2), "*48");
+    press(&mut w, LegId(1), "*48");
     assert_eq!(w.media.len(), before);
     // Nothing that can be printed shows a digit.
     for (_, command) in &w.media {

@@ -9,14 +9,16 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use duolog_call::{
     Announce, CallLog, Completion, Contact, End, Engine, Epoch, Fact, FeatureCodes, Input, LegId,
-    LocalAddresses, MediaCommand, MediaEvent, MediaSettings, Mode, Notice, Output, RecordingId,
-    RecordingSettings, RepeatInterval, Settings, Sound, Trunk, TrunkIndex, User,
+    LocalAddresses, Location, MediaCommand, MediaEvent, MediaSettings, Mode, Notice, Numbering,
+    Opening, Output, ReachSettings, RecordingId, RecordingSettings, RepeatInterval, SessionTimer,
+    Settings, Sound, Trunk, TrunkIndex, User,
 };
+use duolog_reach::hops::QueryId;
 use duolog_sip::endpoint::{self, ClientKey, ServerKey};
 use duolog_sip::sdp::{self, Description, Direction, Encoding, Format, MediaSecurity};
 use duolog_sip::{
-    Dialog, Endpoint, EndpointSettings, Flow, Message, Method, Request, Response, SentBy,
-    StatusCode, Timers, Transport,
+    Dialog, Endpoint, EndpointSettings, Flow, Message, Method, Request, Response, StatusCode,
+    Timers, Transport,
 };
 
 pub const NODE: &str = "192.0.2.99:5060";
@@ -27,8 +29,23 @@ pub const ALICE: usize = 1;
 pub const BOB: usize = 2;
 /// Always, silently.
 pub const CAROL: usize = 3;
-const ADDRESSES: [&str; 4] = ["192.0.2.1", "192.0.2.10", "192.0.2.11", "192.0.2.12"];
-const NAMES: [&str; 4] = ["9000", "1001", "1002", "1003"];
+/// Never recorded.
+pub const DAVE: usize = 4;
+/// Always, silently.
+pub const ERIN: usize = 5;
+/// The second line of BOB's phone.
+pub const BOB2: usize = 6;
+const PARTIES: usize = 7;
+const ADDRESSES: [&str; PARTIES] = [
+    "192.0.2.1",
+    "192.0.2.10",
+    "192.0.2.11",
+    "192.0.2.12",
+    "192.0.2.13",
+    "192.0.2.14",
+    "192.0.2.11",
+];
+const NAMES: [&str; PARTIES] = ["9000", "1001", "1002", "1003", "1004", "1005", "1002"];
 /// One way, in milliseconds.
 const DELAY: Duration = Duration::from_millis(5);
 
@@ -56,21 +73,19 @@ pub fn over(transport: Transport) -> Settings {
     let user = |name: &str, party: usize, recording| User {
         name: name.to_owned(),
         numbers: vec![NAMES[party].to_owned()],
-        contact: contact(party),
+        location: Location::At(contact(party)),
+        secret: None,
+        certificate: None,
         media_security: MediaSecurity::AsOffered,
         language: None,
         recording,
     };
     Settings {
-        local: LocalAddresses {
-            udp: Some(NODE.parse().unwrap()),
-            tcp: Some(NODE.parse().unwrap()),
-        },
-        trunks: vec![Trunk {
-            name: "pstn".to_owned(),
-            contact: contact(TRUNK),
-            media_security: MediaSecurity::AsOffered,
-        }],
+        local: LocalAddresses(vec![
+            (Transport::Udp, NODE.parse().unwrap()),
+            (Transport::Tcp, NODE.parse().unwrap()),
+        ]),
+        trunks: vec![Trunk::at("pstn", transport, address(TRUNK))],
         users: vec![
             user("alice", ALICE, alice),
             user("bob", BOB, RecordingSettings::default()),
@@ -78,6 +93,8 @@ pub fn over(transport: Transport) -> Settings {
                 language: Some("en".to_owned()),
                 ..user("carol", CAROL, carol)
             },
+            user("dave", DAVE, RecordingSettings::default()),
+            user("erin", ERIN, carol),
         ],
         next_hop: Some(TrunkIndex(0)),
         language: "nl".to_owned(),
@@ -91,6 +108,9 @@ pub fn over(transport: Transport) -> Settings {
             at: base(),
             unix_ms: 1_700_000_000_000,
         },
+        numbering: Numbering::default(),
+        reach: ReachSettings::default(),
+        session_timer: SessionTimer::default(),
     }
 }
 
@@ -100,7 +120,8 @@ fn base() -> Instant {
 }
 
 fn address(party: usize) -> SocketAddr {
-    SocketAddr::new(ADDRESSES[party].parse().unwrap(), 5060)
+    let port = if party == BOB2 { 5062 } else { 5060 };
+    SocketAddr::new(ADDRESSES[party].parse().unwrap(), port)
 }
 
 /// One scripted party.
@@ -115,6 +136,9 @@ pub struct Party {
     pub heard: Vec<Message>,
     /// Whether 2xx are acknowledged as they come, and with which body.
     pub acks: Acks,
+    /// Methods whose requests are answered by the test, and those that wait for that.
+    pub takes: Vec<Method>,
+    pub asked: Vec<(ServerKey, Request)>,
 }
 
 pub enum Acks {
@@ -138,6 +162,24 @@ struct Queue {
     counter: u64,
 }
 
+/// What was seen of the node beside its messages.
+#[derive(Default)]
+pub struct Seen {
+    /// The ports of the parties that the node sent to.
+    pub sent_to: Vec<SocketAddr>,
+    /// What the node asked the DNS.
+    pub queries: Vec<QueryId>,
+}
+
+/// What the media plane says to a leg that is to be opened.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Ports {
+    Given,
+    Refused,
+    /// Nothing, ever.
+    Silent,
+}
+
 pub struct World {
     pub engine: Engine,
     transport: Transport,
@@ -148,12 +190,11 @@ pub struct World {
     /// Messages that are lost on the way.
     pub lose: Option<Filter>,
     /// The ports the parties send from; they listen on 5060.
-    pub sends_from: [u16; 4],
+    pub sends_from: [u16; PARTIES],
     /// What becomes of a message a party sends.
     pub bend: Option<fn(String) -> String>,
-    /// The ports of the parties that the node sent to.
-    pub sent_to: Vec<SocketAddr>,
-    pub refuse_legs: bool,
+    pub seen: Seen,
+    pub ports: Ports,
     /// What the media plane was told, with the millisecond.
     pub media: Vec<(u64, MediaCommand)>,
     pub logs: Vec<CallLog>,
@@ -169,10 +210,9 @@ impl World {
     pub fn with(settings: Settings, seed: u8) -> Self {
         let start = settings.epoch.at;
         let party = |at: usize| {
-            let sent_by = SentBy::from(address(at));
+            let own = [Transport::Udp, Transport::Tcp].map(|transport| (transport, address(at)));
             let settings = EndpointSettings {
-                udp: sent_by.clone(),
-                tcp: sent_by,
+                own: own.to_vec(),
                 server_name: "party".to_owned(),
                 timers: Timers::default(),
             };
@@ -184,20 +224,22 @@ impl World {
                 sent: None,
                 heard: Vec::new(),
                 acks: Acks::AtOnce,
+                takes: Vec::new(),
+                asked: Vec::new(),
             }
         };
         Self {
-            transport: settings.trunks[0].contact.transport,
+            transport: settings.trunks[0].destination.transport.unwrap(),
             engine: Engine::new(Arc::new(settings), [seed; 32]),
-            parties: (0..4).map(party).collect(),
+            parties: (0..PARTIES).map(party).collect(),
             start,
             now: start,
             queue: Queue::default(),
             lose: None,
-            sends_from: [5060; 4],
+            sends_from: std::array::from_fn(|who| address(who).port()),
             bend: None,
-            sent_to: Vec::new(),
-            refuse_legs: false,
+            seen: Seen::default(),
+            ports: Ports::Given,
             media: Vec::new(),
             logs: Vec::new(),
             legs: BTreeSet::new(),
@@ -275,7 +317,7 @@ impl World {
     pub fn node(&mut self, input: Input) {
         for output in self.engine.handle(self.now, input) {
             match output {
-                Output::Send { flow, bytes } => {
+                Output::Send { flow, bytes, .. } => {
                     let reached = |who: &usize| {
                         let from = SocketAddr::new(address(*who).ip(), self.sends_from[*who]);
                         let stream = flow.transport == Transport::Tcp;
@@ -283,14 +325,19 @@ impl World {
                             stream && flow.peer.ip() == from.ip() && flow.peer.port() >= 50_000;
                         address(*who) == flow.peer || from == flow.peer || old
                     };
-                    let who = (0..4).find(reached);
-                    let who = who.unwrap_or_else(|| panic!("sent to a stranger: {flow:?}"));
-                    self.sent_to.push(flow.peer);
+                    let who = (0..PARTIES).find(reached);
+                    let Some(who) = who else {
+                        // Where messages are bent, addresses in them may be.
+                        assert!(self.bend.is_some(), "sent to a stranger: {flow:?}");
+                        continue;
+                    };
+                    self.seen.sent_to.push(flow.peer);
                     if !self.is_lost(&bytes) {
                         self.later(DELAY, Event::ToParty(who, bytes));
                     }
                 }
                 Output::Media(command) => self.command(command),
+                Output::Resolve { id, .. } => self.seen.queries.push(id),
                 Output::Log(log) => {
                     self.logs.push(log);
                 }
@@ -306,13 +353,13 @@ impl World {
     fn command(&mut self, command: MediaCommand) {
         let ms = self.ms();
         match &command {
-            MediaCommand::OpenLeg { leg } => {
+            MediaCommand::OpenLeg { leg, .. } => {
                 assert!(self.legs.insert(*leg), "a leg is opened once");
                 let leg = *leg;
-                let port = 20_000 + u16::try_from(leg.0).unwrap() * 2;
+                let port = 20_002 + u16::try_from(leg.0).unwrap() * 2;
                 let address = |port| SocketAddr::new("192.0.2.99".parse().unwrap(), port);
                 let (rtp, rtcp) = (address(port), address(port + 1));
-                let event = if self.refuse_legs {
+                let event = if self.ports == Ports::Refused {
                     MediaEvent::LegRefused {
                         leg,
                         reason: "no ports".to_owned(),
@@ -320,7 +367,9 @@ impl World {
                 } else {
                     MediaEvent::LegOpened { leg, rtp, rtcp }
                 };
-                self.later(Duration::from_millis(1), Event::Media(event));
+                if self.ports != Ports::Silent {
+                    self.later(Duration::from_millis(1), Event::Media(event));
+                }
             }
             MediaCommand::CloseLeg { leg } => {
                 assert!(self.legs.remove(leg), "only open legs are closed");
@@ -345,6 +394,9 @@ impl World {
             | MediaCommand::StopPlaying { leg } => assert!(self.legs.contains(leg)),
             MediaCommand::Bridge { a, b } => {
                 assert!(self.legs.contains(a) && self.legs.contains(b));
+            }
+            MediaCommand::TurnRecording { recording, .. } => {
+                assert_ne!(self.recordings[recording].last(), Some(&"closed"));
             }
             MediaCommand::OpenRecording { recording, .. } => {
                 let before = self.recordings.insert(*recording, vec!["open"]);
@@ -402,6 +454,7 @@ impl World {
                 endpoint::Output::Response { key, response } => self.answered(who, key, response),
                 endpoint::Output::ClientFailed { .. }
                 | endpoint::Output::ServerFailed { .. }
+                | endpoint::Output::Unpracked { .. }
                 | endpoint::Output::Dropped(_) => {}
             }
         }
@@ -416,8 +469,9 @@ impl World {
             .as_mut()
             .is_some_and(|dialog| dialog.receive(&request).is_ok());
         match request.method {
+            _ if party.takes.contains(&request.method) => party.asked.push((key, request)),
             Method::Invite => party.invites.push((key, request)),
-            Method::Bye | Method::Info | Method::Options => {
+            Method::Bye | Method::Info | Method::Options | Method::Notify => {
                 if request.method == Method::Bye && known {
                     party.dialog = None;
                 }
@@ -459,6 +513,11 @@ impl World {
         self.party(who, endpoint::Input::Ack { key, request: ack });
     }
 
+    /// Answers a request by hand.
+    pub fn answer(&mut self, who: usize, key: ServerKey, response: Response) {
+        self.party(who, endpoint::Input::Respond { key, response });
+    }
+
     fn send(&mut self, who: usize, request: Request) {
         let flow = self.flow_of(who);
         let party = &mut self.parties[who];
@@ -467,7 +526,15 @@ impl World {
         if request.method == Method::Invite {
             party.sent = Some((key, request.clone()));
         }
-        self.party(who, endpoint::Input::Request { key, flow, request });
+        self.party(
+            who,
+            endpoint::Input::Request {
+                key,
+                flow,
+                request,
+                larger: None,
+            },
+        );
     }
 
     fn flow_of(&self, who: usize) -> Flow {
@@ -584,6 +651,11 @@ impl World {
         self.send(who, request);
     }
 
+    /// A re-INVITE written by hand.
+    pub fn reinvite_as(&mut self, who: usize, request: Request) {
+        self.send(who, request);
+    }
+
     pub fn bye(&mut self, who: usize) {
         self.within(who, Method::Bye, &[]);
         self.parties[who].dialog = None;
@@ -678,6 +750,36 @@ impl World {
         ends.collect()
     }
 
+    /// The INVITE a party sent last.
+    pub fn sent_invite(&self, who: usize) -> Request {
+        self.parties[who]
+            .sent
+            .as_ref()
+            .expect("an INVITE")
+            .1
+            .clone()
+    }
+
+    /// The tag with which a party answers the INVITE it has.
+    pub fn tag_of(&self, who: usize) -> String {
+        let (key, _) = self.parties[who].invites.first().expect("an INVITE");
+        format!("t{who}-{}", key.0)
+    }
+
+    /// Whether a party has sent an INVITE.
+    pub fn has_sent(&self, who: usize) -> bool {
+        self.parties[who].sent.is_some()
+    }
+
+    /// What recordings were opened with, in order.
+    pub fn openings(&self) -> Vec<Opening> {
+        let openings = self.media.iter().filter_map(|(_, command)| match command {
+            MediaCommand::OpenRecording { opening, .. } => Some((**opening).clone()),
+            _ => None,
+        });
+        openings.collect()
+    }
+
     /// Lets every timer run out, then checks that nothing is left anywhere.
     pub fn settle(&mut self) {
         self.run_s(120);
@@ -693,9 +795,10 @@ impl World {
 }
 
 fn word(command: &MediaCommand) -> Option<String> {
-    let side = |leg: &LegId| if leg.0.is_multiple_of(2) { "a" } else { "b" };
+    // Legs have letters in the order in which they were opened.
+    let side = |leg: &LegId| char::from(b'a' + (leg.0 - 1) as u8);
     Some(match command {
-        MediaCommand::OpenLeg { leg } => format!("open-{}", side(leg)),
+        MediaCommand::OpenLeg { leg, .. } => format!("open-{}", side(leg)),
         MediaCommand::ConnectLeg { leg, media } => {
             format!("connect-{}-{}", side(leg), media.direction.as_str())
         }
@@ -719,6 +822,10 @@ fn word(command: &MediaCommand) -> Option<String> {
         MediaCommand::StopPlaying { leg } => format!("stop-{}", side(leg)),
         MediaCommand::CloseLeg { leg } => format!("close-{}", side(leg)),
         MediaCommand::OpenRecording { owner, .. } => format!("RECORD-{}", side(owner)),
+        MediaCommand::TurnRecording { other, .. } => match other {
+            Some(leg) => format!("TURN-{}", side(leg)),
+            None => "TURN".to_owned(),
+        },
         MediaCommand::StartRecording { .. } => "START".to_owned(),
         MediaCommand::PauseRecording { .. } => "PAUSE".to_owned(),
         MediaCommand::ResumeRecording { .. } => "RESUME".to_owned(),

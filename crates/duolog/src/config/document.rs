@@ -91,24 +91,30 @@ impl<'a> Section<'a> {
         self.child(self.name(key), table, item.and_then(Item::span))
     }
 
-    /// The tables of the array `[[key]]`; none where it is absent.
+    /// The tables of the array `[[key]]`, or of a list `key = [{ ... }]`; none where it is absent.
     pub(super) fn sections(&mut self, key: &'static str) -> Vec<Section<'a>> {
         let Some(item) = self.item(key) else {
             return Vec::new();
         };
-        let Some(array) = item.as_array_of_tables() else {
+        let list = item.as_array().map(|array| array.iter().collect());
+        let inline = |values: Vec<&'a toml_edit::Value>| -> Option<Vec<_>> {
+            let table = |value: &'a toml_edit::Value| {
+                Some((value.as_inline_table()? as &dyn TableLike, value.span()))
+            };
+            values.into_iter().map(table).collect()
+        };
+        let tables = item.as_array_of_tables().map(|array| {
+            let table = |table: &'a toml_edit::Table| (table as &dyn TableLike, table.span());
+            array.iter().map(table).collect()
+        });
+        let Some(tables) = tables.or_else(|| list.and_then(inline)) else {
             let what = format!("must be written as [[{key}]] tables");
             self.source.mistake(item.span(), self.name(key), what);
             return Vec::new();
         };
-        let child = |(n, table): (usize, &'a toml_edit::Table)| {
-            self.child(
-                format!("{}[{n}]", self.name(key)),
-                Some(table),
-                table.span(),
-            )
-        };
-        array.iter().enumerate().map(child).collect()
+        let child =
+            |(n, (table, span))| self.child(format!("{}[{n}]", self.name(key)), Some(table), span);
+        tables.into_iter().enumerate().map(child).collect()
     }
 
     /// A text value turned into `T`; `allowed` says what is, for the mistake. An absent key or a
@@ -138,6 +144,22 @@ impl<'a> Section<'a> {
             self.source.mistake(item.span(), self.name(key), what);
         }
         value
+    }
+
+    /// A text that no mistake may show.
+    pub(super) fn secret(&mut self, key: &'static str) -> Option<String> {
+        let item = self.item(key)?;
+        let value = item.as_str().filter(|text| !text.is_empty());
+        if value.is_none() {
+            let what = "must be a text that is not empty".into();
+            self.source.mistake(item.span(), self.name(key), what);
+        }
+        value.map(str::to_owned)
+    }
+
+    /// Whether the key is written.
+    pub(super) fn has(&self, key: &str) -> bool {
+        self.table.is_some_and(|table| table.contains_key(key))
     }
 
     /// As [`Section::optional`], and an absent key is a mistake.
@@ -170,6 +192,33 @@ impl<'a> Section<'a> {
             self.source.mistake(item.span(), self.name(key), what);
             return default;
         };
+        self.elements(key, array, allowed, read)
+    }
+
+    /// One text or a list of texts.
+    pub(super) fn one_or_more<T>(
+        &mut self,
+        key: &'static str,
+        default: Vec<T>,
+        allowed: &str,
+        read: impl Fn(&str) -> Option<T>,
+    ) -> Vec<T> {
+        let Some(item) = self.item(key) else {
+            return default;
+        };
+        match item.as_array() {
+            Some(array) => self.elements(key, array, allowed, read),
+            None => self.optional(key, allowed, read).into_iter().collect(),
+        }
+    }
+
+    fn elements<T>(
+        &self,
+        key: &'static str,
+        array: &toml_edit::Array,
+        allowed: &str,
+        read: impl Fn(&str) -> Option<T>,
+    ) -> Vec<T> {
         let mut values = Vec::new();
         for element in array {
             match element.as_str().and_then(&read) {

@@ -1,18 +1,23 @@
 //! The configuration: one TOML file, every mistake reported at once, before a port is bound.
 
 mod document;
+mod parties;
 mod read;
+mod signalling;
 mod units;
 
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
-use duolog_sip::Transport;
+use duolog_reach::limits::LimitSettings;
+use duolog_reach::registrar::RegistrarSettings;
 use duolog_sip::sdp::Encoding;
 
 pub use document::Mistake;
+pub use parties::{Announce, Dtmf, MediaSecurity, Mode, Notice, Trunk, User};
 pub use read::read;
+pub use signalling::{Clients, Dns, Numbering, Route, Session, Sip, Tls};
 pub(crate) use units::duration;
 
 /// The configuration that `duolog serve` runs with where no file is given: loopback only.
@@ -23,6 +28,14 @@ pub const EMBEDDED: &str = include_str!("../../../../deploy/embedded.toml");
 pub struct Config {
     /// Where SIP is heard.
     pub sip: Sip,
+    /// How phones register.
+    pub registrar: RegistrarSettings,
+    /// How names are looked up.
+    pub dns: Dns,
+    /// How much one source may ask.
+    pub limits: LimitSettings,
+    /// Which numbers mean what.
+    pub numbering: Numbering,
     /// Where RTP is heard.
     pub media: Media,
     /// Where audio waits until the archive has it.
@@ -43,24 +56,14 @@ pub struct Config {
     pub operations: SocketAddr,
 }
 
-/// `[sip]`
-#[derive(Debug, Clone, PartialEq)]
-pub struct Sip {
-    /// Sockets to listen on.
-    pub listen: Vec<(Transport, SocketAddr)>,
-    /// Address that peers are told, where it differs from the one listened on (behind NAT).
-    pub advertise: Option<IpAddr>,
-    /// How long the other side may ring.
-    pub ring_timeout: Duration,
-}
-
 /// `[media]`
 #[derive(Debug, Clone, PartialEq)]
 pub struct Media {
-    /// Address that RTP sockets bind and that SDP names, unless `advertise` says otherwise.
-    pub address: IpAddr,
-    /// Address that SDP names, where it differs (behind NAT).
-    pub advertise: Option<IpAddr>,
+    /// Addresses that RTP sockets bind and that SDP names, unless `advertise` says otherwise: one, or
+    /// one of each family.
+    pub address: Vec<IpAddr>,
+    /// Addresses that SDP names, where they differ (behind NAT): at most one of each family.
+    pub advertise: Vec<IpAddr>,
     /// First and last port.
     pub ports: (u16, u16),
     /// Relay threads.
@@ -73,6 +76,19 @@ pub struct Media {
     pub dtls: Dtls,
 }
 
+impl Media {
+    /// What peers are told instead of a bound address.
+    pub fn told(&self, bound: IpAddr) -> IpAddr {
+        told(&self.advertise, bound)
+    }
+}
+
+/// The address of `advertise` that stands for a bound one: that of its family, else itself.
+fn told(advertise: &[IpAddr], bound: IpAddr) -> IpAddr {
+    let same = |told: &&IpAddr| told.is_ipv4() == bound.is_ipv4();
+    advertise.iter().find(same).copied().unwrap_or(bound)
+}
+
 /// Whether media secured by DTLS-SRTP (RFC 5763) is taken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Dtls {
@@ -80,26 +96,6 @@ pub enum Dtls {
     On,
     /// Not at all.
     Off,
-}
-
-/// Whether media to and from a party is encrypted by SDES-SRTP (RFC 4568).
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum MediaSecurity {
-    /// As the other party offers it.
-    AsOffered,
-    /// Never: the party is offered plain RTP.
-    Never,
-    /// Always: a party that cannot is refused.
-    Always,
-}
-
-/// What becomes of dialled digits in recordings (SPEC L3).
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Dtmf {
-    /// Recorded as they sound.
-    Keep,
-    /// Silenced in the recording, and only there.
-    Mask,
 }
 
 /// `[spool]`
@@ -154,73 +150,6 @@ pub struct Codes {
     pub pause: String,
     /// Resumes it.
     pub resume: String,
-}
-
-/// `[[trunk]]`
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Trunk {
-    /// Name in logs and metrics.
-    pub name: String,
-    /// Where its calls come from and calls to it go.
-    pub address: (Transport, SocketAddr),
-    /// Whether media to and from it is encrypted.
-    pub media_security: MediaSecurity,
-}
-
-/// `[[user]]`
-#[derive(Debug, Clone, PartialEq)]
-pub struct User {
-    /// Name; also the owner of the recordings.
-    pub name: String,
-    /// Numbers that ring this user.
-    pub numbers: Vec<String>,
-    /// Where the user's phone is.
-    pub contact: (Transport, SocketAddr),
-    /// When this user's calls are recorded.
-    pub mode: Mode,
-    /// Whether both parties are told before the recording starts.
-    pub announce: Announce,
-    /// How pause and resume are told.
-    pub notice: Notice,
-    /// Interval of the repeat tone.
-    pub repeat_tone: Option<Duration>,
-    /// Language of this user's announcements.
-    pub language: Option<String>,
-    /// Whether media to and from their phone is encrypted.
-    pub media_security: MediaSecurity,
-    /// What becomes of dialled digits in their recordings.
-    pub dtmf: Dtmf,
-}
-
-/// Recording modes of this release.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Mode {
-    /// Not recorded.
-    Never,
-    /// Recorded from answer to hang-up.
-    Always,
-    /// As always, and the owner may pause and resume.
-    AlwaysPauseResume,
-}
-
-/// Start announcement.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Announce {
-    /// Nobody is told by duolog.
-    Off,
-    /// Both parties hear the announcement before the recording starts.
-    On,
-}
-
-/// How pause and resume are told.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Notice {
-    /// Not at all.
-    None,
-    /// A beep under the conversation.
-    Beep,
-    /// A spoken announcement.
-    Announcement,
 }
 
 /// `[log]`

@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use duolog_reach::limits::Rate;
 use duolog_sip::Transport;
 
 /// A duration: a whole number and `ms`, `s`, `m`, `h` or `d`.
@@ -40,15 +41,35 @@ pub(super) fn ports(text: &str) -> Option<(u16, u16)> {
     (low >= 1024 && low % 2 == 0 && high >= low + 3).then_some((low, high))
 }
 
-/// `udp:HOST:PORT` or `tcp:HOST:PORT` with a numeric address.
+/// `udp:HOST:PORT`, `tcp:HOST:PORT` or `tls:HOST:PORT` with a numeric address.
 pub(super) fn transport_address(text: &str) -> Option<(Transport, SocketAddr)> {
-    let (transport, address) = text.split_once(':')?;
-    let transport = match transport {
-        "udp" => Transport::Udp,
-        "tcp" => Transport::Tcp,
-        _ => return None,
+    let (word, address) = text.split_once(':')?;
+    Some((transport(word)?, address.parse().ok()?))
+}
+
+/// `udp`, `tcp` or `tls`.
+pub(super) fn transport(word: &str) -> Option<Transport> {
+    match word {
+        "udp" => Some(Transport::Udp),
+        "tcp" => Some(Transport::Tcp),
+        "tls" => Some(Transport::Tls),
+        _ => None,
+    }
+}
+
+/// `5/s`, or `5/s burst 20`: without a burst twice the rate, and at least ten.
+pub(super) fn rate(text: &str) -> Option<Rate> {
+    let (each, burst) = match text.split_once(" burst ") {
+        Some((each, burst)) => (each, Some(burst.trim().parse::<u32>().ok()?)),
+        None => (text, None),
     };
-    Some((transport, address.parse().ok()?))
+    let per_s: u32 = each.strip_suffix("/s")?.trim().parse().ok()?;
+    let burst = burst.unwrap_or((per_s.saturating_mul(2)).max(10));
+    let range = 1..=100_000;
+    (range.contains(&per_s) && burst >= per_s && burst <= 1_000_000).then_some(Rate {
+        per_s: per_s as f32,
+        burst: burst as f32,
+    })
 }
 
 fn split(text: &str) -> Option<(u64, &str)> {
@@ -110,7 +131,7 @@ mod tests {
     fn addresses() {
         let (transport, address) = transport_address("tcp:[::1]:5060").expect("IPv6 is allowed");
         assert_eq!((transport, address.port()), (Transport::Tcp, 5060));
-        for bad in ["tls:127.0.0.1:1", "udp:example.net:5060", "127.0.0.1:5060"] {
+        for bad in ["sctp:127.0.0.1:1", "udp:example.net:5060", "127.0.0.1:5060"] {
             assert!(transport_address(bad).is_none(), "{bad}");
         }
     }

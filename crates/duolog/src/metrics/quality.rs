@@ -134,6 +134,7 @@ impl Quality {
 fn word(reason: GapReason) -> &'static str {
     match reason {
         GapReason::NotStarted => "not_started",
+        GapReason::Absent => "absent",
         GapReason::Loss => "loss",
         GapReason::Silence => "silence",
         GapReason::Paused => "paused",

@@ -1,6 +1,6 @@
 //! Many phones behind one SIP address: a trunk, or a floor of desks.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Instant;
 
 use bytes::Bytes;
@@ -12,14 +12,18 @@ use super::{Input, Output, Phone};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct PhoneNo(pub usize);
 
+/// Calls of a phone whose late messages still find it.
+const REMEMBERED: usize = 4;
+
 /// Phones that share a SIP address. A message goes to the phone whose call it names; a new call to
 /// an idle phone, one with the called user's name before others.
 #[derive(Debug)]
 pub struct Group {
     phones: Vec<Phone>,
-    /// Phones by the Call-ID of their call or last call.
+    /// Phones by the Call-IDs of their latest calls and of their registrations.
     calls: BTreeMap<String, PhoneNo>,
-    call_of: Vec<Option<String>>,
+    /// Call-IDs of each phone's latest calls, the last one first.
+    calls_of: Vec<VecDeque<String>>,
     due: BTreeSet<(Instant, PhoneNo)>,
     due_of: Vec<Option<Instant>>,
 }
@@ -33,11 +37,15 @@ impl Group {
     pub fn new(phones: Vec<Phone>) -> Self {
         assert!(!phones.is_empty(), "a group has at least one phone");
         let count = phones.len();
-        let (calls, due) = (BTreeMap::new(), BTreeSet::new());
+        let registrations = phones
+            .iter()
+            .map(|phone| phone.registration_id().to_owned());
+        let calls = registrations.zip((0..count).map(PhoneNo)).collect();
+        let due = BTreeSet::new();
         Self {
             phones,
             calls,
-            call_of: vec![None; count],
+            calls_of: vec![VecDeque::new(); count],
             due,
             due_of: vec![None; count],
         }
@@ -109,6 +117,12 @@ impl Group {
         if let Some(no) = known {
             return *no;
         }
+        // A call that takes another one's place goes where that one is.
+        let replaced = message.headers().value("Replaces");
+        let replaced = replaced.and_then(|value| value.split(';').next());
+        if let Some(no) = replaced.and_then(|id| self.calls.get(id.trim())) {
+            return *no;
+        }
         let user = match &message {
             Message::Request(request) => request.uri.user.clone(),
             Message::Response(_) => None,
@@ -124,10 +138,10 @@ impl Group {
     }
 
     fn note(&mut self, no: PhoneNo) {
-        let (phone, due, call) = (
+        let (phone, due, calls) = (
             &self.phones[no.0],
             &mut self.due_of[no.0],
-            &mut self.call_of[no.0],
+            &mut self.calls_of[no.0],
         );
         let deadline = phone.deadline();
         if *due != deadline {
@@ -136,12 +150,16 @@ impl Group {
             }
             self.due.extend(deadline.map(|at| (at, no)));
         }
-        if call.as_deref() != phone.call_id() {
-            let before = std::mem::replace(call, phone.call_id().map(str::to_owned));
-            if let Some(before) = before {
+        if let Some(call) = phone.call_id()
+            && calls.front().map(String::as_str) != Some(call)
+        {
+            calls.push_front(call.to_owned());
+            self.calls.insert(call.to_owned(), no);
+            if calls.len() > REMEMBERED
+                && let Some(before) = calls.pop_back()
+            {
                 self.calls.remove(&before);
             }
-            self.calls.extend(call.clone().map(|id| (id, no)));
         }
     }
 }

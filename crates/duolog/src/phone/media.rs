@@ -454,7 +454,10 @@ impl Stream {
         buffer: &[u8],
         out: &mut Vec<Output>,
     ) {
-        if let Ok(length) = written {
+        // On hold as before RFC 3264 the peer has no address.
+        if let Ok(length) = written
+            && !self.agreed.rtcp.ip().is_unspecified()
+        {
             let mut bytes = buffer[..length].to_vec();
             if let Some(guard) = guard {
                 let protected = guard.ours.rtcp(&mut bytes);

@@ -1,5 +1,7 @@
 //! A phone's side of offer and answer (RFC 3264).
 
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+
 use bytes::Bytes;
 use duolog_audio::codec::{Channels, Codec};
 use duolog_rtp::srtp::{MasterKey, Suite};
@@ -53,11 +55,38 @@ pub(super) struct Terms {
     pub(super) keys: Option<Keys>,
 }
 
-/// Whether an end holds the call.
+/// How a phone holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum HoldStyle {
+    /// `sendonly`, and no packets.
+    SendOnly,
+    /// `inactive`.
+    Inactive,
+    /// `c=0.0.0.0` and no direction, as before RFC 3264.
+    Unspecified,
+    /// `sendonly`, and its voice goes on: music, when it was given another one.
+    Music,
+}
+
+/// Whether this end holds the call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Hold {
     Off,
-    On,
+    On(HoldStyle),
+}
+
+/// Whether the other end holds the call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Held {
+    No,
+    Yes,
+}
+
+/// Whether an offer in a 2xx of ours waits for its answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Awaits {
+    Nothing,
+    Answer,
 }
 
 /// What a description means to this phone.
@@ -77,7 +106,8 @@ pub(super) struct Session {
     /// What was offered last.
     offered: Vec<Crypto>,
     pub(super) holding: Hold,
-    held: Hold,
+    held: Held,
+    pub(super) awaits: Awaits,
 }
 
 impl Session {
@@ -88,7 +118,8 @@ impl Session {
             random: id,
             offered: Vec::new(),
             holding: Hold::Off,
-            held: Hold::Off,
+            held: Held::No,
+            awaits: Awaits::Nothing,
         }
     }
 
@@ -107,10 +138,7 @@ impl Session {
         clocks.sort_unstable();
         clocks.dedup();
         formats.extend(clocks.into_iter().filter_map(event_format));
-        let direction = match self.holding {
-            Hold::Off => Direction::SendRecv,
-            Hold::On => Direction::SendOnly,
-        };
+        let direction = self.willing();
         // A key is for one description of one end; what was offered once may be offered again.
         if self.offered.is_empty()
             && let Security::Sdes { suites, .. } = &settings.security
@@ -139,10 +167,10 @@ impl Session {
             encoding: encoding(chosen.codec),
         }];
         formats.extend(chosen.event);
-        let direction = match (audio.direction.reversed(), self.holding) {
-            (Direction::SendRecv, Hold::On) => Direction::SendOnly,
-            (Direction::RecvOnly, Hold::On) => Direction::Inactive,
-            (direction, _) => direction,
+        let direction = match (audio.direction.reversed(), self.willing()) {
+            (theirs, Direction::SendRecv) => theirs,
+            (Direction::SendRecv | Direction::SendOnly, Direction::SendOnly) => Direction::SendOnly,
+            _ => Direction::Inactive,
         };
         let (crypto, keys) = match &settings.security {
             Security::Clear if is_clear(audio.profile) => (Vec::new(), None),
@@ -190,6 +218,15 @@ impl Session {
         Some(Terms { agreed, keys })
     }
 
+    /// The direction of an offer.
+    fn willing(&self) -> Direction {
+        match self.holding {
+            Hold::Off | Hold::On(HoldStyle::Unspecified) => Direction::SendRecv,
+            Hold::On(HoldStyle::SendOnly | HoldStyle::Music) => Direction::SendOnly,
+            Hold::On(HoldStyle::Inactive) => Direction::Inactive,
+        }
+    }
+
     fn used(&mut self, key: KeyUse, told: &SdesKey) -> MasterKey {
         match key {
             KeyUse::AsTold => master_key(told),
@@ -204,21 +241,22 @@ impl Session {
     pub(super) fn hold_changed(&mut self, offer: &[u8]) -> Option<PhoneEvent> {
         let audio = Description::parse(offer).ok()?.audio()?;
         let held = match audio.direction {
-            Direction::SendRecv => Hold::Off,
-            _ => Hold::On,
+            Direction::SendRecv => Held::No,
+            _ => Held::Yes,
         };
         if held == std::mem::replace(&mut self.held, held) {
             return None;
         }
         Some(match held {
-            Hold::On => PhoneEvent::Held { by: End::Peer },
-            Hold::Off => PhoneEvent::Retrieved { by: End::Peer },
+            Held::Yes => PhoneEvent::Held { by: End::Peer },
+            Held::No => PhoneEvent::Retrieved { by: End::Peer },
         })
     }
 
     fn agreed(&self, audio: &Audio, chosen: &Chosen) -> Agreed {
         let heard = audio.direction.receives() && !audio.rtp.ip().is_unspecified();
-        let speaks = if heard && self.holding == Hold::Off {
+        let may = matches!(self.holding, Hold::Off | Hold::On(HoldStyle::Music));
+        let speaks = if heard && may {
             Speaks::Yes
         } else {
             Speaks::OnHold
@@ -241,11 +279,20 @@ impl Session {
         crypto: Vec<Crypto>,
     ) -> Bytes {
         self.version += 1;
+        let (mut rtp, mut rtcp) = (settings.rtp, settings.rtcp);
+        if self.holding == Hold::On(HoldStyle::Unspecified) {
+            let nowhere = match rtp {
+                SocketAddr::V4(_) => IpAddr::V4(Ipv4Addr::UNSPECIFIED),
+                SocketAddr::V6(_) => IpAddr::V6(Ipv6Addr::UNSPECIFIED),
+            };
+            rtp.set_ip(nowhere);
+            rtcp.set_ip(nowhere);
+        }
         let offer = Offer {
             session_id: self.id,
             version: self.version,
-            rtp: settings.rtp,
-            rtcp: settings.rtcp,
+            rtp,
+            rtcp,
             formats,
             ptime_ms: Some(settings.ptime_ms),
             direction,

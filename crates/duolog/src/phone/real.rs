@@ -81,7 +81,7 @@ pub struct Look {
 
 /// What the phones' thread is asked.
 pub(super) enum Order {
-    Do(PhoneNo, Action),
+    Do(PhoneNo, Box<Action>),
     Look(PhoneNo, std_mpsc::SyncSender<Look>),
 }
 
@@ -154,7 +154,7 @@ impl RealPhones {
     /// # Errors
     /// [`RealError::Gone`] when the phones' thread has ended.
     pub fn act(&self, phone: PhoneNo, action: Action) -> Result<(), RealError> {
-        self.order(Order::Do(phone, action))
+        self.order(Order::Do(phone, Box::new(action)))
     }
 
     /// The next event, waited for at most `timeout`.

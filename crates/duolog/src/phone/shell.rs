@@ -12,7 +12,7 @@ use tokio::sync::mpsc;
 use super::group::{Group, PhoneNo};
 use super::real::{Look, Order, RealError, RealSettings, Told};
 use super::sockets::{self, Arrival, Connections, MediaSockets};
-use super::{Input, Output, Phone, PhoneSettings, Security};
+use super::{Input, Output, Phone, PhoneSettings, Security, Ways};
 
 /// Arrivals waiting for the phones: 80 ms of 500 calls. Beyond that datagrams are lost.
 const ARRIVALS: usize = 4_096;
@@ -77,6 +77,7 @@ impl Shell {
                 clock_ppm: 0,
                 security: Security::Clear,
                 answering: settings.answering,
+                ways: Ways::default(),
                 voice: voice.clone(),
                 keep: settings.keep,
                 seed: settings.seed.wrapping_add(at as u64),
@@ -128,7 +129,7 @@ impl Shell {
         match order {
             Order::Do(no, _) | Order::Look(no, _) if no.0 >= self.group.count() => {}
             Order::Do(no, action) => {
-                let out = self.group.handle(now, no, Input::Do(action));
+                let out = self.group.handle(now, no, Input::Do(*action));
                 self.put(now, no, out);
             }
             Order::Look(no, answer) => {
@@ -171,7 +172,7 @@ impl Shell {
             match output {
                 Output::Send { flow, bytes } => match flow.transport {
                     Transport::Udp => drop(self.udp.try_send_to(&bytes, flow.peer)),
-                    Transport::Tcp => self.connections.send(flow.peer, bytes),
+                    Transport::Tcp | Transport::Tls => self.connections.send(flow.peer, bytes),
                 },
                 Output::SendRtp { to, bytes } => {
                     let _ = self.media[phone.0].rtp.try_send_to(&bytes, to);

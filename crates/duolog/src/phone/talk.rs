@@ -1,101 +1,94 @@
-//! What happens inside a phone's dialog: hold and retrieve, INFO, BYE, and the peer's requests.
+//! What happens inside a phone's dialog: what its user does there, BYE, and the peer's requests.
 
 use duolog_sip::endpoint;
-use duolog_sip::{ClientKey, Flow, Method, Request, Response, ServerKey, StatusCode};
+use duolog_sip::{ClientKey, DialogError, Flow, Method, Request, Response, ServerKey, StatusCode};
 
-use super::offer::Hold;
-use super::ua::{Purpose, Steps, UserAgent};
-use super::{End, Failure, PhoneEvent};
+use super::change::Doing;
+use super::offer::HoldStyle;
+use super::ua::{Call, Purpose, Sent, Steps, UserAgent};
+use super::{Action, By, End, Failure, PhoneEvent};
 
 impl UserAgent {
+    /// What can only be done within a call.
+    pub(super) fn act_inside(&mut self, action: Action, steps: &mut Steps<'_>) {
+        let talking = matches!(self.call, Call::Talking(_));
+        match action {
+            Action::Hold if talking => {
+                self.change(By::ReInvite, Doing::Hold(HoldStyle::SendOnly), steps);
+            }
+            Action::Retrieve if talking => self.change(By::ReInvite, Doing::Retrieve, steps),
+            Action::Recode { codecs } if talking => {
+                self.settings.codecs = codecs;
+                self.change(By::ReInvite, Doing::Recode, steps);
+            }
+            Action::Alter { by, change } => self.change(by, change.into(), steps),
+            Action::Record { value } if talking => {
+                let headers = [("Record".to_owned(), value)];
+                self.ask(Purpose::Info, Method::Info, &headers, None, steps);
+            }
+            Action::Send {
+                method,
+                headers,
+                body,
+            } => self.ask(Purpose::Other, method, &headers, body, steps),
+            Action::Refer {
+                to,
+                replaces,
+                subscription,
+            } if talking => self.refer(to, replaces, subscription, steps),
+            Action::Report { status } => self.report(status, steps),
+            _ => steps.fail(Failure::WrongMoment),
+        }
+    }
+
+    /// A request within the dialog.
+    fn ask(
+        &mut self,
+        purpose: Purpose,
+        method: Method,
+        headers: &[(String, String)],
+        body: Option<(String, String)>,
+        steps: &mut Steps<'_>,
+    ) {
+        let Some(dialog) = self.dialog() else {
+            return steps.fail(Failure::WrongMoment);
+        };
+        let (mut request, flow) = (dialog.request(method), dialog.flow());
+        for (name, value) in headers {
+            request.headers.push(name, value.as_str());
+        }
+        if let Some((content_type, body)) = body {
+            request.set_body(&content_type, body.into());
+        }
+        self.send(purpose, flow, request, steps);
+    }
+
     pub(super) fn bye(&mut self, steps: &mut Steps<'_>) {
-        let Some(dialog) = self.dialog() else { return };
-        let (request, flow) = (dialog.request(Method::Bye), dialog.flow());
+        let Some(talk) = self.talk() else { return };
+        let (request, flow) = (talk.dialog.request(Method::Bye), talk.dialog.flow());
         self.leave(steps);
-        let key = self.key(Purpose::Bye);
-        self.run(endpoint::Input::Request { key, flow, request }, steps);
+        self.send(Purpose::Bye, flow, request, steps);
         steps.tell(PhoneEvent::Ended { by: End::Phone });
     }
 
-    /// Re-INVITE for hold or retrieve.
-    pub(super) fn change(&mut self, purpose: Purpose, steps: &mut Steps<'_>) {
-        let contact = self.contact();
-        let before = self.session.holding;
-        self.session.holding = match purpose {
-            Purpose::Hold => Hold::On,
-            Purpose::Retrieve => Hold::Off,
-            _ => before,
-        };
-        let offer = self.session.offer(&self.settings);
-        // The offer is only that until it is answered.
-        self.session.holding = before;
-        let Some(dialog) = self.dialog() else { return };
-        let (mut request, flow) = (dialog.request(Method::Invite), dialog.flow());
-        request.headers.push("Contact", contact);
-        request.set_body("application/sdp", offer);
-        let key = self.key(purpose);
-        self.run(endpoint::Input::Request { key, flow, request }, steps);
-    }
-
-    /// INFO with a `Record` header and no body.
-    pub(super) fn record(&mut self, value: &str, steps: &mut Steps<'_>) {
-        let Some(dialog) = self.dialog() else { return };
-        let (mut request, flow) = (dialog.request(Method::Info), dialog.flow());
-        request.headers.push("Record", value);
-        let key = self.key(Purpose::Info);
-        self.run(endpoint::Input::Request { key, flow, request }, steps);
-    }
-
-    /// A response to a request within the dialog.
+    /// The final response to a request that did not begin a call.
     pub(super) fn dialog_responded(
         &mut self,
         key: ClientKey,
-        purpose: Purpose,
+        sent: &Sent,
         response: &Response,
         steps: &mut Steps<'_>,
     ) {
-        if response.status.is_provisional() {
-            return;
-        }
-        match purpose {
+        match sent.purpose {
             Purpose::Info => steps.tell(PhoneEvent::InfoAnswered(response.status)),
-            Purpose::Hold | Purpose::Retrieve | Purpose::Recode => {
-                self.changed(key, purpose, response, steps);
+            Purpose::Other => steps.tell(PhoneEvent::Replied(response.status)),
+            Purpose::Change => self.changed(key, sent, response, steps),
+            Purpose::Refer => self.refer_answered(response, steps),
+            Purpose::Register => self.register_answered(response, steps),
+            Purpose::Prack if response.status.is_success() => {
+                steps.tell(PhoneEvent::Acknowledged);
             }
-            Purpose::Bye | Purpose::Invite => {}
-        }
-    }
-
-    fn changed(
-        &mut self,
-        key: ClientKey,
-        purpose: Purpose,
-        response: &Response,
-        steps: &mut Steps<'_>,
-    ) {
-        if !response.status.is_success() {
-            steps.fail(Failure::ChangeRefused(response.status));
-            return;
-        }
-        let Some(dialog) = self.dialog() else { return };
-        dialog.refresh(response);
-        let cseq = response
-            .cseq()
-            .map_or(dialog.local_cseq(), |cseq| cseq.number);
-        let request = dialog.ack_for(cseq);
-        self.run(endpoint::Input::Ack { key, request }, steps);
-        let (holding, event) = match purpose {
-            Purpose::Hold => (Hold::On, PhoneEvent::Held { by: End::Phone }),
-            Purpose::Retrieve => (Hold::Off, PhoneEvent::Retrieved { by: End::Phone }),
-            _ => (self.session.holding, PhoneEvent::Recoded),
-        };
-        self.session.holding = holding;
-        match self.session.accept(&self.settings, &response.body) {
-            Some(terms) => {
-                steps.connect(terms);
-                steps.tell(event);
-            }
-            None => steps.fail(Failure::BadMessage),
+            Purpose::Prack | Purpose::Notify | Purpose::Bye | Purpose::Invite => {}
         }
     }
 
@@ -109,17 +102,26 @@ impl UserAgent {
     ) {
         let inside = request.to().is_ok_and(|to| to.tag().is_some());
         match (&request.method, inside) {
-            (Method::Options, _) => self.respond(key, &request, StatusCode::OK, steps),
-            (Method::Invite, false) => self.invited(key, flow, request, steps),
+            (Method::Options, false) => self.respond(key, &request, StatusCode::OK, steps),
+            (Method::Invite, false) => {
+                self.remember(&request);
+                self.invited(key, flow, request, steps);
+            }
             (_, true) => {
-                let taken = self.dialog().map(|dialog| dialog.receive(&request).is_ok());
-                if taken == Some(true) {
-                    self.inside(key, &request, steps);
-                } else {
-                    self.respond(key, &request, StatusCode::NO_SUCH_CALL, steps);
+                let taken = self.dialog().map(|dialog| dialog.receive(&request));
+                match taken {
+                    Some(Ok(())) => {
+                        self.remember(&request);
+                        self.inside(key, &request, steps);
+                    }
+                    // RFC 3261 §12.2.2.
+                    Some(Err(DialogError::OutOfOrder)) => {
+                        self.respond(key, &request, StatusCode::SERVER_ERROR, steps);
+                    }
+                    _ => self.afterwards(key, &request, steps),
                 }
             }
-            (Method::Bye | Method::Info | Method::Update, false) => {
+            (Method::Bye | Method::Info | Method::Update | Method::Prack, false) => {
                 self.respond(key, &request, StatusCode::NO_SUCH_CALL, steps);
             }
             _ => self.respond(key, &request, StatusCode::METHOD_NOT_ALLOWED, steps),
@@ -128,49 +130,45 @@ impl UserAgent {
 
     fn inside(&mut self, key: ServerKey, request: &Request, steps: &mut Steps<'_>) {
         match request.method {
-            Method::Bye => {
-                self.respond(key, request, StatusCode::OK, steps);
-                self.leave(steps);
-                steps.tell(PhoneEvent::Ended { by: End::Peer });
-            }
+            Method::Bye => self.bye_received(key, request, steps),
             Method::Invite | Method::Update => self.reinvited(key, request, steps),
-            Method::Info => self.respond(key, request, StatusCode::OK, steps),
+            Method::Info | Method::Message | Method::Options => {
+                self.respond(key, request, StatusCode::OK, steps);
+            }
+            Method::Prack => self.pracked(key, request, steps),
+            Method::Refer => self.referred(key, request, steps),
+            Method::Notify => self.notified(key, request, steps),
             _ => self.respond(key, request, StatusCode::METHOD_NOT_ALLOWED, steps),
         }
     }
 
-    fn reinvited(&mut self, key: ServerKey, request: &Request, steps: &mut Steps<'_>) {
-        let mut response = self.response(request, StatusCode::OK);
-        if request.body.is_empty() {
-            if request.method == Method::Invite {
-                response.set_body("application/sdp", self.session.offer(&self.settings));
-            }
-            self.run(endpoint::Input::Respond { key, response }, steps);
-            return;
+    fn bye_received(&mut self, key: ServerKey, request: &Request, steps: &mut Steps<'_>) {
+        self.respond(key, request, StatusCode::OK, steps);
+        if let Call::Ringing(ringing) = &self.call {
+            // An early dialog was ended: so is the INVITE that made it (RFC 3261 §15.1.2).
+            let (key, invite) = (ringing.key, ringing.invite.clone());
+            self.respond(key, &invite, StatusCode::REQUEST_TERMINATED, steps);
         }
-        let Some((answer, terms)) = self.session.answer(&self.settings, &request.body) else {
-            self.respond(key, request, StatusCode::NOT_ACCEPTABLE_HERE, steps);
-            return;
-        };
-        response.set_body("application/sdp", answer);
-        self.run(endpoint::Input::Respond { key, response }, steps);
-        steps.connect(terms);
-        if let Some(event) = self.session.hold_changed(&request.body) {
-            steps.tell(event);
-        }
+        self.leave(steps);
+        steps.tell(PhoneEvent::Ended { by: End::Peer });
     }
 
-    /// The ACK of a 2xx: the answer when our 2xx carried the offer.
-    pub(super) fn acked(&mut self, ack: &Request, steps: &mut Steps<'_>) {
-        if ack.body.is_empty() || self.dialog().is_none() {
-            return;
+    /// A request for a call that is over: two BYEs that crossed (RFC 5407 §3.1.5), or what is still to
+    /// be told of a transfer.
+    fn afterwards(&mut self, key: ServerKey, request: &Request, steps: &mut Steps<'_>) {
+        if !self.referring.knows(request) {
+            return self.respond(key, request, StatusCode::NO_SUCH_CALL, steps);
         }
-        match self.session.accept(&self.settings, &ack.body) {
-            Some(terms) => steps.connect(terms),
-            None => {
-                steps.fail(Failure::NoAudio);
-                self.bye(steps);
+        match request.method {
+            Method::Bye => {
+                let response = self.response(request, StatusCode::OK);
+                self.run(endpoint::Input::Respond { key, response }, steps);
             }
+            Method::Notify => {
+                self.remember(request);
+                self.notified(key, request, steps);
+            }
+            _ => self.respond(key, request, StatusCode::NO_SUCH_CALL, steps),
         }
     }
 }

@@ -4,17 +4,25 @@
 use std::collections::BTreeMap;
 use std::time::Instant;
 
+use duolog_reach::digest::Memory;
 use duolog_sip::endpoint::{self, EndpointSettings, Timers};
 use duolog_sip::{
-    ClientKey, Dialog, Endpoint, Flow, NameAddr, Request, Response, ServerKey, StatusCode, Tokens,
-    Transport, Uri,
+    ClientKey, Dialog, Endpoint, Flow, NameAddr, Replaces, Request, Response, ServerKey,
+    StatusCode, Tokens, Transport, Uri,
 };
 
+use super::change::Changing;
 use super::media::MediaSide;
 use super::offer::{Session, Terms};
-use super::{Action, Failure, Input, Output, PhoneEvent, PhoneSettings, next_random};
+use super::refer::Referring;
+use super::registering::Registration;
+use super::session_timer::Clock;
+use super::{
+    Action, Calling, Failure, Input, Keep, Output, PhoneEvent, PhoneSettings, next_random,
+};
 
-pub(super) const ALLOW: &str = "INVITE, ACK, BYE, CANCEL, OPTIONS, INFO, UPDATE";
+pub(super) const ALLOW: &str =
+    "INVITE, ACK, BYE, CANCEL, OPTIONS, INFO, UPDATE, PRACK, REFER, NOTIFY, MESSAGE";
 
 /// What a step of the agent acts on.
 pub(super) struct Steps<'a> {
@@ -44,11 +52,22 @@ impl Steps<'_> {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Purpose {
     Invite,
-    Hold,
-    Retrieve,
-    Recode,
+    Change,
+    Prack,
     Bye,
     Info,
+    Other,
+    Refer,
+    Notify,
+    Register,
+}
+
+/// A request that was sent.
+#[derive(Debug)]
+pub(super) struct Sent {
+    pub(super) purpose: Purpose,
+    pub(super) flow: Flow,
+    pub(super) request: Request,
 }
 
 /// Whether a call out is still wanted.
@@ -58,6 +77,27 @@ pub(super) enum Wanted {
     No,
 }
 
+/// A call out that is not answered.
+#[derive(Debug)]
+pub(super) struct Placed {
+    pub(super) key: ClientKey,
+    pub(super) invite: Request,
+    pub(super) wanted: Wanted,
+    /// The early dialog, from the first provisional response that made one.
+    pub(super) early: Option<Dialog>,
+    /// The number of the last reliable provisional response.
+    pub(super) rseq: Option<u32>,
+    /// Whether there are terms already.
+    pub(super) agreed: Agreement,
+}
+
+/// Whether offer and answer are complete.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Agreement {
+    Open,
+    Reached,
+}
+
 /// A call that rings here.
 #[derive(Debug)]
 pub(super) struct Ringing {
@@ -65,22 +105,30 @@ pub(super) struct Ringing {
     pub(super) invite: Request,
     pub(super) flow: Flow,
     pub(super) answer_at: Instant,
+    pub(super) early: Option<Dialog>,
+    /// The number of the reliable provisional response that waits for its PRACK.
+    pub(super) unacknowledged: Option<u32>,
+    pub(super) agreed: Agreement,
+    /// The description that was sent unreliably: the answer repeats it.
+    pub(super) told: Option<bytes::Bytes>,
+}
+
+/// A call that was answered.
+#[derive(Debug)]
+pub(super) struct Talk {
+    pub(super) dialog: Dialog,
+    /// The INVITE that was answered here.
+    pub(super) answered: Option<ServerKey>,
+    pub(super) clock: Option<Clock>,
 }
 
 /// The call a phone is in.
 #[derive(Debug)]
 pub(super) enum Call {
     Idle,
-    Calling {
-        key: ClientKey,
-        invite: Request,
-        wanted: Wanted,
-    },
-    Ringing(Ringing),
-    Talking {
-        dialog: Box<Dialog>,
-        answered: Option<ServerKey>,
-    },
+    Calling(Box<Placed>),
+    Ringing(Box<Ringing>),
+    Talking(Box<Talk>),
 }
 
 #[derive(Debug)]
@@ -89,11 +137,19 @@ pub(super) struct UserAgent {
     endpoint: Endpoint,
     pub(super) tokens: Tokens,
     next_key: u64,
-    pub(super) purposes: BTreeMap<ClientKey, Purpose>,
+    pub(super) sent: BTreeMap<ClientKey, Sent>,
     pub(super) call: Call,
     call_id: Option<String>,
     pub(super) tag: String,
     pub(super) session: Session,
+    pub(super) changing: Changing,
+    pub(super) referring: Referring,
+    pub(super) registration: Registration,
+    /// What the proxy's challenges told.
+    pub(super) nonces: Memory,
+    /// Requests that came inside its calls or began them.
+    asked: Vec<Request>,
+    pub(super) random: u64,
 }
 
 impl UserAgent {
@@ -105,19 +161,24 @@ impl UserAgent {
         let mut tokens = Tokens::new(bytes);
         bytes[0] ^= 1;
         let endpoint_settings = EndpointSettings {
-            udp: settings.flow.local.into(),
-            tcp: settings.flow.local.into(),
+            own: vec![(settings.flow.transport, settings.flow.local)],
             server_name: "duolog test phone".to_owned(),
             timers: Timers::default(),
         };
         Self {
             endpoint: Endpoint::new(endpoint_settings, bytes),
             next_key: 1,
-            purposes: BTreeMap::new(),
+            sent: BTreeMap::new(),
             call: Call::Idle,
             call_id: None,
             tag: tokens.tag(),
             session: Session::new(next_random(&mut seed) >> 1),
+            changing: Changing::default(),
+            referring: Referring::default(),
+            registration: Registration::new(tokens.call_id(), tokens.tag()),
+            nonces: Memory::default(),
+            asked: Vec::new(),
+            random: next_random(&mut seed),
             settings,
             tokens,
         }
@@ -135,12 +196,23 @@ impl UserAgent {
         matches!(self.call, Call::Idle)
     }
 
+    pub(super) fn asked(&self) -> &[Request] {
+        &self.asked
+    }
+
     pub(super) fn deadline(&self) -> Option<Instant> {
-        let ringing = match &self.call {
-            Call::Ringing(ringing) => Some(ringing.answer_at),
+        let call = match &self.call {
+            Call::Ringing(ringing) if ringing.unacknowledged.is_none() => Some(ringing.answer_at),
+            Call::Talking(talk) => {
+                let clock = talk.clock.as_ref().map(|clock| clock.at);
+                [self.changing.again_at(), clock]
+                    .into_iter()
+                    .flatten()
+                    .min()
+            }
             _ => None,
         };
-        [self.endpoint.deadline(), ringing]
+        [self.endpoint.deadline(), call, self.registration.deadline()]
             .into_iter()
             .flatten()
             .min()
@@ -156,36 +228,53 @@ impl UserAgent {
             Input::Rtp { .. } | Input::Rtcp { .. } => {}
             Input::Deadline => {
                 self.run(endpoint::Input::Deadline, steps);
-                if let Call::Ringing(ringing) = &self.call
-                    && ringing.answer_at <= steps.now
-                {
-                    self.final_answer(self.settings.answering.code, steps);
-                }
+                self.due(steps);
             }
         }
     }
 
+    fn due(&mut self, steps: &mut Steps<'_>) {
+        match &self.call {
+            Call::Ringing(ringing)
+                if ringing.answer_at <= steps.now && ringing.unacknowledged.is_none() =>
+            {
+                self.final_answer(self.settings.answering.code, steps);
+            }
+            Call::Talking(talk) => {
+                let is_due = |at: Option<Instant>| at.is_some_and(|at| at <= steps.now);
+                let again = is_due(self.changing.again_at());
+                let clock = is_due(talk.clock.as_ref().map(|clock| clock.at));
+                if again {
+                    self.change_again(steps);
+                }
+                if clock {
+                    self.clock_due(steps);
+                }
+            }
+            _ => {}
+        }
+        self.registration_due(steps);
+    }
+
     fn act(&mut self, action: Action, steps: &mut Steps<'_>) {
         match (action, &mut self.call) {
-            (Action::Call { uri }, Call::Idle) => self.place_call(uri, steps),
-            (Action::HangUp | Action::Cancel, Call::Calling { key, wanted, .. }) => {
-                *wanted = Wanted::No;
-                let key = *key;
+            (Action::Call { uri }, Call::Idle) => self.place_call(Calling::to(uri), steps),
+            (Action::CallWith(calling), Call::Idle) => self.place_call(*calling, steps),
+            (Action::HangUp | Action::Cancel, Call::Calling(placed)) => {
+                placed.wanted = Wanted::No;
+                let key = placed.key;
                 self.run(endpoint::Input::Cancel { key }, steps);
             }
             (Action::HangUp, Call::Ringing(_)) => {
                 let decline = StatusCode::new(603).expect("603 is a status code");
                 self.final_answer(decline, steps);
             }
-            (Action::HangUp, Call::Talking { .. }) => self.bye(steps),
-            (Action::Hold, Call::Talking { .. }) => self.change(Purpose::Hold, steps),
-            (Action::Retrieve, Call::Talking { .. }) => self.change(Purpose::Retrieve, steps),
-            (Action::Recode { codecs }, Call::Talking { .. }) => {
-                self.settings.codecs = codecs;
-                self.change(Purpose::Recode, steps);
+            (Action::Answer, Call::Ringing(ringing)) if ringing.unacknowledged.is_none() => {
+                self.final_answer(StatusCode::OK, steps);
             }
-            (Action::Record { value }, Call::Talking { .. }) => self.record(&value, steps),
-            _ => steps.fail(Failure::WrongMoment),
+            (Action::HangUp, Call::Talking(_)) => self.bye(steps),
+            (Action::Register { expires_s }, _) => self.register(expires_s, steps),
+            (action, _) => self.act_inside(action, steps),
         }
     }
 
@@ -206,29 +295,96 @@ impl UserAgent {
                 endpoint::Output::Cancelled { key } => self.cancelled(key, steps),
                 endpoint::Output::ClientFailed { key, .. } => self.client_failed(key, steps),
                 endpoint::Output::ServerFailed { key, .. } => self.server_failed(key, steps),
+                endpoint::Output::Unpracked { key } => self.unpracked(key, steps),
                 endpoint::Output::Dropped(_) => {}
             }
         }
     }
 
+    /// The dialog of the call, early or not.
     pub(super) fn dialog(&mut self) -> Option<&mut Dialog> {
         match &mut self.call {
-            Call::Talking { dialog, .. } => Some(dialog),
+            Call::Talking(talk) => Some(&mut talk.dialog),
+            Call::Calling(placed) => placed.early.as_mut(),
+            Call::Ringing(ringing) => ringing.early.as_mut(),
+            Call::Idle => None,
+        }
+    }
+
+    pub(super) fn talk(&mut self) -> Option<&mut Talk> {
+        match &mut self.call {
+            Call::Talking(talk) => Some(talk),
             _ => None,
         }
     }
 
+    /// The name of the call's dialog as the other end must be told it.
+    pub(super) fn as_replaced(&self) -> Option<Replaces> {
+        let dialog = match &self.call {
+            Call::Talking(talk) => &talk.dialog,
+            Call::Calling(placed) => placed.early.as_ref()?,
+            Call::Ringing(ringing) => ringing.early.as_ref()?,
+            Call::Idle => return None,
+        };
+        let id = dialog.id();
+        Some(Replaces {
+            call_id: id.call_id.clone(),
+            to_tag: id.remote_tag.clone(),
+            from_tag: id.local_tag.clone(),
+            early_only: false,
+        })
+    }
+
     /// Forgets the call and stops its media.
     pub(super) fn leave(&mut self, steps: &mut Steps<'_>) {
-        self.call = Call::Idle;
+        let call = std::mem::replace(&mut self.call, Call::Idle);
+        if let Call::Talking(talk) = call {
+            self.referring.left(talk.dialog);
+        }
         steps.media.close(steps.now, steps.out);
     }
 
-    pub(super) fn key(&mut self, purpose: Purpose) -> ClientKey {
+    /// Sends a request in a transaction.
+    pub(super) fn send(
+        &mut self,
+        purpose: Purpose,
+        flow: Flow,
+        mut request: Request,
+        steps: &mut Steps<'_>,
+    ) {
+        self.attach_digest(&mut request);
+        self.resend(purpose, flow, request, steps);
+    }
+
+    /// The same, with what it says of who asks already in it.
+    pub(super) fn resend(
+        &mut self,
+        purpose: Purpose,
+        flow: Flow,
+        request: Request,
+        steps: &mut Steps<'_>,
+    ) {
         let key = ClientKey(self.next_key);
         self.next_key += 1;
-        self.purposes.insert(key, purpose);
-        key
+        let sent = Sent {
+            purpose,
+            flow,
+            request: request.clone(),
+        };
+        self.sent.insert(key, sent);
+        if purpose == Purpose::Invite
+            && let Call::Calling(placed) = &mut self.call
+        {
+            (placed.key, placed.invite) = (key, request.clone());
+        }
+        let larger = None;
+        let input = endpoint::Input::Request {
+            key,
+            flow,
+            request,
+            larger,
+        };
+        self.run(input, steps);
     }
 
     pub(super) fn response(&self, request: &Request, status: StatusCode) -> Response {
@@ -263,8 +419,15 @@ impl UserAgent {
     /// A new call begins.
     pub(super) fn begin(&mut self, call_id: String) {
         self.call_id = Some(call_id);
-        self.purposes
-            .retain(|_, purpose| *purpose != Purpose::Invite);
+        self.sent.retain(|_, sent| sent.purpose != Purpose::Invite);
         self.session = Session::new(self.session.next_id());
+        self.changing = Changing::default();
+    }
+
+    /// Keeps a request for whoever wants to look at it.
+    pub(super) fn remember(&mut self, request: &Request) {
+        if self.settings.keep == Keep::Packets {
+            self.asked.push(request.clone());
+        }
     }
 }

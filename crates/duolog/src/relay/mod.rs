@@ -30,10 +30,11 @@ use rand_chacha::ChaCha12Rng;
 use rand_chacha::rand_core::Rng;
 use tokio::sync::mpsc;
 
+use crate::config::Media;
 use crate::contain::Breaks;
 use crate::keeper::{Offered, Spent, SpoolQueue};
 use backlog::{Backlog, Left};
-use ports::Ports;
+use ports::{Address, Ports};
 use socket::{BATCH, Batch, ClockPair, Take};
 use sockets::{ROUND, Sockets};
 
@@ -62,13 +63,14 @@ pub const ORDERS: usize = 8192;
 
 /// What signalling asks of a relay thread.
 #[derive(Debug)]
-#[expect(
-    clippy::large_enum_variant,
-    reason = "most orders are the large one: a box for each would only add an allocation"
-)]
 pub enum Order {
     /// Bind ports for a leg and make it known to the shard.
-    Open(LegKey),
+    Open {
+        /// Which.
+        leg: LegKey,
+        /// Where its party is: the ports are of that family.
+        peer: IpAddr,
+    },
     /// Anything else.
     Media(Command),
     /// End when this order is reached.
@@ -82,6 +84,8 @@ pub enum Report {
     Opened {
         /// Which leg.
         leg: LegKey,
+        /// The address that its peer is to be told.
+        address: IpAddr,
         /// The RTP port; RTCP is one above.
         port: u16,
     },
@@ -372,7 +376,7 @@ impl Relay {
                         self.sockets.close(leg);
                     }
                 }
-                Ok((now, Order::Open(leg))) => self.open(now, leg),
+                Ok((now, Order::Open { leg, peer })) => self.open(now, leg, peer),
                 Err(TryRecvError::Empty) => return Turn::Next,
                 Ok((_, Order::Stop)) | Err(TryRecvError::Disconnected) => return Turn::Last,
             }
@@ -387,8 +391,8 @@ impl Relay {
             .contain(|| shard.command(now, command, out));
     }
 
-    fn open(&mut self, now: Instant, leg: LegKey) {
-        let report = match self.sockets.open(leg) {
+    fn open(&mut self, now: Instant, leg: LegKey, peer: IpAddr) {
+        let report = match self.sockets.open(leg, peer) {
             Ok(opened) => {
                 let identity = LegIdentity {
                     ssrc: Ssrc(self.random.next_u32()),
@@ -410,6 +414,7 @@ impl Relay {
                 );
                 Report::Opened {
                     leg,
+                    address: opened.told,
                     port: opened.port,
                 }
             }
@@ -433,9 +438,14 @@ impl Relay {
     }
 }
 
-/// The part-th of `parts` relay threads' ports.
-pub fn ports(address: IpAddr, range: (u16, u16), part: usize, parts: usize) -> Ports {
-    Ports::new(address, range, part, parts)
+/// The ports of the part-th relay thread.
+pub fn ports(media: &Media, part: usize) -> Ports {
+    let address = |&bound: &IpAddr| Address {
+        bound,
+        told: media.told(bound),
+    };
+    let addresses = media.address.iter().map(address).collect();
+    Ports::new(addresses, media.ports, part, media.threads)
 }
 
 #[cfg(test)]
@@ -451,9 +461,13 @@ mod tests {
     fn setting(spool: SpoolQueue, recycled: Receiver<Spent>) -> Setting {
         let wall = duolog_rtp::WallTime { unix_us: 0 };
         let host = IpAddr::from([127, 0, 0, 1]);
+        let address = Address {
+            bound: host,
+            told: host,
+        };
         Setting {
             shard: Shard::new(ShardSettings::new((Instant::now(), wall))),
-            ports: Ports::new(host, (13440, 13459), 0, 1),
+            ports: Ports::new(vec![address], (13440, 13459), 0, 1),
             random: ChaCha12Rng::from_seed([7; 32]),
             cname: Bytes::from_static(b"test"),
             reports: mpsc::channel(64).0,

@@ -3,7 +3,7 @@
 
 use std::collections::HashMap;
 use std::io;
-use std::net::{SocketAddr, UdpSocket};
+use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::os::fd::AsFd;
 
 use duolog_media::{LegKey, PortId};
@@ -46,6 +46,8 @@ pub struct Opened {
     pub rtcp: PortId,
     /// Number of the RTP port; RTCP is one above.
     pub port: u16,
+    /// The address that peers are told.
+    pub told: IpAddr,
 }
 
 impl Sockets {
@@ -63,19 +65,24 @@ impl Sockets {
         })
     }
 
-    /// Binds a pair for a leg.
+    /// Binds a pair for a leg, in the family of `peer`.
     ///
     /// # Errors
     ///
     /// When no pair could be bound, or the leg has one.
-    pub fn open(&mut self, leg: LegKey) -> io::Result<Opened> {
+    pub fn open(&mut self, leg: LegKey, peer: IpAddr) -> io::Result<Opened> {
         if self.legs.contains_key(&leg) {
             return Err(io::Error::new(
                 io::ErrorKind::AlreadyExists,
                 "the leg has ports",
             ));
         }
-        let Pair { rtp, rtcp, port } = self.ports.open()?;
+        let Pair {
+            rtp,
+            rtcp,
+            port,
+            told,
+        } = self.ports.open(peer)?;
         let watch = |socket: &UdpSocket, id: PortId| {
             let readable = EpollEvent::new(EpollFlags::EPOLLIN, u64::from(id.0));
             self.epoll.add(socket, readable)
@@ -90,7 +97,12 @@ impl Sockets {
         }
         self.legs.insert(leg, ids);
         let [rtp, rtcp] = ids;
-        Ok(Opened { rtp, rtcp, port })
+        Ok(Opened {
+            rtp,
+            rtcp,
+            port,
+            told,
+        })
     }
 
     /// Closes a leg's pair.
@@ -192,16 +204,21 @@ impl Sockets {
 
 #[cfg(test)]
 mod tests {
+    use super::super::ports::Address;
     use super::*;
     use nix::sys::eventfd::EventFd;
 
     #[test]
     fn a_refusal_of_an_earlier_datagram_costs_none_of_the_later_ones() {
         let wake = EventFd::new().expect("an event descriptor");
-        let host = std::net::IpAddr::from([127, 0, 0, 1]);
-        let ports = Ports::new(host, (13410, 13419), 0, 1);
+        let host = IpAddr::from([127, 0, 0, 1]);
+        let address = Address {
+            bound: host,
+            told: host,
+        };
+        let ports = Ports::new(vec![address], (13410, 13419), 0, 1);
         let mut sockets = Sockets::new(ports, wake.as_fd()).expect("an epoll set");
-        let opened = sockets.open(LegKey(1)).expect("a pair");
+        let opened = sockets.open(LegKey(1), host).expect("a pair");
         let peer = UdpSocket::bind((host, 0)).expect("loopback");
         let at = peer.local_addr().expect("bound");
         sockets.connect(opened.rtp, Some(at)).expect("connect");

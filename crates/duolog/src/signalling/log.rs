@@ -1,6 +1,10 @@
 //! The engine's log lines as tracing events. Every line carries the Call-ID.
 
 use duolog_call::{CallLog, LogEvent};
+use duolog_reach::registrar::Outcome;
+use duolog_reach::registration::State;
+
+use crate::redact::Redacted;
 
 /// Writes one line.
 pub fn write(line: &CallLog) {
@@ -39,9 +43,36 @@ pub fn write(line: &CallLog) {
         } => {
             tracing::info!(call_id, ?side, ?by, ?control, reason = %why, "control refused");
         }
+        LogEvent::TransferAsked { by } => tracing::info!(call_id, ?by, "transfer asked for"),
+        LogEvent::Transferred => tracing::info!(call_id, "transferred"),
+        LogEvent::TransferFailed { status } => tracing::info!(call_id, status, "transfer failed"),
+        LogEvent::Replaced => tracing::info!(call_id, "a party has taken another one's place"),
+        LogEvent::JoinRefused => tracing::warn!(call_id, "two parties could not be connected"),
         LogEvent::NoPorts { reason } => tracing::error!(call_id, reason, "no media ports"),
         LogEvent::RequestRefused { status } => tracing::debug!(call_id, status, "request refused"),
         LogEvent::Dropped(reason) => tracing::debug!(call_id, ?reason, "message dropped"),
+        LogEvent::Limited => tracing::debug!(call_id, "message over its source's limit"),
+        LogEvent::Registrar(outcome) => registrar(outcome),
+        LogEvent::Registration { trunk, state } => registration(trunk, state),
+    }
+}
+
+fn registrar(outcome: &Outcome) {
+    match outcome {
+        Outcome::Bound(user) => tracing::info!(user = %Redacted(user), "a phone is registered"),
+        Outcome::Unbound(user) => tracing::info!(user = %Redacted(user), "a phone has left"),
+        Outcome::Queried | Outcome::Challenged => tracing::debug!(?outcome, "REGISTER answered"),
+        Outcome::Refused(why) => tracing::info!(?why, "REGISTER refused"),
+    }
+}
+
+fn registration(trunk: &str, state: &State) {
+    match state {
+        State::Registered { .. } => tracing::info!(trunk, "registered at the trunk"),
+        State::Failed { status, .. } => {
+            tracing::warn!(trunk, ?status, "registration at the trunk failed");
+        }
+        State::Unregistered => tracing::info!(trunk, "no longer registered at the trunk"),
     }
 }
 

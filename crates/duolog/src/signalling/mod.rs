@@ -1,8 +1,16 @@
 //! The signalling thread: SIP sockets, timers and the call engine, on a tokio runtime of its own.
 //! Everything the engine decides passes through here to the network, the relay threads and the log.
 
+mod connection;
+mod connections;
+mod dns;
+mod identity;
+mod listeners;
 mod log;
-mod tcp;
+mod places;
+mod share;
+mod tls;
+mod udp;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -11,8 +19,10 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use duolog_call::{Engine, Gate as CallGate, Input, MediaCommand, MediaEvent, Output};
+use duolog_reach::hops::{LookupFailure, QueryId, Question, Records};
 use duolog_sip::{Flow, Transport};
-use tokio::net::{TcpListener, TcpStream, UdpSocket};
+use tokio::net::{TcpListener, UdpSocket};
+use tokio::runtime::Handle;
 use tokio::sync::{mpsc, watch};
 use tokio::time::sleep_until;
 
@@ -21,23 +31,30 @@ use crate::gate::Obstacles;
 use crate::metrics::CallMetrics;
 use crate::relay::{Order, Orders, Report};
 use crate::translate::commands::{self, ShardIndex, Task, Translator};
-use tcp::Connections;
+use connections::{Connection, Connections, Shop};
+use listeners::Listener;
+use places::Places;
+use share::{Share, Shares};
+
+pub use dns::{Dns, DnsUnusable};
+pub use listeners::Listeners;
+pub use tls::{Tls, TlsError};
 
 /// Messages that wait for the engine. When they do not fit, readers stop reading: datagrams are
 /// then dropped by the kernel and retransmitted, connections are slowed.
 const HEARD: usize = 4096;
 
-/// Longest datagram SIP allows for (RFC 3261 §18.1.1).
-const DATAGRAM_BYTES: usize = 65_535;
-
-/// Receive buffer of a SIP socket: a second of a thousand calls being set up.
-const RECEIVE_BYTES: usize = 4 << 20;
+/// Of these, how many may be of one source: the others' calls go on while it floods.
+const SHARE: u32 = HEARD as u32 / 4;
 
 /// `Retry-After` of a 503 while the node can not record.
 const RETRY_AFTER_S: u32 = 30;
 
 /// Inputs handled before timers are looked at again.
 const BURST: usize = 64;
+
+/// Longest time that taking back registrations may hold up the end.
+const FAREWELL: Duration = Duration::from_secs(2);
 
 /// What the sockets heard.
 #[derive(Debug)]
@@ -48,15 +65,29 @@ pub enum Heard {
         flow: Flow,
         /// Its bytes.
         bytes: Bytes,
+        /// Its source's part of the queue.
+        share: Option<Share>,
     },
     /// A peer connected.
     Connection {
+        /// The path.
+        flow: Flow,
+        /// The way to it.
+        connection: Connection,
+    },
+    /// The peer of a TLS connection has proved who it is.
+    Certified {
         /// The connection.
-        stream: TcpStream,
-        /// Our end.
-        local: SocketAddr,
-        /// Its end.
-        peer: SocketAddr,
+        flow: Flow,
+        /// Hosts, and `user@host`.
+        names: Vec<String>,
+    },
+    /// A question to the DNS was answered.
+    Resolved {
+        /// Which.
+        id: QueryId,
+        /// With what.
+        answer: Result<Records, LookupFailure>,
     },
     /// A connection ended, or could not be made.
     Ended {
@@ -76,73 +107,23 @@ pub enum Intent {
     HangUp,
 }
 
-/// The bound sockets.
-#[derive(Debug, Default)]
-pub struct Listeners {
-    /// UDP sockets.
-    pub udp: Vec<std::net::UdpSocket>,
-    /// TCP listeners.
-    pub tcp: Vec<std::net::TcpListener>,
-}
-
-impl Listeners {
-    /// Binds every address.
-    ///
-    /// # Errors
-    ///
-    /// The first address that could not be bound, with the reason.
-    pub fn bind(
-        addresses: &[(Transport, SocketAddr)],
-    ) -> Result<Self, (SocketAddr, std::io::Error)> {
-        let mut listeners = Self::default();
-        for (transport, address) in addresses {
-            let bound = match transport {
-                Transport::Udp => std::net::UdpSocket::bind(address).and_then(|socket| {
-                    socket.set_nonblocking(true)?;
-                    // The kernel may grant less (net.core.rmem_max); a burst is then retransmitted.
-                    let _ = socket2::SockRef::from(&socket).set_recv_buffer_size(RECEIVE_BYTES);
-                    listeners.udp.push(socket);
-                    Ok(())
-                }),
-                Transport::Tcp => std::net::TcpListener::bind(address).and_then(|listener| {
-                    listener.set_nonblocking(true)?;
-                    listeners.tcp.push(listener);
-                    Ok(())
-                }),
-            };
-            bound.map_err(|error| (*address, error))?;
-        }
-        Ok(listeners)
-    }
-
-    /// What was bound, with the ports the system chose where 0 was asked.
-    pub fn addresses(&self) -> Vec<(Transport, SocketAddr)> {
-        let udp = self
-            .udp
-            .iter()
-            .filter_map(|s| s.local_addr().ok())
-            .map(|a| (Transport::Udp, a));
-        let tcp = self
-            .tcp
-            .iter()
-            .filter_map(|s| s.local_addr().ok())
-            .map(|a| (Transport::Tcp, a));
-        udp.chain(tcp).collect()
-    }
-}
-
 /// Everything signalling needs to begin.
 pub struct Setting {
     /// The engine.
     pub engine: Engine,
     /// Bound sockets.
     pub listeners: Listeners,
+    /// TLS, where there is a certificate.
+    pub tls: Option<Tls>,
+    /// Who is asked for names.
+    pub dns: Dns,
+    /// Where sockets are read and handshakes made, so that neither waits for the engine nor the engine
+    /// for them.
+    pub sockets: Handle,
     /// Translates the engine's media commands.
     pub translator: Translator,
     /// Ways to the relay threads.
     pub relays: Vec<Orders>,
-    /// Address that SDP names for media.
-    pub media_address: std::net::IpAddr,
     /// What the relay threads report.
     pub reports: mpsc::Receiver<Report>,
     /// Whether new calls can be recorded.
@@ -162,12 +143,25 @@ pub struct Vitals {
     pub calls: AtomicUsize,
     /// Transactions now.
     pub transactions: AtomicUsize,
-    /// TCP connections now.
+    /// TCP and TLS connections now.
     pub connections: AtomicUsize,
     /// Turns of the loop.
     pub turns: AtomicU64,
     /// Work that broke.
     pub breaks: Breaks,
+    /// What the sockets count.
+    pub tallies: Arc<Tallies>,
+}
+
+/// What the sockets count.
+#[derive(Debug, Default)]
+pub struct Tallies {
+    /// TLS handshakes that failed.
+    pub tls_failures: AtomicU64,
+    /// Connections refused because there were too many.
+    pub refused: AtomicU64,
+    /// Datagrams not read because too many of their source waited.
+    pub crowded: AtomicU64,
 }
 
 /// Runs signalling until the intent is carried out.
@@ -177,25 +171,25 @@ pub struct Vitals {
 /// When a bound socket can not be used by the runtime.
 pub async fn run(setting: Setting) -> std::io::Result<()> {
     let (heard_in, heard) = mpsc::channel(HEARD);
-    let mut udp = Vec::new();
-    for socket in setting.listeners.udp {
-        let socket = Arc::new(UdpSocket::from_std(socket)?);
-        udp.push((socket.local_addr()?, Arc::clone(&socket)));
-        tokio::spawn(hear(socket, heard_in.clone()));
-    }
-    for listener in setting.listeners.tcp {
-        tokio::spawn(tcp::listen(
-            TcpListener::from_std(listener)?,
-            heard_in.clone(),
-        ));
-    }
+    let tallies = Arc::clone(&setting.vitals.tallies);
+    let shop = Shop {
+        heard: heard_in,
+        tls: setting.tls,
+        shares: Shares::new(SHARE),
+        places: Places::new(connections::ACCEPTED, connections::PER_SOURCE),
+        pulse: connection::PULSE,
+        tallies,
+    };
+    let udp = listen(setting.listeners, &shop, &setting.sockets)?;
     let signalling = Signalling {
         engine: setting.engine,
+        dns: setting.dns,
+        heard: shop.heard.clone(),
+        sockets: setting.sockets.clone(),
         udp,
-        tcp: Connections::new(heard_in),
+        streams: Connections::new(shop, setting.sockets),
         translator: setting.translator,
         relays: setting.relays,
-        media_address: setting.media_address,
         metrics: setting.metrics,
         vitals: setting.vitals,
     };
@@ -205,36 +199,41 @@ pub async fn run(setting: Setting) -> std::io::Result<()> {
     Ok(())
 }
 
-/// Reads one UDP socket for ever.
-async fn hear(socket: Arc<UdpSocket>, heard: mpsc::Sender<Heard>) {
-    let Ok(local) = socket.local_addr() else {
-        return;
-    };
-    let mut buffer = vec![0; DATAGRAM_BYTES];
-    loop {
-        // An error is an ICMP refusal of something sent before; the transaction's timers tell.
-        let Ok((length, peer)) = socket.recv_from(&mut buffer).await else {
-            continue;
-        };
-        let flow = Flow {
-            transport: Transport::Udp,
-            local,
-            peer,
-        };
-        let bytes = Bytes::copy_from_slice(&buffer[..length]);
-        if heard.send(Heard::Message { flow, bytes }).await.is_err() {
-            return;
+/// Hears on every socket from now; gives those for datagrams, to send with.
+fn listen(
+    listeners: Listeners,
+    shop: &Shop,
+    sockets: &Handle,
+) -> std::io::Result<Vec<(SocketAddr, Arc<UdpSocket>)>> {
+    let _in_their_runtime = sockets.enter();
+    let mut udp = Vec::new();
+    for listener in listeners.0 {
+        match listener {
+            Listener::Udp(socket) => {
+                let socket = Arc::new(UdpSocket::from_std(socket)?);
+                udp.push((socket.local_addr()?, Arc::clone(&socket)));
+                let (heard, shares) = (shop.heard.clone(), shop.shares.clone());
+                let tallies = Arc::clone(&shop.tallies);
+                sockets.spawn(udp::hear(socket, heard, shares, tallies));
+            }
+            Listener::Stream(transport, listener) => {
+                let listener = TcpListener::from_std(listener)?;
+                sockets.spawn(connections::listen(listener, transport, shop.clone()));
+            }
         }
     }
+    Ok(udp)
 }
 
 struct Signalling {
     engine: Engine,
+    dns: Dns,
+    heard: mpsc::Sender<Heard>,
+    sockets: Handle,
     udp: Vec<(SocketAddr, Arc<UdpSocket>)>,
-    tcp: Connections,
+    streams: Connections,
     translator: Translator,
     relays: Vec<Orders>,
-    media_address: std::net::IpAddr,
     metrics: CallMetrics,
     vitals: Arc<Vitals>,
 }
@@ -250,6 +249,8 @@ impl Signalling {
         let mut messages = Vec::with_capacity(BURST);
         let mut events = Vec::with_capacity(BURST);
         // What was so before this began is no change.
+        // Until when trunks are told that this node is no longer there.
+        let mut farewell: Option<Instant> = None;
         let (obstacles, wanted) = (*gate.borrow_and_update(), *intent.borrow_and_update());
         self.handle(Input::Gate(call_gate(&obstacles)));
         self.intend(wanted);
@@ -274,7 +275,7 @@ impl Signalling {
                 self.hear(message);
             }
             for report in events.drain(..) {
-                self.handle(Input::Media(self.media_event(report)));
+                self.handle(Input::Media(media_event(report)));
             }
             if self
                 .engine
@@ -285,7 +286,14 @@ impl Signalling {
             }
             self.publish();
             if *intent.borrow() != Intent::Run && self.engine.calls() == 0 {
-                return;
+                if farewell.is_none() {
+                    self.handle(Input::HangUpAll);
+                }
+                let over = *farewell.get_or_insert(Instant::now() + FAREWELL);
+                if self.engine.registering() == 0 || over <= Instant::now() {
+                    self.streams.finish().await;
+                    return;
+                }
             }
         }
     }
@@ -303,27 +311,17 @@ impl Signalling {
 
     fn hear(&mut self, heard: Heard) {
         match heard {
-            Heard::Message { flow, bytes } => self.handle(Input::Sip { flow, bytes }),
-            Heard::Connection {
-                stream,
-                local,
-                peer,
-            } => self.tcp.accept(stream, local, peer),
+            Heard::Message { flow, bytes, share } => {
+                drop(share);
+                self.handle(Input::Sip { flow, bytes });
+            }
+            Heard::Connection { flow, connection } => self.streams.accept(flow, connection),
+            Heard::Certified { flow, names } => self.handle(Input::Certified { flow, names }),
+            Heard::Resolved { id, answer } => self.handle(Input::Resolved { id, answer }),
             Heard::Ended { flow } => {
-                self.tcp.ended(flow);
+                self.streams.ended(flow);
                 self.handle(Input::FlowFailed { flow });
             }
-        }
-    }
-
-    fn media_event(&self, report: Report) -> MediaEvent {
-        match report {
-            Report::Opened { leg, port } => commands::opened(leg, self.media_address, port),
-            Report::Refused { leg, reason } => MediaEvent::LegRefused {
-                leg: duolog_call::LegId(leg.0),
-                reason,
-            },
-            Report::Event(event) => commands::event(event),
         }
     }
 
@@ -336,11 +334,12 @@ impl Signalling {
             let outputs = self.vitals.breaks.contain(|| engine.handle(now, input));
             for output in outputs.unwrap_or_default() {
                 match output {
-                    Output::Send { flow, bytes } => {
-                        if !self.send(flow, bytes) {
+                    Output::Send { flow, bytes, name } => {
+                        if !self.send(flow, bytes, name) {
                             inputs.push(Input::FlowFailed { flow });
                         }
                     }
+                    Output::Resolve { id, question } => self.resolve(id, question),
                     Output::Media(command) => inputs.extend(self.order(now, command)),
                     Output::Log(line) => {
                         self.metrics.count(&line);
@@ -352,26 +351,28 @@ impl Signalling {
     }
 
     /// `false` when the flow has failed.
-    fn send(&mut self, flow: Flow, bytes: Bytes) -> bool {
-        match flow.transport {
-            Transport::Tcp => self.tcp.send(flow, bytes),
-            Transport::Udp => {
-                let socket = self
-                    .udp
-                    .iter()
-                    .find(|(local, _)| local.port() == flow.local.port());
-                let socket = socket.or(self.udp.first());
-                let Some((_, socket)) = socket else {
-                    return false;
-                };
-                match socket.try_send_to(&bytes, flow.peer) {
-                    Ok(_) => true,
-                    // A full buffer, one datagram that is too long, a filter: this one is lost, and
-                    // its transaction sends it again. The others on this path know nothing of it.
-                    Err(error) => !is_dead(error.kind()),
-                }
-            }
+    fn send(&mut self, flow: Flow, bytes: Bytes, name: Option<Arc<str>>) -> bool {
+        if flow.transport != Transport::Udp {
+            return self.streams.send(flow, bytes, name);
         }
+        let Some(socket) = socket_for(&self.udp, flow) else {
+            return false;
+        };
+        match socket.try_send_to(&bytes, flow.peer) {
+            Ok(_) => true,
+            // A full buffer, one datagram that is too long, a filter: this one is lost, and
+            // its transaction sends it again. The others on this path know nothing of it.
+            Err(error) => !is_dead(error.kind()),
+        }
+    }
+
+    fn resolve(&self, id: QueryId, question: Question) {
+        let _in_their_runtime = self.sockets.enter();
+        let heard = self.heard.clone();
+        self.dns.ask(id, question, move |id, answer| {
+            // Nobody waits for it when the node has stopped.
+            tokio::spawn(async move { heard.send(Heard::Resolved { id, answer }).await });
+        });
     }
 
     /// Hands a command to its relay thread; gives back what the engine must know at once.
@@ -379,8 +380,8 @@ impl Signalling {
         let (ShardIndex(shard), task) = self.translator.task(command)?;
         let relay = &self.relays[shard];
         match task {
-            Task::OpenLeg(leg) => {
-                let stuck = relay.send(now, Order::Open(leg)).err()?;
+            Task::OpenLeg { leg, peer } => {
+                let stuck = relay.send(now, Order::Open { leg, peer }).err()?;
                 let (leg, reason) = (duolog_call::LegId(leg.0), stuck.to_string());
                 Some(Input::Media(MediaEvent::LegRefused { leg, reason }))
             }
@@ -402,9 +403,22 @@ impl Signalling {
             .store(self.engine.transactions(), Ordering::Relaxed);
         self.vitals
             .connections
-            .store(self.tcp.count(), Ordering::Relaxed);
+            .store(self.streams.count(), Ordering::Relaxed);
         self.vitals.turns.fetch_add(1, Ordering::Relaxed);
     }
+}
+
+/// The socket a flow names; else, where peers are told another address than the bound one, that of its family and
+/// port.
+fn socket_for(udp: &[(SocketAddr, Arc<UdpSocket>)], flow: Flow) -> Option<&UdpSocket> {
+    let same_family = |own: &SocketAddr| own.is_ipv4() == flow.peer.is_ipv4();
+    let exact = |own: &SocketAddr| *own == flow.local;
+    let told = |own: &SocketAddr| same_family(own) && own.port() == flow.local.port();
+    let found = |fits: &dyn Fn(&SocketAddr) -> bool| udp.iter().find(|(own, _)| fits(own));
+    let found = found(&exact)
+        .or_else(|| found(&told))
+        .or_else(|| found(&same_family));
+    found.map(|(_, socket)| &**socket)
 }
 
 /// Whether an error of sending speaks of the path, not of the datagram.
@@ -421,6 +435,18 @@ fn call_gate(obstacles: &Obstacles) -> CallGate {
             reason: reasons.join("; "),
             retry_after_s: RETRY_AFTER_S,
         },
+    }
+}
+
+/// What a relay thread reports, in the call's words.
+fn media_event(report: Report) -> MediaEvent {
+    match report {
+        Report::Opened { leg, address, port } => commands::opened(leg, address, port),
+        Report::Refused { leg, reason } => MediaEvent::LegRefused {
+            leg: duolog_call::LegId(leg.0),
+            reason,
+        },
+        Report::Event(event) => commands::event(event),
     }
 }
 
@@ -463,9 +489,12 @@ mod tests {
         let node = tokio::spawn(run(Setting {
             engine: Engine::new(Arc::clone(&settings), [1; 32]),
             listeners,
+            tls: None,
+            dns: Dns::new(&[listening[0].1], Duration::from_secs(1))
+                .expect("a resolver can be made"),
+            sockets: Handle::current(),
             translator: Translator::new(1, settings, prompts, None),
             relays: Vec::new(),
-            media_address: [127, 0, 0, 1].into(),
             reports,
             gate: gate.watch(),
             intent: wanted,

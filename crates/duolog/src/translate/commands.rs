@@ -1,5 +1,6 @@
 //! From the call's media commands to a shard's commands, and from a shard's events to the call's.
-//! Keeps which shard a call lives on; both legs and the recording of a call share one.
+//! Keeps which shard a leg or a recording lives on: that of its media group, so that legs that are bridged
+//! and recorded together share one, whichever calls they move through.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -8,7 +9,8 @@ use std::sync::Arc;
 use duolog_audio::codec::{Channels, Codec};
 use duolog_audio::prompt::Prompt;
 use duolog_call::{
-    self as call, LegId, LegMedia, LegSecurity, MediaCommand, MediaEvent, RecordingId, Sound,
+    self as call, LegId, LegMedia, LegSecurity, MediaCommand, MediaEvent, MediaGroup, RecordingId,
+    Sound,
 };
 use duolog_media::{
     self as media, Command, How, LegKey, PeerMedia, PlayKey, RecordingCommand, RecordingKey,
@@ -27,13 +29,14 @@ pub struct ShardIndex(pub usize);
 
 /// What a shard, or the thread around it, is to do.
 #[derive(Debug, Clone)]
-#[expect(
-    clippy::large_enum_variant,
-    reason = "nearly all of them are commands, and each is taken apart at once"
-)]
 pub enum Task {
     /// Bind ports for a leg and open it.
-    OpenLeg(LegKey),
+    OpenLeg {
+        /// Which.
+        leg: LegKey,
+        /// Where its party is: the ports are of that family.
+        peer: IpAddr,
+    },
     /// A command for the shard.
     Command(Command),
 }
@@ -82,10 +85,11 @@ impl Translator {
     /// Who is to do what. `None` for a leg or recording that is not known any more.
     pub fn task(&mut self, command: MediaCommand) -> Option<(ShardIndex, Task)> {
         let task = match command {
-            MediaCommand::OpenLeg { leg } => {
-                let shard = self.shard_of(leg);
+            MediaCommand::OpenLeg { leg, group, peer } => {
+                let shard = self.shard_of(group);
                 self.legs.insert(leg, shard);
-                return Some((shard, Task::OpenLeg(key(leg))));
+                let leg = key(leg);
+                return Some((shard, Task::OpenLeg { leg, peer }));
             }
             MediaCommand::CloseLeg { leg } => {
                 let shard = self.legs.remove(&leg)?;
@@ -139,12 +143,13 @@ impl Translator {
         let (recording, command) = match command {
             MediaCommand::OpenRecording {
                 recording,
+                group,
                 owner,
                 other,
                 opening,
             } => {
                 let recorded = Recorded {
-                    shard: self.shard_of(owner),
+                    shard: self.shard_of(group),
                     owner: opening.owner_side,
                 };
                 self.recordings.insert(recording, recorded);
@@ -159,6 +164,10 @@ impl Translator {
                         payload: payload.into(),
                     },
                 )
+            }
+            MediaCommand::TurnRecording { recording, other } => {
+                let other = other.map(key);
+                (recording, RecordingCommand::Turn { other })
             }
             MediaCommand::StartRecording { recording } => (recording, RecordingCommand::Start),
             MediaCommand::PauseRecording { recording } => (recording, RecordingCommand::Pause),
@@ -189,8 +198,9 @@ impl Translator {
         Some((shard, Task::Command(Command::Record { recording, command })))
     }
 
-    fn shard_of(&self, leg: LegId) -> ShardIndex {
-        ShardIndex((leg.call().0 % self.shards as u64) as usize)
+    fn shard_of(&self, group: MediaGroup) -> ShardIndex {
+        // There are as many groups as shards; u32 fits.
+        ShardIndex(group.0 as usize % self.shards)
     }
 
     fn sound(&self, sound: &Sound) -> (Arc<Prompt>, How) {
@@ -338,6 +348,89 @@ fn master_key(key: &sdp::SdesKey) -> MasterKey {
 mod tests {
     use super::*;
     use duolog_sip::sdp::{Description, SdesKey};
+
+    fn translator(shards: usize) -> Translator {
+        let config = crate::config::read(crate::config::EMBEDDED).expect("it is the default");
+        let plain = crate::abilities::Abilities::default();
+        let wall = crate::clock::WallClock::read();
+        let settings = crate::translate::settings::settings(&config, &plain, &[], &wall);
+        let prompts = PromptBook::load(None, &plain).expect("they are shipped");
+        Translator::new(shards, Arc::new(settings), Arc::new(prompts), None)
+    }
+
+    fn opened(recording: RecordingId, group: u32, (owner, other): (LegId, LegId)) -> MediaCommand {
+        let opening = call::Opening {
+            call_id: "1@x".into(),
+            owner: "anna".into(),
+            owner_side: call::Side::Caller,
+            from: "anna".into(),
+            to: "200".into(),
+            party: "200".into(),
+            direction: call::CallDirection::Internal,
+            class: call::Class {
+                network: call::Network::Internal,
+                nature: call::Nature::Conversation,
+            },
+            correlation: 1,
+            diversion: Vec::new(),
+            mode: call::Mode::Always,
+            dtmf: call::Dtmf::Keep,
+        };
+        MediaCommand::OpenRecording {
+            recording,
+            group: call::MediaGroup(group),
+            owner,
+            other,
+            opening: Box::new(opening),
+        }
+    }
+
+    #[test]
+    fn legs_and_recordings_live_on_the_shard_of_their_group() {
+        let mut translator = translator(3);
+        let peer = IpAddr::from([192, 0, 2, 7]);
+        for (leg, group, shard) in [(10, 2, 2), (11, 2, 2), (7, 0, 0), (8, 1, 1)] {
+            let (leg, group) = (LegId(leg), call::MediaGroup(group));
+            let task = translator.task(MediaCommand::OpenLeg { leg, group, peer });
+            let Some((
+                at,
+                Task::OpenLeg {
+                    leg: key,
+                    peer: at_peer,
+                },
+            )) = task
+            else {
+                panic!("{task:?}");
+            };
+            assert_eq!((at, key, at_peer), (ShardIndex(shard), LegKey(leg.0), peer));
+            let taken = translator.task(MediaCommand::TakeDigits { leg });
+            assert_eq!(taken.map(|(at, _)| at), Some(ShardIndex(shard)));
+        }
+        let recording = RecordingId(5);
+        let open = opened(recording, 2, (LegId(10), LegId(11)));
+        assert_eq!(translator.task(open).map(|(at, _)| at), Some(ShardIndex(2)));
+        for other in [Some(LegId(99)), None] {
+            let task = translator.task(MediaCommand::TurnRecording { recording, other });
+            let Some((
+                ShardIndex(2),
+                Task::Command(Command::Record {
+                    recording: RecordingKey(5),
+                    command: RecordingCommand::Turn { other: turned },
+                }),
+            )) = task
+            else {
+                panic!("{task:?}");
+            };
+            assert_eq!(turned, other.map(key));
+        }
+        assert_eq!(translator.known(), 5);
+        let recording = RecordingId(6);
+        let unknown = MediaCommand::TurnRecording {
+            recording,
+            other: None,
+        };
+        assert!(translator.task(unknown).is_none());
+    }
 
     const HEAD: &str = "v=0\r\no=- 1 1 IN IP4 192.0.2.1\r\ns=-\r\nc=IN IP4 192.0.2.1\r\nt=0 0\r\n";
 

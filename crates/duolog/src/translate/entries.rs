@@ -159,5 +159,6 @@ fn gap(reason: media::GapReason) -> GapReason {
         media::GapReason::Held => GapReason::Held,
         media::GapReason::Dtmf => GapReason::Dtmf,
         media::GapReason::SpoolFull => GapReason::SpoolFull,
+        media::GapReason::Absent => GapReason::Absent,
     }
 }

@@ -1,10 +1,12 @@
 //! The call's facts in the form that is kept: who is the owner, what is a word of the archive.
 
-use duolog_archive::wire;
+use duolog_archive::{recording_text, wire};
 use duolog_call::{
-    Announce, CallDirection, Completion, Control, Dtmf, End, Ending, Fact, HungUpBy, Means, Mode,
-    Notice, Opening, PromptName, Settings, Side, User,
+    Announce, Arrival, CallDirection, Class, Completion, Control, Departure, Dtmf, End, Ending,
+    Fact, HungUpBy, Means, Mode, Nature, Network, Notice, Opening, PromptName, Settings, Side,
+    User,
 };
+use duolog_spool::RecordingId;
 
 /// What a recording is opened with; `owner` is the user it names, where it still exists.
 pub fn opening(opening: &Opening, owner: Option<&User>, settings: &Settings) -> wire::Opening {
@@ -31,7 +33,27 @@ pub fn opening(opening: &Opening, owner: Option<&User>, settings: &Settings) -> 
             Dtmf::Keep => wire::DtmfPolicy::Keep,
             Dtmf::Mask => wire::DtmfPolicy::Mask,
         },
+        class: Some(class(opening.class)),
+        chain: wire::Chain {
+            correlation: Some(format!("{:032x}", opening.correlation)),
+            party: Some(opening.party.clone()),
+            diversion: opening.diversion.clone(),
+        },
         ..wire::Opening::default()
+    }
+}
+
+fn class(class: Class) -> wire::Class {
+    wire::Class {
+        network: match class.network {
+            Network::Internal => wire::Network::Internal,
+            Network::Pstn => wire::Network::Pstn,
+        },
+        nature: match class.nature {
+            Nature::Conversation => wire::Nature::Conversation,
+            Nature::Voicemail => wire::Nature::Voicemail,
+            Nature::Emergency => wire::Nature::Emergency,
+        },
     }
 }
 
@@ -67,12 +89,9 @@ pub fn ending(ending: &Ending) -> wire::Ending {
 
 /// A fact of a recording whose owner is on `owner`.
 pub fn fact(fact: &Fact, owner: Side) -> wire::Fact {
-    let who = |side: Side| {
-        if side == owner {
-            wire::Side::Owner
-        } else {
-            wire::Side::Other
-        }
+    let who = |side: Side| match side == owner {
+        true => wire::Side::Owner,
+        false => wire::Side::Other,
     };
     match fact {
         Fact::Offered => wire::Fact::CallOffered,
@@ -96,10 +115,7 @@ pub fn fact(fact: &Fact, owner: Side) -> wire::Fact {
         } => wire::Fact::AnnouncementEnded {
             side: who(*side),
             prompt: prompt_name(*prompt).into(),
-            completion: match completion {
-                Completion::Whole => wire::Completion::Whole,
-                Completion::Cut => wire::Completion::Cut,
-            },
+            completion: heard(*completion),
         },
         Fact::RecordingStarted => wire::Fact::RecordingStarted,
         Fact::Paused { by } => wire::Fact::RecordingPaused {
@@ -129,11 +145,52 @@ pub fn fact(fact: &Fact, owner: Side) -> wire::Fact {
         Fact::BeepPlayed => wire::Fact::TonePlayed {
             tone: "beep".into(),
         },
-        Fact::OtherOwner { user } => wire::Fact::OtherOwner { user: user.clone() },
         Fact::Trouble { reason } => wire::Fact::RecordingTrouble {
             reason: reason.clone(),
         },
         Fact::HungUp { by } => hung_up(*by, who),
+        Fact::OtherRecording { .. }
+        | Fact::Class(_)
+        | Fact::Diverted { .. }
+        | Fact::PartyLeft { .. }
+        | Fact::PartyJoined { .. }
+        | Fact::TransferAsked { .. }
+        | Fact::TransferFailed { .. } => party(fact, who),
+    }
+}
+
+/// Who takes part, and what kind of call that makes it.
+fn party(fact: &Fact, who: impl Fn(Side) -> wire::Side) -> wire::Fact {
+    match fact {
+        Fact::OtherRecording { recording } => wire::Fact::OtherRecording {
+            recording: recording_text(RecordingId(recording.0)),
+        },
+        Fact::Class(of) => wire::Fact::ClassChanged { class: class(*of) },
+        Fact::Diverted { from } => wire::Fact::Diverted { from: from.clone() },
+        Fact::PartyLeft { side, how } => wire::Fact::PartyLeft {
+            side: who(*side),
+            how: match how {
+                Departure::HungUp => wire::Departure::HungUp,
+                Departure::Transferred => wire::Departure::Transferred,
+                Departure::Replaced => wire::Departure::Replaced,
+                Departure::Redirected => wire::Departure::Redirected,
+            },
+        },
+        Fact::PartyJoined { side, number, how } => wire::Fact::PartyJoined {
+            side: who(*side),
+            number: number.clone(),
+            how: match how {
+                Arrival::Transfer => wire::Arrival::Transfer,
+                Arrival::Replaced => wire::Arrival::Replaced,
+                Arrival::PickedUp => wire::Arrival::PickedUp,
+                Arrival::Redirected => wire::Arrival::Redirected,
+            },
+        },
+        Fact::TransferAsked { by } => wire::Fact::TransferAsked { by: who(*by) },
+        Fact::TransferFailed { status } => wire::Fact::TransferFailed {
+            status: Some(*status),
+        },
+        _ => unreachable!("only facts about who takes part are given to this"),
     }
 }
 
@@ -155,12 +212,22 @@ fn hung_up(by: HungUpBy, who: impl Fn(Side) -> wire::Side) -> wire::Fact {
         HungUpBy::MediaTimeout => ended(wire::Side::Unknown, "neither party sent audio"),
         HungUpBy::Shutdown => ended(wire::Side::Unknown, "the node was shut down"),
         HungUpBy::NoAck => ended(wire::Side::Unknown, "the answer was never acknowledged"),
+        HungUpBy::SessionExpired(side) => ended(who(side), "nothing refreshed the session in time"),
+        HungUpBy::Transferred => ended(wire::Side::Unknown, "a transfer took the party elsewhere"),
+        HungUpBy::Replaced => ended(wire::Side::Unknown, "another party took the place"),
         HungUpBy::Cancel => failed(None, "the caller gave up"),
         HungUpBy::CalleeRefused(status) => failed(Some(status), "the called side refused"),
         HungUpBy::NoAnswer => failed(None, "the called side did not answer"),
         HungUpBy::BadSession => failed(None, "the session description could not be carried"),
         HungUpBy::NoPorts => failed(Some(503), "no media ports were free"),
         HungUpBy::Gate => failed(Some(503), "the node could not record a new call"),
+    }
+}
+
+fn heard(completion: Completion) -> wire::Completion {
+    match completion {
+        Completion::Whole => wire::Completion::Whole,
+        Completion::Cut => wire::Completion::Cut,
     }
 }
 
@@ -186,5 +253,120 @@ fn control_name(control: Control) -> &'static str {
         Control::Stop => "stop",
         Control::Pause => "pause",
         Control::Resume => "resume",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use duolog_call as call;
+
+    fn check(fact_of_call: Fact, written: &str) {
+        let kept = fact(&fact_of_call, Side::Callee).write();
+        assert_eq!(String::from_utf8(kept).expect("JSON is UTF-8"), written);
+        assert_eq!(
+            wire::Fact::parse(written.as_bytes())
+                .expect("a fact")
+                .kind(),
+            fact(&fact_of_call, Side::Callee).kind()
+        );
+    }
+
+    #[test]
+    fn who_takes_part_is_kept_as_seen_from_the_owner() {
+        let number = "+31201112233".to_owned();
+        check(
+            Fact::PartyJoined {
+                side: Side::Caller,
+                number,
+                how: Arrival::PickedUp,
+            },
+            r#"{"kind":"party_joined","side":"other","number":"+31201112233","how":"picked_up"}"#,
+        );
+        for (how, word) in [
+            (Departure::HungUp, "hung_up"),
+            (Departure::Transferred, "transferred"),
+            (Departure::Replaced, "replaced"),
+            (Departure::Redirected, "redirected"),
+        ] {
+            let side = Side::Callee;
+            check(
+                Fact::PartyLeft { side, how },
+                &format!(r#"{{"kind":"party_left","side":"owner","how":"{word}"}}"#),
+            );
+        }
+        check(
+            Fact::TransferAsked { by: Side::Caller },
+            r#"{"kind":"transfer_asked","by":"other"}"#,
+        );
+        check(
+            Fact::TransferFailed { status: 486 },
+            r#"{"kind":"transfer_failed","status":486}"#,
+        );
+        let recording = call::RecordingId(0x0193_a1b2_c3d4_7e5f_8607_1829_3a4b_5c6d);
+        check(
+            Fact::OtherRecording { recording },
+            r#"{"kind":"other_recording","recording":"rec_0193a1b2-c3d4-7e5f-8607-18293a4b5c6d"}"#,
+        );
+        check(
+            Fact::Class(Class {
+                network: Network::Internal,
+                nature: Nature::Emergency,
+            }),
+            r#"{"kind":"class_changed","class":{"network":"internal","nature":"emergency"}}"#,
+        );
+        let from = "201".to_owned();
+        check(
+            Fact::Diverted { from },
+            r#"{"kind":"diverted","from":"201"}"#,
+        );
+        let by = HungUpBy::SessionExpired(Side::Caller);
+        check(
+            Fact::HungUp { by },
+            r#"{"kind":"hung_up","by":"other","reason":"nothing refreshed the session in time"}"#,
+        );
+    }
+
+    #[test]
+    fn an_opening_says_who_the_other_party_is_and_what_the_call_belongs_to() {
+        let config = crate::config::read(crate::config::EMBEDDED).expect("it is the default");
+        let plain = crate::abilities::Abilities::default();
+        let wall = crate::clock::WallClock::read();
+        let settings = crate::translate::settings::settings(&config, &plain, &[], &wall);
+        // After a transfer who was called may stand on the caller's side: the side says nothing of it.
+        for (owner_side, party) in [
+            (Side::Caller, "200"),
+            (Side::Callee, "+31201234567"),
+            (Side::Caller, "+31201234567"),
+        ] {
+            let opened = Opening {
+                call_id: "1@x".into(),
+                owner: "anna".into(),
+                owner_side,
+                from: "+31201234567".into(),
+                to: "200".into(),
+                party: party.into(),
+                direction: CallDirection::Internal,
+                class: Class {
+                    network: Network::Pstn,
+                    nature: Nature::Voicemail,
+                },
+                correlation: 0x5c6d,
+                diversion: vec!["202".into(), "201".into()],
+                mode: Mode::Always,
+                dtmf: Dtmf::Keep,
+            };
+            let kept = opening(&opened, None, &settings);
+            let kept = wire::Opening::parse(&kept.write()).expect("our own");
+            assert_eq!(kept.chain.party.as_deref(), Some(party));
+            assert_eq!(kept.chain.diversion, ["202", "201"]);
+            let correlation = "00000000000000000000000000005c6d";
+            assert_eq!(kept.chain.correlation.as_deref(), Some(correlation));
+            let class = kept.class.expect("it was said");
+            assert_eq!(
+                (class.network, class.nature),
+                (wire::Network::Pstn, wire::Nature::Voicemail)
+            );
+        }
     }
 }

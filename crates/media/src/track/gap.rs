@@ -14,7 +14,8 @@ const TOLD_EVERY: u64 = 8_000;
 /// Why a stretch of a channel holds no audio of its party.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum GapReason {
-    /// Before the first packet of the party that came after the recording's start.
+    /// Before the first packet of the party that came after the recording's start, or after the party
+    /// took the channel.
     NotStarted,
     /// Packets were sent and never came in time.
     Loss,
@@ -28,11 +29,13 @@ pub enum GapReason {
     Dtmf,
     /// The audio was there but the spool had no room for it.
     SpoolFull,
+    /// Nobody was on the channel: its party had left, and no other had come yet.
+    Absent,
 }
 
 impl GapReason {
     /// All reasons, in the order of their declaration.
-    pub const ALL: [GapReason; 7] = [
+    pub const ALL: [GapReason; 8] = [
         GapReason::NotStarted,
         GapReason::Loss,
         GapReason::Silence,
@@ -40,6 +43,7 @@ impl GapReason {
         GapReason::Held,
         GapReason::Dtmf,
         GapReason::SpoolFull,
+        GapReason::Absent,
     ];
 }
 

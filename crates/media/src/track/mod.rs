@@ -11,9 +11,12 @@
 //!    another 200 ms at most, so that a source that never settles does not cost the other party's audio.
 //! 4. A stretch leaves as its ended gaps, its coded frames, then its block. A coded frame leaves with the
 //!    stretch it begins in and may reach into the next one.
-//! 5. Of each side a leg feeds, audio and gaps make up the whole length.
+//! 5. Of each side that is listed, audio and gaps make up the whole length, whoever fed it.
+//! 6. A side is fed by one leg at a time. Where that changes, all that came from the one before is kept and
+//!    nothing of the next one lies before it.
 
 mod block;
+mod feed;
 mod gap;
 mod placed;
 mod report;
@@ -39,7 +42,9 @@ pub use skew::Skew;
 
 use block::Blank;
 pub(crate) use block::{BLOCK_SAMPLES, FreeBlocks};
+pub(crate) use feed::Feeder;
 pub(crate) use placed::{Outcome, Placed};
+pub(crate) use report::QualityMean;
 pub(crate) use seen::Place;
 pub(crate) use skew::SkewHistogram;
 
@@ -156,11 +161,26 @@ impl Track {
     }
 
     pub(crate) fn event(&mut self, channel: Channel, place: Place, from: i64, until: i64) {
-        self.sides[channel.index()].event(place, from, until, self.committed);
+        let feed = self.sides[channel.index()].feed_mut();
+        feed.event(place, from, until, self.committed);
     }
 
-    pub(crate) fn shift(&mut self, channel: Channel, generation: u32, ticks: u64) {
+    pub(crate) fn shift(&mut self, channel: Channel, generation: u64, ticks: u64) {
         self.sides[channel.index()].shift(generation, ticks, self.committed);
+    }
+
+    /// From `now` on somebody else feeds a side. Gives the number of the new feed, and how many packets
+    /// came in the one before.
+    pub(crate) fn turn(&mut self, channel: Channel, now: Instant, feeder: Feeder) -> (u32, u64) {
+        let from = self.position(now);
+        // Nothing can move any more what the one before placed.
+        self.settling[channel.index()] = None;
+        self.sides[channel.index()].turn(from, feeder)
+    }
+
+    /// How the parties lie in the channels.
+    pub(crate) fn layout(&self) -> Layout {
+        self.layout
     }
 
     /// From `now` on nothing is kept. Whether that is a change.

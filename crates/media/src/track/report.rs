@@ -86,8 +86,9 @@ pub struct CodecsSeen {
     newest: Option<Codec>,
 }
 
-/// How a party's stream was on its way, as far as it was measured when the recording was closed (or
-/// the leg, if that was first).
+/// How a party's stream was on its way, as far as it was measured when the recording was closed, or
+/// when the leg ended or another took its place. Of several legs the mean by their packets; of their
+/// clocks the one that was furthest off.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
 pub struct StreamQuality {
     /// How fast the party's clock runs against ours, in parts per million; positive is fast.
@@ -101,6 +102,53 @@ pub struct StreamQuality {
     /// What a listener would make of the party's stream, 1 to 4.5 (ITU-T G.107), as far as loss and
     /// delay decide it: only G.729 is rated as itself, every other codec, wideband too, as G.711.
     pub mos: Option<f64>,
+}
+
+/// How the streams of all legs that fed a side were on their way.
+#[derive(Debug, Default)]
+pub(crate) struct QualityMean {
+    drift_ppm: Option<f64>,
+    jitter_ms: Mean,
+    round_trip_ms: Mean,
+    reported_loss: Mean,
+}
+
+/// A mean that is exact while it has one value.
+#[derive(Debug, Default)]
+struct Mean {
+    value: Option<f64>,
+    weight: f64,
+}
+
+impl Mean {
+    fn add(&mut self, value: Option<f64>, weight: f64) {
+        let Some(value) = value else { return };
+        self.weight += weight;
+        let mean = self.value.unwrap_or(value);
+        self.value = Some(mean + (value - mean) * weight / self.weight);
+    }
+}
+
+impl QualityMean {
+    /// Takes the figures of one leg, of which so many packets came while it fed the side.
+    pub(crate) fn add(&mut self, quality: &StreamQuality, packets: u64) {
+        let weight = packets.max(1) as f64;
+        self.jitter_ms.add(quality.jitter_ms, weight);
+        self.round_trip_ms.add(quality.round_trip_ms, weight);
+        self.reported_loss.add(quality.reported_loss, weight);
+        let both = [self.drift_ppm, quality.drift_ppm].into_iter().flatten();
+        self.drift_ppm = both.max_by(|one, other| one.abs().total_cmp(&other.abs()));
+    }
+
+    pub(crate) fn quality(&self) -> StreamQuality {
+        StreamQuality {
+            drift_ppm: self.drift_ppm,
+            jitter_ms: self.jitter_ms.value,
+            round_trip_ms: self.round_trip_ms.value,
+            reported_loss: self.reported_loss.value,
+            mos: None,
+        }
+    }
 }
 
 impl Totals {
@@ -239,6 +287,25 @@ mod tests {
         check(Codec::Pcmu, 0, Some(800.0), 3.2);
         let none = StreamQuality::default();
         assert_eq!(none.judged(&SideTotals::default()), none);
+    }
+
+    #[test]
+    fn of_several_legs_each_counts_by_its_packets() {
+        let leg = |jitter_ms, drift_ppm| StreamQuality {
+            jitter_ms: Some(jitter_ms),
+            drift_ppm: Some(drift_ppm),
+            ..StreamQuality::default()
+        };
+        let mut mean = QualityMean::default();
+        assert_eq!(mean.quality(), StreamQuality::default());
+        mean.add(&leg(0.1, -70.0), 7);
+        assert_eq!(mean.quality(), leg(0.1, -70.0), "of one leg to the bit");
+        mean.add(&leg(0.9, 20.0), 21);
+        mean.add(&StreamQuality::default(), 1_000);
+        let quality = mean.quality();
+        assert!((quality.jitter_ms.unwrap_or_default() - 0.7).abs() < 1e-9);
+        assert_eq!(quality.drift_ppm, Some(-70.0));
+        assert_eq!(quality.round_trip_ms, None);
     }
 
     #[test]

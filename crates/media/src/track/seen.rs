@@ -6,10 +6,34 @@ const REMEMBERED: u64 = 1_024;
 /// A place in the packet stream of one source of one leg.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Place {
-    /// Counts the sources a leg has had; sequence numbers compare only within one.
-    pub(crate) generation: u32,
+    /// Counts the sources a leg has had; sequence numbers compare only within one. On a side of a
+    /// recording the feed stands above them (see [`Place::of_feed`]).
+    pub(crate) generation: u64,
     /// The extended sequence number.
     pub(crate) seq: u64,
+}
+
+/// Where the number of a feed begins in a generation: a leg has far fewer sources than 2^32.
+const FEED_SHIFT: u32 = 32;
+
+impl Place {
+    /// The same place on a side that several legs feed one after the other.
+    pub(crate) fn of_feed(self, feed: u32) -> Place {
+        Place {
+            generation: generation_of(feed, self.generation),
+            ..self
+        }
+    }
+
+    /// Which of a side's feeds it belongs to.
+    pub(crate) fn feed(self) -> u32 {
+        (self.generation >> FEED_SHIFT) as u32
+    }
+}
+
+/// A leg's generation as a side knows it.
+pub(crate) fn generation_of(feed: u32, generation: u64) -> u64 {
+    u64::from(feed) << FEED_SHIFT | generation
 }
 
 /// The newest sequence numbers of the newest source.

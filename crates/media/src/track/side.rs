@@ -10,11 +10,12 @@
 use duolog_audio::codec::Codec;
 use duolog_audio::g711::Law;
 
-use super::gap::{Around, Gap, GapReason, Growing};
+use super::feed::{Feed, Feeder};
+use super::gap::{Gap, GapReason, Growing};
 use super::placed::{Outcome, Placed};
 use super::report::{CodecsSeen, SideTotals};
 use super::ring::{Fill, RING_SAMPLES, Ring};
-use super::seen::{Place, Seen};
+use super::seen::Place;
 use super::shelf::Shelf;
 use super::span::{Holds, Span, follows, joins};
 use super::stretches::Stretches;
@@ -28,6 +29,9 @@ const SPANS: usize = 64;
 /// What a side counts.
 #[derive(Debug, Default)]
 struct Tally {
+    /// Of feeds that were turned away from.
+    expected: u64,
+    received: u64,
     late: u64,
     duplicate: u64,
     reordered: u64,
@@ -43,17 +47,11 @@ pub(crate) struct Side {
     ring: Ring,
     shelf: Shelf,
     spans: Vec<Span>,
-    seen: Seen,
+    /// What feeds it now.
+    feed: Feed,
+    /// What fed it before and is not final yet, the oldest first.
+    earlier: Vec<Feed>,
     growing: Growing,
-    /// Last packet before what is being committed.
-    after: Option<Place>,
-    packet_samples: u32,
-    /// Where packets that came after the start can lie.
-    begins_at: u64,
-    /// Where the party is on hold.
-    pub(crate) held: Stretches,
-    /// Where telephone-events lie.
-    events: Stretches,
     /// Apart: a packet that follows its neighbour touches none of it, and the rest stays in fewer cache
     /// lines.
     tally: Box<Tally>,
@@ -65,32 +63,41 @@ impl Side {
             ring: Ring::new(),
             shelf: Shelf::default(),
             spans: Vec::with_capacity(SPANS),
-            seen: Seen::default(),
+            feed: Feed::new(0, 0, Feeder::Leg),
+            earlier: Vec::new(),
             growing: Growing::default(),
-            after: None,
-            packet_samples: 160,
-            begins_at: 0,
-            held: Stretches::new(),
-            events: Stretches::new(),
             tally: Box::default(),
         }
     }
 
-    /// Where the party's source stands when the recording starts: the newest packet, and the
-    /// position where it ends. What it holds behind the start came before it and was not taken.
-    pub(crate) fn seed(&mut self, place: Place, ends: i64) {
-        self.seen.seed(place);
-        self.after = Some(place);
-        self.begins_at = ends.max(0) as u64;
+    /// What feeds it now.
+    pub(crate) fn feed_mut(&mut self) -> &mut Feed {
+        &mut self.feed
+    }
+
+    /// From `from` on somebody else feeds it: nothing of the one before comes any more. Gives the
+    /// number of the new feed, and how many packets came in the one before.
+    pub(crate) fn turn(&mut self, from: u64, feeder: Feeder) -> (u32, u64) {
+        let number = self.feed.number + 1;
+        let before = std::mem::replace(&mut self.feed, Feed::new(number, from, feeder));
+        let received = before.seen.received;
+        self.tally.expected += before.seen.expected;
+        self.tally.received += received;
+        if before.from < from || received > 0 {
+            self.earlier.push(before);
+        }
+        (number, received)
     }
 
     /// What there is to tell when the recording ends at `end`.
     pub(crate) fn totals(&self, end: u64) -> SideTotals {
         let tally = &self.tally;
+        let expected = tally.expected + self.feed.seen.expected;
+        let received = tally.received + self.feed.seen.received;
         SideTotals {
-            expected: self.seen.expected,
-            received: self.seen.received,
-            lost: self.seen.expected.saturating_sub(self.seen.received),
+            expected,
+            received,
+            lost: expected.saturating_sub(received),
             late: tally.late,
             duplicate: tally.duplicate,
             reordered: tally.reordered,
@@ -124,15 +131,16 @@ impl Side {
         committed: u64,
         pauses: &Stretches,
     ) -> Outcome {
-        if self.seen.contains(packet.place) {
-            self.tally.duplicate += 1;
-            return Outcome::Duplicate;
-        }
         let end = packet.at.saturating_add(i64::from(packet.ticks));
-        if end <= 0 {
+        // Positions are below 2^63 ticks.
+        if end <= self.feed.from as i64 {
             return Outcome::Early;
         }
         let end = end as u64;
+        if self.feed.seen.contains(packet.place) {
+            self.tally.duplicate += 1;
+            return Outcome::Duplicate;
+        }
         if end <= committed {
             self.tally.late += 1;
             return Outcome::Late;
@@ -141,19 +149,20 @@ impl Side {
             return Outcome::Ahead;
         }
         let from = (packet.at.max(0) as u64).max(committed);
+        let from = from.max(self.feed.from);
         let outcome = match packet.codec.law() {
             Some(law) => self.place_pieces((packet, law), from, end, pauses),
             None => self.place_coded(packet, end, committed, pauses),
         };
         if matches!(outcome, Outcome::Kept | Outcome::Hidden) {
-            self.seen.mark(packet.place);
-            self.packet_samples = packet.ticks;
+            self.feed.seen.mark(packet.place);
+            self.feed.packet_samples = packet.ticks;
         }
         outcome
     }
 
     /// Shelves a payload that has to be kept whole or not at all. Where a part of it was spoken before
-    /// the start or in a pause, none of it is kept; where other audio lies already, the span is cut, the
+    /// the feed or in a pause, none of it is kept; where other audio lies already, the span is cut, the
     /// payload is not, and who decodes it drops the overlap.
     fn place_coded(
         &mut self,
@@ -162,11 +171,12 @@ impl Side {
         committed: u64,
         pauses: &Stretches,
     ) -> Outcome {
-        let Ok(at) = u64::try_from(packet.at) else {
-            self.seen.mark(packet.place);
-            self.begins_at = self.begins_at.max(end);
+        if packet.at < self.feed.from as i64 {
+            self.feed.seen.mark(packet.place);
+            self.feed.begins_at = self.feed.begins_at.max(end);
             return Outcome::Early;
-        };
+        }
+        let at = packet.at as u64;
         if at < committed {
             self.tally.late += 1;
             return Outcome::Late;
@@ -324,23 +334,15 @@ impl Side {
         true
     }
 
-    /// A telephone-event covers `from..until`; its packet was not lost.
-    pub(crate) fn event(&mut self, place: Place, from: i64, until: i64, committed: u64) {
-        self.seen.mark(place);
-        let from = (from.max(0) as u64).max(committed);
-        if until > from as i64 {
-            self.events.cover(from, until as u64);
-        }
-    }
-
     /// A packet came that has no audio to place; it was not lost.
     pub(crate) fn pass(&mut self, place: Place) {
-        self.seen.mark(place);
+        self.feed.seen.mark(place);
     }
 
     /// Moves what is still pending of one source earlier by `ticks`: a faster packet showed that all
     /// of it was sent earlier than thought.
-    pub(crate) fn shift(&mut self, generation: u32, ticks: u64, committed: u64) {
+    pub(crate) fn shift(&mut self, generation: u64, ticks: u64, committed: u64) {
+        let lowest = committed.max(self.feed.from);
         let Some(first) = self
             .spans
             .iter()
@@ -349,8 +351,8 @@ impl Side {
             return;
         };
         let mut floor = match first.checked_sub(1) {
-            Some(before) => self.spans[before].end.max(committed),
-            None => committed,
+            Some(before) => self.spans[before].end.max(lowest),
+            None => lowest,
         };
         for index in first..self.spans.len() {
             let span = self.spans[index];
@@ -360,7 +362,7 @@ impl Side {
                 Holds::Audio(_) => {
                     self.ring.shift(at + ticks, at, end - at);
                 }
-                Holds::Coded if !self.shift_coded(span.first, ticks, committed, end > at) => {
+                Holds::Coded if !self.shift_coded(span.first, ticks, lowest, end > at) => {
                     // Nothing of it is left: its neighbours may have the room.
                     self.give_up(index, span.end - span.at, committed);
                     (self.spans[index].at, self.spans[index].end) = (at, at);
@@ -380,26 +382,26 @@ impl Side {
 
     /// Moves a coded frame earlier. Whether it still has a place: its beginning must not lie in what is
     /// final, nor the whole of it on other audio.
-    fn shift_coded(&mut self, place: Place, ticks: u64, committed: u64, has_room: bool) -> bool {
+    fn shift_coded(&mut self, place: Place, ticks: u64, lowest: u64, has_room: bool) -> bool {
         if !has_room {
             self.shelf.forget(place);
         }
-        has_room && self.shelf.shift(place, ticks, committed)
+        has_room && self.shelf.shift(place, ticks, lowest)
     }
 
     /// The first `ticks` of a span would have to lie in what is final: the packets in them came too
-    /// late. Before anything is final, they were spoken before the start.
+    /// late. Before anything of the feed is final, they were spoken before it.
     fn give_up(&mut self, index: usize, ticks: u64, committed: u64) {
-        if committed == 0 {
+        if committed <= self.feed.from {
             return;
         }
         let span = &mut self.spans[index];
         let packets = match span.holds {
             Holds::Coded => 1,
-            _ => (ticks / u64::from(self.packet_samples.max(1)))
+            _ => (ticks / u64::from(self.feed.packet_samples.max(1)))
                 .min(span.last_seq + 1 - span.first.seq),
         };
-        self.seen.unmark(span.first, packets);
+        self.feed.seen.unmark(span.first, packets);
         self.tally.late += packets;
         if span.first.seq + packets <= span.last_seq {
             span.first.seq += packets;
@@ -491,16 +493,17 @@ impl Side {
         let to = from + codes.len() as u64;
         let mut at = from;
         while at < to {
+            let feed_ends = self.leave_earlier(at, found);
             let (paused, until) = pauses.at(at);
-            let until = until.min(to);
+            let until = until.min(to).min(feed_ends);
             let next = match self.spans.first() {
                 _ if paused => Err((until, Some(GapReason::Paused))),
                 Some(span) if span.at <= at && span.holds == Holds::Nothing => {
                     Err((span.end.min(until), Some(GapReason::Paused)))
                 }
                 Some(span) if span.at <= at => Ok((span.end.min(until), span.holds)),
-                Some(span) => Err(self.reason_at(at, until.min(span.at))),
-                None => Err(self.reason_at(at, until)),
+                Some(span) => Err(self.first_feed().reason_at(at, until.min(span.at))),
+                None => Err(self.first_feed().reason_at(at, until)),
             };
             let piece = |until: u64| (at - from) as usize..(until - from) as usize;
             let until = match next {
@@ -525,37 +528,48 @@ impl Side {
             at = until;
         }
         self.growing.tell(to, found);
-        self.held.forget_before(to);
-        self.events.forget_before(to);
+        self.feed.forget_before(to);
+        for feed in &mut self.earlier {
+            feed.forget_before(to);
+        }
     }
 
-    /// Ends the gap that is still growing, when the recording ends.
+    /// The feed of what is being committed.
+    fn first_feed(&self) -> &Feed {
+        self.earlier.first().unwrap_or(&self.feed)
+    }
+
+    /// Leaves the feeds that end at or before `at` behind; gives where the next one begins.
+    fn leave_earlier(&mut self, at: u64, found: &mut Vec<Gap>) -> u64 {
+        while !self.earlier.is_empty() {
+            let next = self.earlier.get(1).unwrap_or(&self.feed);
+            if at < next.from {
+                return next.from;
+            }
+            self.end_gap(at, found);
+            self.growing.forgive();
+            self.earlier.remove(0);
+        }
+        u64::MAX
+    }
+
+    /// Ends the gap that is still growing, when the recording or its feed ends.
     pub(crate) fn end_gap(&mut self, at: u64, found: &mut Vec<Gap>) {
-        let around = around(&self.seen, self.after, &self.spans, self.packet_samples);
+        let around = self
+            .earlier
+            .first()
+            .unwrap_or(&self.feed)
+            .around(&self.spans);
         self.growing.end(at, &around, found);
     }
 
     fn miss(&mut self, at: u64, reason: Option<GapReason>, found: &mut Vec<Gap>) {
-        let around = around(&self.seen, self.after, &self.spans, self.packet_samples);
+        let around = self
+            .earlier
+            .first()
+            .unwrap_or(&self.feed)
+            .around(&self.spans);
         self.growing.miss(at, reason, &around, found);
-    }
-
-    /// Why `at` is missing, and until where that holds. `None`: the packets around it will tell.
-    fn reason_at(&self, at: u64, until: u64) -> (u64, Option<GapReason>) {
-        let (held, held_until) = self.held.at(at);
-        let (event, event_until) = self.events.at(at);
-        let mut until = until.min(held_until).min(event_until);
-        if at < self.begins_at {
-            until = until.min(self.begins_at);
-        }
-        let reason = match self.after {
-            _ if held => Some(GapReason::Held),
-            _ if event => Some(GapReason::Dtmf),
-            None => Some(GapReason::NotStarted),
-            Some(_) if at < self.begins_at => Some(GapReason::NotStarted),
-            Some(_) => None,
-        };
-        (until, reason)
     }
 
     /// Drops spans up to `until`, remembering the last packet among them.
@@ -568,26 +582,17 @@ impl Side {
                 span.at = until;
                 break;
             }
-            self.after = Some(Place {
+            let last = Place {
                 seq: span.last_seq,
                 ..span.first
-            });
+            };
+            // What is left of an earlier feed's last packet tells nothing of the present one.
+            let mut feeds = self.earlier.iter_mut().chain([&mut self.feed]);
+            if let Some(feed) = feeds.find(|feed| feed.number == last.feed()) {
+                feed.after = Some(last);
+            }
             self.growing.forgive();
             self.spans.remove(0);
         }
-    }
-}
-
-fn around<'a>(
-    seen: &'a Seen,
-    after: Option<Place>,
-    spans: &[Span],
-    packet_samples: u32,
-) -> Around<'a> {
-    Around {
-        seen,
-        after,
-        before: spans.first().map(|span| span.first),
-        packet_samples,
     }
 }

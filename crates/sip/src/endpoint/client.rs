@@ -4,9 +4,9 @@ use std::time::Instant;
 
 use bytes::Bytes;
 
-use super::identity::ClientMatch;
+use super::identity::{ClientMatch, InviteIdentity};
 use super::schedule::Owner;
-use super::{ClientId, ClientKey, DropReason, Endpoint, Output};
+use super::{ClientFailure, ClientId, ClientKey, DropReason, Endpoint, Output};
 use crate::flow::Flow;
 use crate::message::{Request, Response};
 use crate::method::Method;
@@ -27,12 +27,27 @@ pub(crate) struct Client {
     machine: Machine,
     flow: Flow,
     matched: ClientMatch,
+    /// What it is found by when it comes back to us; only outside a dialog.
+    identity: Option<InviteIdentity>,
     /// The request as sent, for its ACK and CANCEL.
     request: Request,
     bytes: Bytes,
     waiting: Waiting,
+    /// Where the request goes again if its stream fails before anything was heard.
+    fallback: Option<Flow>,
     forks: Vec<Fork>,
 }
+
+/// The paths a request may take.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Way {
+    pub(super) flow: Flow,
+    /// For a request that is too long for a datagram.
+    pub(super) larger: Option<Flow>,
+}
+
+/// Longest request that goes in a datagram where there is a choice, bytes (RFC 3261 §18.1.1).
+const MOST_IN_DATAGRAM: usize = 1_300;
 
 /// Whether the user has had a final response.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -52,12 +67,9 @@ struct Fork {
 const MAX_FORKS: usize = 16;
 
 impl Client {
-    pub(super) fn flow(&self) -> Flow {
-        self.flow
-    }
-
-    pub(super) fn is_waiting(&self) -> bool {
-        self.waiting == Waiting::Yes
+    /// The request as sent.
+    pub(super) fn request(&self) -> &Request {
+        &self.request
     }
 
     fn deadline(&self) -> Option<Instant> {
@@ -73,51 +85,68 @@ impl Endpoint {
         &mut self,
         now: Instant,
         key: ClientKey,
-        flow: Flow,
+        way: Way,
         mut request: Request,
         out: &mut Vec<Output>,
     ) {
-        let branch = self.push_via(flow, &mut request);
+        let branch = self.tokens.branch();
+        self.push_via(way.flow, &branch, &mut request);
         if request.method == Method::Ack {
-            out.push(Output::Transmit {
-                flow,
-                bytes: request.write(),
-            });
-            return;
+            let (flow, bytes) = (way.flow, request.write());
+            return out.push(Output::Transmit { flow, bytes });
         }
-        self.open_client(now, ClientId::User(key), flow, branch, request, out);
+        let stream = way.larger.filter(|larger| {
+            !way.flow.transport.is_reliable()
+                && larger.transport.is_reliable()
+                && request.write().len() > MOST_IN_DATAGRAM
+        });
+        let fallback = stream.map(|_| way.flow);
+        if let Some(stream) = stream {
+            request.headers.remove_first("Via");
+            self.push_via(stream, &branch, &mut request);
+        }
+        let flow = stream.unwrap_or(way.flow);
+        let id = ClientId::User(key);
+        self.open_client(
+            now,
+            id,
+            Way {
+                flow,
+                larger: fallback,
+            },
+            branch,
+            request,
+            out,
+        );
     }
 
-    fn push_via(&mut self, flow: Flow, request: &mut Request) -> String {
-        let branch = self.tokens.branch();
-        let sent_by = self.settings.sent_by(flow.transport);
+    fn push_via(&self, flow: Flow, branch: &str, request: &mut Request) {
+        let sent_by = self.settings.sent_by(&flow);
         let mut params = Params::default();
-        params.set("branch", Some(&branch));
+        params.set("branch", Some(branch));
         params.set("rport", None);
         let via = Via {
             transport: flow.transport.as_str().to_owned(),
-            host: sent_by.host.clone(),
+            host: sent_by.host,
             port: Some(sent_by.port),
             params,
         };
         request.headers.push_front("Via", via.to_string());
-        branch
     }
 
     fn open_client(
         &mut self,
         now: Instant,
         id: ClientId,
-        flow: Flow,
+        Way {
+            flow,
+            larger: fallback,
+        }: Way,
         branch: String,
         request: Request,
         out: &mut Vec<Output>,
     ) {
-        let (timers, reliable) = (self.settings.timers, flow.transport.is_reliable());
-        let machine = match request.method {
-            Method::Invite => Machine::Invite(InviteClient::new(now, timers, reliable)),
-            _ => Machine::NonInvite(NonInviteClient::new(now, timers, reliable)),
-        };
+        let machine = self.machine(now, flow, &request.method);
         let bytes = request.write();
         let matched = ClientMatch {
             branch,
@@ -128,15 +157,21 @@ impl Endpoint {
             bytes: bytes.clone(),
         });
         self.client_index.insert(matched.clone(), id);
-        let (waiting, forks) = (Waiting::Yes, Vec::new());
+        self.flows.insert((flow, Owner::Client(id)));
+        let identity = identity_outside(&request);
+        if let Some(identity) = &identity {
+            self.sent.insert((identity.clone(), id));
+        }
         let client = Client {
             machine,
             flow,
             matched,
+            identity,
             request,
             bytes,
-            waiting,
-            forks,
+            waiting: Waiting::Yes,
+            fallback,
+            forks: Vec::new(),
         };
         self.schedule.set(Owner::Client(id), client.deadline());
         let before = self.clients.insert(id, client);
@@ -144,6 +179,51 @@ impl Endpoint {
             before.is_none(),
             "a client key names one transaction at a time"
         );
+    }
+
+    fn machine(&self, now: Instant, flow: Flow, method: &Method) -> Machine {
+        let (timers, reliable) = (self.settings.timers, flow.transport.is_reliable());
+        match method {
+            Method::Invite => Machine::Invite(InviteClient::new(now, timers, reliable)),
+            _ => Machine::NonInvite(NonInviteClient::new(now, timers, reliable)),
+        }
+    }
+
+    /// Its path is gone: a long request for which nothing was heard yet goes in datagrams instead.
+    pub(super) fn fail_client(&mut self, now: Instant, id: ClientId, out: &mut Vec<Output>) {
+        let Some(client) = self.clients.get_mut(&id) else {
+            return;
+        };
+        if let Some(flow) = client.fallback.take() {
+            return self.fall_back(now, id, flow, out);
+        }
+        let waiting = client.waiting == Waiting::Yes;
+        self.remove_client(id);
+        if let ClientId::User(key) = id
+            && waiting
+        {
+            let failure = ClientFailure::Transport;
+            out.push(Output::ClientFailed { key, failure });
+        }
+    }
+
+    /// The same transaction from its beginning, on another path: the branch stays, so that a peer who
+    /// had the request already takes this for a copy.
+    fn fall_back(&mut self, now: Instant, id: ClientId, flow: Flow, out: &mut Vec<Output>) {
+        let Some(mut client) = self.clients.remove(&id) else {
+            return;
+        };
+        self.flows.remove(&(client.flow, Owner::Client(id)));
+        self.flows.insert((flow, Owner::Client(id)));
+        client.request.headers.remove_first("Via");
+        self.push_via(flow, &client.matched.branch, &mut client.request);
+        client.machine = self.machine(now, flow, &client.request.method);
+        client.bytes = client.request.write();
+        client.flow = flow;
+        let bytes = client.bytes.clone();
+        out.push(Output::Transmit { flow, bytes });
+        self.clients.insert(id, client);
+        self.reschedule_client(id);
     }
 
     pub(super) fn received_response(
@@ -182,6 +262,7 @@ impl Endpoint {
         let Some(client) = self.clients.get_mut(&id) else {
             return;
         };
+        client.fallback = None;
         match &mut client.machine {
             Machine::Invite(machine) => {
                 let done = machine.handle(now, invite_client::Input::Response(response.status));
@@ -214,12 +295,15 @@ impl Endpoint {
         let id = ClientId::User(key);
         let Some(Client {
             machine: Machine::Invite(machine),
+            fallback,
             ..
         }) = self.clients.get_mut(&id)
         else {
             out.push(Output::Dropped(DropReason::UnknownKey));
             return;
         };
+        // What is no longer wanted is not sent again.
+        *fallback = None;
         let done = machine.handle(now, invite_client::Input::Cancel);
         self.invite_outputs(now, id, None, done, out);
     }
@@ -255,7 +339,8 @@ impl Endpoint {
                 invite_client::Output::SendCancel => {
                     let (flow, branch) = (client.flow, client.matched.branch.clone());
                     let cancel = cancel_of(&client.request);
-                    self.open_client(now, ClientId::Cancel(key), flow, branch, cancel, out);
+                    let (id, way) = (ClientId::Cancel(key), Way { flow, larger: None });
+                    self.open_client(now, id, way, branch, cancel, out);
                 }
                 invite_client::Output::Pass => {
                     if let Some(response) = response.clone() {
@@ -314,7 +399,8 @@ impl Endpoint {
             out.push(Output::Dropped(DropReason::UnknownKey));
             return;
         };
-        self.push_via(flow, &mut request);
+        let branch = self.tokens.branch();
+        self.push_via(flow, &branch, &mut request);
         let bytes = request.write();
         let tag = request
             .to()
@@ -336,6 +422,10 @@ impl Endpoint {
     pub(super) fn remove_client(&mut self, id: ClientId) {
         if let Some(client) = self.clients.remove(&id) {
             self.client_index.remove(&client.matched);
+            if let Some(identity) = client.identity {
+                self.sent.remove(&(identity, id));
+            }
+            self.flows.remove(&(client.flow, Owner::Client(id)));
         }
         self.schedule.set(Owner::Client(id), None);
     }
@@ -372,6 +462,14 @@ impl Client {
         }
         out.push(Output::Response { key, response });
     }
+}
+
+/// What a request outside a dialog is known by, if it has all of it.
+fn identity_outside(request: &Request) -> Option<InviteIdentity> {
+    let outside = request.method != Method::Cancel && request.to().ok()?.tag().is_none();
+    outside
+        .then(|| InviteIdentity::of(request, request.method.clone()).ok())
+        .flatten()
 }
 
 /// RFC 3261 §17.1.1.3: the INVITE's own Via, Route and Request-URI, the response's To.

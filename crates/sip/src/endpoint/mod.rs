@@ -3,12 +3,15 @@
 
 mod client;
 mod identity;
+mod loops;
 mod refuse;
+mod reliable;
 mod reply_to;
 mod schedule;
 mod server;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddr;
 use std::time::Instant;
 
 use bytes::Bytes;
@@ -20,7 +23,7 @@ use crate::status::StatusCode;
 use crate::tokens::Tokens;
 pub use crate::transaction::timers::Timers;
 pub use crate::transaction::{ClientFailure, ServerFailure};
-use client::Client;
+use client::{Client, Way};
 use identity::{ClientMatch, InviteIdentity, ServerMatch};
 use schedule::{Owner, Schedule};
 use server::Server;
@@ -52,8 +55,13 @@ pub enum Input {
         flow: Flow,
         /// The request.
         request: Request,
+        /// Where it goes instead if it has more than 1,300 bytes and `flow` is UDP (RFC 3261
+        /// §18.1.1): a stream to the same peer. It falls back to `flow` where that stream fails
+        /// before anything was heard on it.
+        larger: Option<Flow>,
     },
-    /// Answer a request. A To tag is added where a response above 100 has none.
+    /// Answer a request. A To tag is added where a response above 100 has none. A provisional response
+    /// with RSeq is repeated until `Pracked` or a final response (RFC 3262 §3).
     Respond {
         /// From `Output::Request`.
         key: ServerKey,
@@ -67,6 +75,13 @@ pub enum Input {
         key: ServerKey,
         /// The response, 200 to 699.
         response: Response,
+    },
+    /// The PRACK of a reliable provisional response came. Nothing happens where none waits for it.
+    Pracked {
+        /// The INVITE's.
+        key: ServerKey,
+        /// RSeq of the response.
+        rseq: u32,
     },
     /// Send the ACK of a 2xx; it is repeated for every repetition of that 2xx.
     Ack {
@@ -118,6 +133,12 @@ pub enum Output {
     },
     /// The INVITE was cancelled and is to be answered with 487, unless it was just answered.
     Cancelled {
+        /// The INVITE's.
+        key: ServerKey,
+    },
+    /// A reliable provisional response had no PRACK for 64*T1: the INVITE is to be refused with a 5xx
+    /// (RFC 3262 §3). Said once; nothing is repeated any more.
+    Unpracked {
         /// The INVITE's.
         key: ServerKey,
     },
@@ -174,11 +195,11 @@ pub struct SentBy {
     pub port: u16,
 }
 
-impl From<std::net::SocketAddr> for SentBy {
-    fn from(address: std::net::SocketAddr) -> SentBy {
+impl From<SocketAddr> for SentBy {
+    fn from(address: SocketAddr) -> SentBy {
         let host = match address {
-            std::net::SocketAddr::V4(v4) => v4.ip().to_string(),
-            std::net::SocketAddr::V6(v6) => format!("[{}]", v6.ip()),
+            SocketAddr::V4(v4) => v4.ip().to_string(),
+            SocketAddr::V6(v6) => format!("[{}]", v6.ip()),
         };
         SentBy {
             host,
@@ -190,10 +211,8 @@ impl From<std::net::SocketAddr> for SentBy {
 /// What an endpoint is made with.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct EndpointSettings {
-    /// Our address over UDP.
-    pub udp: SentBy,
-    /// Our address over TCP.
-    pub tcp: SentBy,
+    /// Our addresses as peers must be told them, one for each transport and family.
+    pub own: Vec<(Transport, SocketAddr)>,
     /// The Server field of answers that the endpoint gives by itself.
     pub server_name: String,
     /// T1, T2 and T4.
@@ -201,12 +220,14 @@ pub struct EndpointSettings {
 }
 
 impl EndpointSettings {
-    /// Our address over a transport.
-    pub fn sent_by(&self, transport: Transport) -> &SentBy {
-        match transport {
-            Transport::Udp => &self.udp,
-            Transport::Tcp => &self.tcp,
-        }
+    /// Our address for a peer on this path: that of its transport and family, else the socket's.
+    pub fn sent_by(&self, flow: &Flow) -> SentBy {
+        let v4 = |address: &SocketAddr| address.ip().to_canonical().is_ipv4();
+        let fits = |(transport, own): &&(Transport, SocketAddr)| {
+            *transport == flow.transport && v4(own) == v4(&flow.peer)
+        };
+        let own = self.own.iter().find(fits).map(|(_, own)| *own);
+        SentBy::from(own.unwrap_or(flow.local))
     }
 }
 
@@ -232,6 +253,10 @@ pub struct Endpoint {
     server_index: BTreeMap<ServerMatch, ServerKey>,
     /// By Call-ID, CSeq and From tag: finds the ACK of a 2xx, and merged requests.
     identities: BTreeSet<(InviteIdentity, ServerKey)>,
+    /// The same for requests of ours outside a dialog: finds those that come back.
+    sent: BTreeSet<(InviteIdentity, ClientId)>,
+    /// Who uses which path.
+    flows: BTreeSet<(Flow, Owner)>,
     schedule: Schedule,
     next_server: u64,
 }
@@ -250,6 +275,8 @@ impl Endpoint {
             servers: BTreeMap::new(),
             server_index: BTreeMap::new(),
             identities: BTreeSet::new(),
+            sent: BTreeSet::new(),
+            flows: BTreeSet::new(),
             schedule: Schedule::default(),
             next_server: 1,
         }
@@ -261,14 +288,18 @@ impl Endpoint {
         let mut out = Vec::new();
         match input {
             Input::Received { flow, bytes } => self.received(now, flow, bytes, &mut out),
-            Input::Request { key, flow, request } => {
-                self.start_client(now, key, flow, request, &mut out);
-            }
+            Input::Request {
+                key,
+                flow,
+                request,
+                larger,
+            } => self.start_client(now, key, Way { flow, larger }, request, &mut out),
             Input::Respond { key, response } => self.respond(now, key, response, &mut out),
             Input::RespondOnce { key, response } => self.respond_once(key, response, &mut out),
+            Input::Pracked { key, rseq } => self.pracked(key, rseq),
             Input::Ack { key, request } => self.send_ack(key, request, &mut out),
             Input::Cancel { key } => self.cancel_client(now, key, &mut out),
-            Input::FlowFailed { flow } => self.fail_flow(flow, &mut out),
+            Input::FlowFailed { flow } => self.fail_flow(now, flow, &mut out),
             Input::Deadline => self.due(now, &mut out),
         }
         out
@@ -310,39 +341,13 @@ impl Endpoint {
         }
     }
 
-    fn fail_flow(&mut self, flow: Flow, out: &mut Vec<Output>) {
-        let ids: Vec<ClientId> = self
-            .clients
-            .iter()
-            .filter(|(_, c)| c.flow() == flow)
-            .map(|(id, _)| *id)
-            .collect();
-        for id in ids {
-            let waiting = self.clients.get(&id).is_some_and(Client::is_waiting);
-            self.remove_client(id);
-            if let ClientId::User(key) = id
-                && waiting
-            {
-                out.push(Output::ClientFailed {
-                    key,
-                    failure: ClientFailure::Transport,
-                });
-            }
-        }
-        let keys: Vec<ServerKey> = self
-            .servers
-            .iter()
-            .filter(|(_, s)| s.came_on(flow))
-            .map(|(key, _)| *key)
-            .collect();
-        for key in keys {
-            let waiting = self.servers.get(&key).is_some_and(Server::is_waiting);
-            self.remove_server(key);
-            if waiting {
-                out.push(Output::ServerFailed {
-                    key,
-                    failure: ServerFailure::Transport,
-                });
+    fn fail_flow(&mut self, now: Instant, flow: Flow, out: &mut Vec<Output>) {
+        let first = (flow, Owner::FIRST);
+        let owners = self.flows.range(first..).take_while(|(f, _)| *f == flow);
+        for owner in owners.map(|(_, owner)| *owner).collect::<Vec<_>>() {
+            match owner {
+                Owner::Client(id) => self.fail_client(now, id, out),
+                Owner::Server(key) => self.fail_server(key, out),
             }
         }
     }

@@ -6,8 +6,10 @@ use super::{DropReason, Endpoint, Output};
 use crate::flow::Flow;
 use crate::message::{Request, Response};
 use crate::method::Method;
+use crate::name_addr::NameAddr;
 use crate::reads::HeaderError;
 use crate::status::StatusCode;
+use crate::uri::Scheme;
 
 /// When a node that is full may be asked again: transactions live for 32 s.
 const RETRY_AFTER_S: &str = "32";
@@ -68,9 +70,20 @@ impl Endpoint {
 
 /// What is wrong with a request that is not an ACK, if anything.
 pub(super) fn fault(request: &Request) -> Option<StatusCode> {
-    match check_headers(request) {
-        Ok(()) => {}
-        Err(_) => return Some(StatusCode::BAD_REQUEST),
+    if let Err(error) = check_headers(request) {
+        // A method that is not known may follow rules that are not known (RFC 4475 §3.1.2.18).
+        let mismatch = error == HeaderError::Invalid("CSeq") && request.cseq().is_ok();
+        return Some(match &request.method {
+            Method::Extension(_) if mismatch => StatusCode::NOT_IMPLEMENTED,
+            _ => StatusCode::BAD_REQUEST,
+        });
+    }
+    // Any other may have a meaning to the user; these never have (RFC 3261 §8.2.2.1, RFC 5031).
+    match &request.uri.scheme {
+        Scheme::Other(scheme) if scheme != "urn" => return Some(StatusCode::UNSUPPORTED_SCHEME),
+        // Headers for a request that somebody would make of the URI (RFC 4475 §3.1.2.11).
+        _ if request.uri.headers.is_some() => return Some(StatusCode::BAD_REQUEST),
+        _ => {}
     }
     // A request that ends here is not forwarded, so a spent hop count hurts nobody there; BYE must
     // be able to end a call. OPTIONS with 0 asks for exactly this hop (RFC 3261 §11).
@@ -89,8 +102,30 @@ fn check_headers(request: &Request) -> Result<(), HeaderError> {
     request.to()?;
     request.call_id()?;
     request.max_forwards()?;
+    // Separators with nothing between them (RFC 4475 §3.1.2.1).
+    if request
+        .headers
+        .values("Via")
+        .any(|via| via.starts_with(';'))
+    {
+        return Err(HeaderError::Invalid("Via"));
+    }
+    let contacts = request.headers.values("Contact");
+    let mut contacts = contacts.filter(|contact| *contact != "*");
+    if says_where(&request.method) && contacts.any(|c| c.parse::<NameAddr>().is_err()) {
+        return Err(HeaderError::Invalid("Contact"));
+    }
     if request.cseq()?.method != request.method {
         return Err(HeaderError::Invalid("CSeq"));
     }
     Ok(())
+}
+
+/// Methods whose Contact is used; what it is in a BYE must not keep a call from ending.
+fn says_where(method: &Method) -> bool {
+    use Method::{Invite, Notify, Refer, Register, Subscribe, Update};
+    matches!(
+        method,
+        Invite | Notify | Refer | Register | Subscribe | Update
+    )
 }

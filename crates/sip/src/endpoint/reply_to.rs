@@ -24,7 +24,7 @@ pub(crate) fn stamp(request: &mut Request, flow: Flow) -> Result<(Via, Flow), He
     request.headers.remove_first("Via");
     request.headers.push_front("Via", via.to_string());
     let back = match flow.transport {
-        Transport::Tcp => flow,
+        Transport::Tcp | Transport::Tls => flow,
         Transport::Udp if wants_rport => flow,
         Transport::Udp => {
             let port = via.port.filter(|port| *port != 0).unwrap_or(5060);

@@ -3,12 +3,17 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Instant;
 
-use super::{ClientId, ServerKey};
+use super::{ClientId, ClientKey, ServerKey};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Owner {
     Client(ClientId),
     Server(ServerKey),
+}
+
+impl Owner {
+    /// The least of all.
+    pub(crate) const FIRST: Owner = Owner::Client(ClientId::User(ClientKey(0)));
 }
 
 #[derive(Debug, Default)]

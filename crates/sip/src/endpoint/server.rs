@@ -6,9 +6,10 @@ use bytes::Bytes;
 
 use super::identity::{InviteIdentity, ServerMatch};
 use super::refuse::fault;
+use super::reliable::Unacknowledged;
 use super::reply_to::stamp;
 use super::schedule::Owner;
-use super::{DropReason, Endpoint, Output, ServerKey};
+use super::{DropReason, Endpoint, Output, ServerFailure, ServerKey};
 use crate::flow::Flow;
 use crate::message::{Request, Response};
 use crate::method::Method;
@@ -24,9 +25,6 @@ use crate::via::Via;
 const MOST: usize = 32_768;
 /// Beyond `MOST` there is room for what belongs to something that stands, BYE and CANCEL above all.
 const MOST_WITHIN: usize = MOST + MOST / 4;
-
-/// Branches of one request to different numbers of ours; more are a fault or an attack.
-const MAX_BRANCHES: usize = 16;
 
 #[derive(Debug)]
 enum Machine {
@@ -45,7 +43,7 @@ pub(crate) struct Server {
     matched: ServerMatch,
     identity: InviteIdentity,
     /// The Request-URI.
-    target: Uri,
+    pub(super) target: Uri,
     /// The 100 of an INVITE, ready to go.
     trying: Bytes,
     response: Bytes,
@@ -53,6 +51,7 @@ pub(crate) struct Server {
     to_tag: Option<String>,
     fallback_tag: String,
     waiting: Waiting,
+    pub(super) unacknowledged: Unacknowledged,
 }
 
 /// What the user may still hear of.
@@ -68,8 +67,13 @@ enum Waiting {
 }
 
 impl Server {
-    pub(super) fn came_on(&self, flow: Flow) -> bool {
-        self.flow == flow || self.back == flow
+    /// The flow it came on, and the one that responses go to.
+    pub(super) fn flows(&self) -> [Flow; 2] {
+        [self.flow, self.back]
+    }
+
+    pub(super) fn back(&self) -> Flow {
+        self.back
     }
 
     pub(super) fn is_waiting(&self) -> bool {
@@ -77,10 +81,14 @@ impl Server {
     }
 
     fn deadline(&self) -> Option<Instant> {
-        match &self.machine {
+        let machine = match &self.machine {
             Machine::Invite(machine) => machine.deadline(),
             Machine::NonInvite(machine) => machine.deadline(),
-        }
+        };
+        machine
+            .into_iter()
+            .chain(self.unacknowledged.deadline())
+            .min()
     }
 }
 
@@ -141,34 +149,13 @@ impl Endpoint {
         let identity = InviteIdentity::of(&request, request.method.clone())?;
         // Phones that keep a NAT open repeat one Call-ID and CSeq in OPTIONS: no harm in answering.
         let outside = outside && request.method != Method::Options;
-        if outside && self.is_merged(&identity, &request) {
-            // The same request by another way (RFC 3261 §8.2.2.2).
+        if outside && (self.is_merged(&identity, &request) || self.is_looped(&identity, &request)) {
             self.refuse(back, &request, StatusCode::LOOP_DETECTED, out);
             return Ok(());
         }
         let key = self.open_server(now, flow, back, matched, identity, &request);
         out.push(Output::Request { key, flow, request });
         Ok(())
-    }
-
-    /// Whether the same request for the same target runs already. One for another target is another
-    /// branch of a proxy that rings two of our numbers at once (RFC 3261 §16.6 step 1).
-    fn is_merged(&self, identity: &InviteIdentity, request: &Request) -> bool {
-        let mut branches = 0;
-        let mut same = self
-            .alike(identity)
-            .filter_map(|key| self.servers.get(&key));
-        same.any(|server| {
-            branches += 1;
-            server.target == request.uri || branches == MAX_BRANCHES
-        })
-    }
-
-    /// The transactions with this identity.
-    fn alike(&self, identity: &InviteIdentity) -> impl Iterator<Item = ServerKey> {
-        let (first, last) = (ServerKey(0), ServerKey(u64::MAX));
-        let all = (identity.clone(), first)..=(identity.clone(), last);
-        self.identities.range(all).map(|(_, key)| *key)
     }
 
     fn open_server(
@@ -207,8 +194,12 @@ impl Endpoint {
             to_tag: None,
             fallback_tag: self.stateless_tag(request),
             waiting: Waiting::Response,
+            unacknowledged: Unacknowledged::default(),
         };
         self.schedule.set(Owner::Server(key), server.deadline());
+        for flow in server.flows() {
+            self.flows.insert((flow, Owner::Server(key)));
+        }
         self.servers.insert(key, server);
         key
     }
@@ -326,7 +317,12 @@ impl Endpoint {
         server.response = response.write();
         match &mut server.machine {
             Machine::Invite(machine) => {
+                if let Some(rseq) = response.rseq().filter(|_| !status.is_final()) {
+                    let (timers, bytes) = (self.settings.timers, server.response.clone());
+                    server.unacknowledged.hold(now, timers, rseq, bytes);
+                }
                 if status.is_final() {
+                    server.unacknowledged.clear();
                     let acked = status.is_success();
                     server.waiting = if acked {
                         Waiting::Ack
@@ -365,6 +361,7 @@ impl Endpoint {
     }
 
     pub(super) fn server_due(&mut self, now: Instant, key: ServerKey, out: &mut Vec<Output>) {
+        self.repeat_reliable(now, key, out);
         let Some(server) = self.servers.get_mut(&key) else {
             return;
         };
@@ -447,13 +444,25 @@ impl Endpoint {
         self.reschedule_server(key);
     }
 
-    fn reschedule_server(&mut self, key: ServerKey) {
+    pub(super) fn reschedule_server(&mut self, key: ServerKey) {
         let deadline = self.servers.get(&key).and_then(Server::deadline);
         self.schedule.set(Owner::Server(key), deadline);
     }
 
+    pub(super) fn fail_server(&mut self, key: ServerKey, out: &mut Vec<Output>) {
+        let waiting = self.servers.get(&key).is_some_and(Server::is_waiting);
+        self.remove_server(key);
+        if waiting {
+            let failure = ServerFailure::Transport;
+            out.push(Output::ServerFailed { key, failure });
+        }
+    }
+
     pub(super) fn remove_server(&mut self, key: ServerKey) {
         if let Some(server) = self.servers.remove(&key) {
+            for flow in server.flows() {
+                self.flows.remove(&(flow, Owner::Server(key)));
+            }
             self.server_index.remove(&server.matched);
             self.identities.remove(&(server.identity, key));
         }

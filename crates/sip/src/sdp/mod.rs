@@ -136,10 +136,14 @@ impl Description {
         &self.session.origin.sess_id
     }
 
-    /// The same description, with a version that a peer who was told `before` takes for new if and
-    /// only if it is: higher than before where anything else differs (RFC 3264 §8).
+    /// The same description, with an `o=` that a peer who was told `before` takes for the same session
+    /// (another party may speak through us by now), and a version that it takes for new if and only if
+    /// it is: higher than before where anything else differs (RFC 3264 §8).
     #[must_use]
     pub fn after(mut self, before: &Description) -> Description {
+        if self.session.origin.sess_id != before.session.origin.sess_id {
+            self.session.origin.clone_from(&before.session.origin);
+        }
         let version = |of: &mut Description| std::mem::take(&mut of.session.origin.sess_version);
         let (mut plain, mut old) = (self.clone(), before.clone());
         let (wanted, last) = (version(&mut plain), version(&mut old));
@@ -148,6 +152,31 @@ impl Description {
             false => wanted.max(last.saturating_add(1)),
         };
         self
+    }
+
+    /// A new offer from us that changes nothing but, perhaps, the direction, where this is what we
+    /// said last: the same media, formats and keys (RFC 3264 §8). The version rises by one if anything
+    /// differs. What was an answer to DTLS becomes an offer, to which either end may be active (RFC
+    /// 8842 §5.5).
+    #[must_use]
+    pub fn offer_again(&self, direction: Direction) -> Description {
+        let mut session = self.session.clone();
+        let is_direction = |a: &Attribute| Direction::parse(&a.attribute).is_some();
+        let told = place_of_ours(&session).and_then(|place| read_at(&session, place));
+        if told.is_none_or(|audio| audio.direction != direction) {
+            session.attributes.retain(|a| !is_direction(a));
+            for media in session.medias.iter_mut().filter(|media| media.port != 0) {
+                media.attributes.retain(|a| !is_direction(a));
+                media.attributes.push(Attribute::new(direction.as_str()));
+            }
+        }
+        let lists = session.medias.iter_mut().map(|media| &mut media.attributes);
+        for attribute in lists.chain([&mut session.attributes]).flatten() {
+            if attribute.attribute.eq_ignore_ascii_case("setup") {
+                attribute.value = Some(Setup::ActPass.as_str().to_owned());
+            }
+        }
+        Description { session }.after(self)
     }
 }
 

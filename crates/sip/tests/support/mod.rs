@@ -1,6 +1,8 @@
 //! What the tests of this crate share: an instant to count from, flows, an endpoint, fixtures.
 #![allow(dead_code, reason = "each test file uses its own part")]
 
+pub mod mutator;
+
 use std::path::PathBuf;
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
@@ -33,8 +35,7 @@ pub fn flow(transport: Transport, local: &str, peer: &str) -> Flow {
 pub fn endpoint(address: &str, seed: u8) -> Endpoint {
     let address: std::net::SocketAddr = address.parse().unwrap();
     let settings = EndpointSettings {
-        udp: address.into(),
-        tcp: address.into(),
+        own: vec![(Transport::Udp, address), (Transport::Tcp, address)],
         server_name: "duolog".into(),
         timers: Timers::default(),
     };
@@ -55,25 +56,35 @@ pub fn response(bytes: impl Into<Bytes>) -> Response {
     }
 }
 
-/// Every `.sip` fixture, by name, in order.
+/// The folder of the fixtures.
+pub fn folder() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../fixtures/sip")
+}
+
+/// Every `.sip` fixture in order, by name with its folder: `rfc4475/wsinv`.
 pub fn fixtures() -> Vec<(String, Bytes)> {
-    let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../fixtures/sip");
     let mut list = Vec::new();
-    for entry in std::fs::read_dir(folder).unwrap() {
-        let path = entry.unwrap().path();
-        if path.extension().is_some_and(|e| e == "sip") {
-            let name = path.file_stem().unwrap().to_string_lossy().into_owned();
-            list.push((name, std::fs::read(&path).unwrap().into()));
+    for part in ["", "rfc4475/", "rfc5118/"] {
+        for entry in std::fs::read_dir(folder().join(part)).unwrap() {
+            let path = entry.unwrap().path();
+            if path.extension().is_some_and(|e| e == "sip") {
+                let name = path.file_stem().unwrap().to_string_lossy();
+                list.push((
+                    format!("{part}{name}"),
+                    std::fs::read(&path).unwrap().into(),
+                ));
+            }
         }
     }
     list.sort();
     list
 }
 
+/// The fixture of that name, with or without its folder.
 pub fn fixture(name: &str) -> Bytes {
     fixtures()
         .into_iter()
-        .find(|(n, _)| n == name)
+        .find(|(n, _)| n == name || n.ends_with(&format!("/{name}")))
         .unwrap_or_else(|| panic!("no {name}"))
         .1
 }
@@ -96,6 +107,7 @@ pub fn short(output: &Output) -> String {
         Output::Response { response, .. } => format!("response {}", response.status),
         Output::ClientFailed { failure, .. } => format!("client failed {failure:?}"),
         Output::ServerFailed { failure, .. } => format!("server failed {failure:?}"),
+        Output::Unpracked { .. } => "unpracked".into(),
         Output::Dropped(reason) => format!("dropped {reason:?}"),
     }
 }

@@ -16,6 +16,12 @@ pub(super) struct Packet {
     payload: Vec<u8>,
 }
 
+impl Packet {
+    pub(super) fn payload(&self) -> &[u8] {
+        &self.payload
+    }
+}
+
 pub(super) const L16: Codec = Codec::L16 {
     rate_hz: 16_000,
     channels: Channels::Mono,
@@ -779,6 +785,14 @@ async fn the_first_spool_files_with_coded_frames_stay_readable() {
         (EndState::Complete, &Vec::new())
     );
     assert_eq!(manifest.together.skew.unwrap().max_us, 3_125);
+    assert_eq!(
+        (manifest.together.class, &manifest.together.correlation),
+        (None, &None),
+        "what was not written down then"
+    );
+    let parties = manifest.together.parties.iter();
+    let parties: Vec<_> = parties.map(|party| (party.from, party.until)).collect();
+    assert_eq!(parties, [(0, 2 * BLOCK)]);
     let [owner, other] = &manifest.channels[..] else {
         panic!("{} channels", manifest.channels.len());
     };

@@ -4,8 +4,8 @@
 use std::ops::Range;
 
 use bytes::{Bytes, BytesMut};
-use duolog_sip::Headers;
 use duolog_sip::sdp::{Description, SdpError};
+use duolog_sip::{Headers, multipart};
 
 /// A body as received.
 #[derive(Debug, Clone)]
@@ -17,7 +17,8 @@ pub(crate) struct Body {
 impl Body {
     /// Reads the body of a message; a body of a kind that is not known is carried as it is.
     pub(crate) fn read(headers: &Headers, bytes: &Bytes) -> Result<Self, SdpError> {
-        let place = description_in(headers.value("Content-Type").unwrap_or_default(), bytes);
+        let content_type = headers.value("Content-Type").unwrap_or_default();
+        let place = multipart::place_of("application/sdp", content_type, bytes);
         let description = match place.filter(|place| !place.is_empty()) {
             Some(place) => {
                 let description = Description::parse(&bytes[place.clone()])?;
@@ -55,55 +56,6 @@ impl Body {
         bytes.extend_from_slice(&self.bytes[place.end..]);
         bytes.freeze()
     }
-}
-
-/// Where in a body of this Content-Type the session description stands.
-fn description_in(content_type: &str, bytes: &[u8]) -> Option<Range<usize>> {
-    let mut parts = content_type.split(';').map(str::trim);
-    let media_type = parts.next()?.to_ascii_lowercase();
-    if media_type == "application/sdp" {
-        return Some(0..bytes.len());
-    }
-    if !media_type.starts_with("multipart/") {
-        return None;
-    }
-    let boundary = parts.find_map(|part| {
-        let (name, value) = part.split_once('=')?;
-        name.trim()
-            .eq_ignore_ascii_case("boundary")
-            .then(|| value.trim().trim_matches('"'))
-    })?;
-    let delimiter = format!("--{boundary}");
-    let mut from = find(bytes, delimiter.as_bytes(), 0)? + delimiter.len();
-    while let Some(end) = find(bytes, delimiter.as_bytes(), from) {
-        let content = find(&bytes[..end], b"\r\n\r\n", from).map(|at| at + 4);
-        if let Some(content) = content.filter(|content| is_sdp_part(&bytes[from..*content])) {
-            // The line end before a delimiter belongs to the delimiter (RFC 2046 §5.1.1).
-            let before = bytes[..end].strip_suffix(b"\r\n").map_or(end, <[u8]>::len);
-            return Some(content..before.max(content));
-        }
-        from = end + delimiter.len();
-    }
-    None
-}
-
-fn is_sdp_part(head: &[u8]) -> bool {
-    String::from_utf8_lossy(head).lines().any(|line| {
-        line.split_once(':').is_some_and(|(name, value)| {
-            ["content-type", "c"].contains(&name.trim().to_ascii_lowercase().as_str())
-                && value
-                    .trim()
-                    .to_ascii_lowercase()
-                    .starts_with("application/sdp")
-        })
-    })
-}
-
-fn find(bytes: &[u8], wanted: &[u8], from: usize) -> Option<usize> {
-    let tail = bytes.get(from..)?;
-    tail.windows(wanted.len())
-        .position(|window| window == wanted)
-        .map(|at| from + at)
 }
 
 #[cfg(test)]

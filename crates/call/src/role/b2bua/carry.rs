@@ -4,10 +4,18 @@
 use duolog_sip::{Headers, Request};
 
 /// The methods this node takes, as `Allow` (RFC 3261 §20.5).
-pub(crate) const ALLOW: &str = "INVITE, ACK, BYE, CANCEL, OPTIONS, INFO";
+pub(crate) const ALLOW: &str = "INVITE, ACK, BYE, CANCEL, OPTIONS, INFO, PRACK, UPDATE, REFER, \
+                                MESSAGE, NOTIFY, SUBSCRIBE";
+
+/// The extensions this node knows in every dialog, as `Supported` (RFC 3261 §20.37): session timers
+/// (RFC 4028), replaced dialogs (RFC 3891). Reliable provisional answers (RFC 3262) are offered apart.
+pub(crate) const SUPPORTED: &str = "timer, replaces";
+
+/// Option tags that a request may insist on: those, and references without a subscription (RFC 4488).
+const KNOWN: [&str; 4] = ["100rel", "timer", "replaces", "norefersub"];
 
 /// Fields that belong to a hop or a dialog, or are made anew on each side.
-const OWN: [&str; 24] = [
+const OWN: [&str; 27] = [
     "Via",
     "Route",
     "Record-Route",
@@ -24,7 +32,7 @@ const OWN: [&str; 24] = [
     "Proxy-Require",
     "Unsupported",
     "Timestamp",
-    // Session timers (RFC 4028) and reliable provisional answers (RFC 3262) are not claimed.
+    // Each leg has its own session timer (RFC 4028) and numbers of provisional answers (RFC 3262).
     "Session-Expires",
     "Min-SE",
     "RSeq",
@@ -34,11 +42,16 @@ const OWN: [&str; 24] = [
     "Replaces",
     "Join",
     "Target-Dialog",
+    // These pass by trust.
+    "P-Asserted-Identity",
+    "P-Preferred-Identity",
+    "Remote-Party-ID",
 ];
 
 /// Option tags that promise something about a dialog or a hop, and so would be a promise of this
 /// node's; any other tag is between the two ends.
-const NOT_CARRIED: [&str; 13] = [
+const NOT_CARRIED: [&str; 14] = [
+    "norefersub",
     "100rel",
     "timer",
     "replaces",
@@ -68,11 +81,12 @@ pub(crate) fn carry(from: &Headers, to: &mut Headers) {
     }
 }
 
-/// The option tags a request insists on; none is supported (RFC 3261 §8.2.2.3: 420).
+/// The option tags a request insists on and this node does not know (RFC 3261 §8.2.2.3: 420).
 pub(crate) fn required(request: &Request) -> Vec<String> {
     let required = tags(&request.headers, "Require");
     required
         .chain(tags(&request.headers, "Proxy-Require"))
+        .filter(|tag| !KNOWN.iter().any(|known| known.eq_ignore_ascii_case(tag)))
         .map(str::to_owned)
         .collect()
 }
@@ -129,7 +143,6 @@ mod tests {
             text,
             [
                 "X-Ticket=4 711",
-                "P-Asserted-Identity=<sip:1@x>",
                 "x-ticket=second",
                 "Supported=eventlist, record-aware"
             ]
@@ -144,10 +157,12 @@ mod tests {
         let mut request = Request::new(Method::Invite, "sip:x".parse().unwrap());
         assert!(required(&request).is_empty());
         assert_eq!(max_forwards(&request), 69);
-        request.headers.push("Require", "100rel, timer");
+        request
+            .headers
+            .push("Require", "100rel, Timer, precondition");
         request.headers.push("Proxy-Require", "x");
         request.headers.push("Max-Forwards", "1");
-        assert_eq!(required(&request), ["100rel", "timer", "x"]);
+        assert_eq!(required(&request), ["precondition", "x"]);
         assert_eq!(max_forwards(&request), 0);
     }
 }

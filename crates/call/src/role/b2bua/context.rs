@@ -6,10 +6,13 @@ use duolog_sip::endpoint::{ClientKey, ServerKey};
 use duolog_sip::{DialogId, Flow, Request, Response, Tokens};
 
 use crate::fact::Side;
+use crate::ids::Ids;
 use crate::log::LogEvent;
 use crate::media::MediaCommand;
 use crate::role::b2bua::keys::KeySource;
+use crate::route::Party;
 use crate::settings::Settings;
+use crate::target::{AskId, Question, Reached};
 
 /// What a call wants done, in order.
 pub(crate) enum Action {
@@ -21,10 +24,19 @@ pub(crate) enum Action {
     Ack(ClientKey, Request),
     /// Cancel an INVITE.
     Cancel(ClientKey),
+    /// A reliable provisional answer with this RSeq is acknowledged: it is not repeated any more.
+    Pracked(ServerKey, u32),
     /// Requests of this dialog belong to this side of this call.
     Bind(DialogId, Side),
     /// The dialog is over.
     Unbind(DialogId),
+    /// Ask the routing; answered by `Call::found`.
+    Ask(AskId, Question),
+    /// What became of a place that was asked.
+    Outcome(Flow, Reached),
+    /// The party across from the one that this dialog is with is wanted here by this party; answered
+    /// by `Call::fetched`.
+    Fetch(DialogId, Party),
     /// Tell the media plane.
     Media(MediaCommand),
     /// Tell the log.
@@ -37,6 +49,7 @@ pub(crate) struct Context<'a> {
     pub(crate) settings: &'a Settings,
     pub(crate) tokens: &'a mut Tokens,
     pub(crate) keys: &'a mut KeySource,
+    pub(crate) ids: &'a mut Ids,
     pub(crate) actions: Vec<Action>,
 }
 
@@ -46,12 +59,14 @@ impl<'a> Context<'a> {
         settings: &'a Settings,
         tokens: &'a mut Tokens,
         keys: &'a mut KeySource,
+        ids: &'a mut Ids,
     ) -> Self {
         Self {
             now,
             settings,
             tokens,
             keys,
+            ids,
             actions: Vec::new(),
         }
     }

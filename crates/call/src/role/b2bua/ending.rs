@@ -2,17 +2,17 @@
 //! recording is closed at once; the call stays until its last transaction is answered.
 
 use duolog_sip::endpoint::{ClientKey, ServerKey};
-use duolog_sip::{Dialog, Method, Request, Response, StatusCode};
+use duolog_sip::{Dialog, Flow, Method, Request, Response, StatusCode};
 
 use crate::answer::refusal;
 use crate::fact::{Fact, HungUpBy, Side};
 use crate::log::LogEvent;
 use crate::media::{End, MediaCommand};
-use crate::role::b2bua::carry::carry;
+use crate::role::b2bua::branches::Branch;
 use crate::role::b2bua::context::{Action, Context};
-use crate::role::b2bua::leg::Stage;
+use crate::role::b2bua::leg::{Leg, Stage};
 use crate::role::b2bua::recorded::Closing;
-use crate::role::b2bua::{Abandoned, Bye, Call, Phase};
+use crate::role::b2bua::{Abandoned, Call, Notice, Phase};
 
 impl Call {
     /// One side hangs up.
@@ -28,12 +28,18 @@ impl Call {
             .headers
             .push("Server", cx.settings.server_name.as_str());
         cx.act(Action::Respond(key, response));
+        if self.transferor_left(cx, side) {
+            return;
+        }
         self.refuse_caller(cx, 487);
         self.end_saying(cx, HungUpBy::Party(side), Some(request));
     }
 
     /// A CANCEL came for an INVITE; the endpoint has answered the CANCEL itself.
     pub(crate) fn cancelled(&mut self, cx: &mut Context<'_>, key: ServerKey) {
+        if self.coming_cancelled(cx, key) {
+            return;
+        }
         let Some(exchange) = self
             .exchange
             .as_ref()
@@ -45,12 +51,23 @@ impl Call {
             (Phase::Opening | Phase::Inviting, _) => self.fail(cx, 487, HungUpBy::Cancel),
             // Within a call the other side decides: 487, or the 2xx that was on its way.
             (_, Some(client)) => cx.act(Action::Cancel(client)),
+            (_, None) if self.holds_answer() => self.end(cx, HungUpBy::Cancel),
             (_, None) => {}
         }
     }
 
     /// A server transaction ended without what it waited for.
     pub(crate) fn server_failed(&mut self, cx: &mut Context<'_>, key: ServerKey) {
+        if self.coming_cancelled(cx, key) {
+            return;
+        }
+        if let Some((_, leg)) = self.setup.replaced.take_if(|(server, _)| *server == key) {
+            // One that has left again keeps nobody from talking.
+            if self.side_of(leg).is_some() {
+                self.end(cx, HungUpBy::NoAck);
+            }
+            return;
+        }
         let Some(exchange) = self
             .exchange
             .as_ref()
@@ -64,11 +81,10 @@ impl Call {
         }
         if let Some(client) = exchange.client {
             // A re-INVITE is gone with its connection; what stood before stands (RFC 3261 §14.1).
+            let far = exchange.asker.other();
             self.limit = None;
-            self.abandoned
-                .push(Abandoned::Again(client, exchange.asker.other()));
             self.exchange = None;
-            return cx.act(Action::Cancel(client));
+            return self.abandon(cx, client, far);
         }
         let exchange = self.exchange.take();
         if let Some((unacked, far)) =
@@ -92,9 +108,7 @@ impl Call {
             self.phase = Phase::Connected;
             self.note(cx, Fact::Connected);
             cx.log(LogEvent::Connected);
-            if let Some(recorded) = &mut self.recorded {
-                recorded.answered(cx);
-            }
+            self.recorded.answered(cx);
         }
     }
 
@@ -124,12 +138,15 @@ impl Call {
             Phase::Answered | Phase::Connected => Reached::Answered,
             Phase::Opening | Phase::Inviting | Phase::Over => Reached::Offered,
         };
+        for side in [Side::Caller, Side::Callee] {
+            self.dialogue_ended(cx, side);
+        }
         self.end_exchange(cx);
+        self.end_coming(cx);
+        self.end_transfer(cx);
         self.phase = Phase::Over;
         self.limit = None;
-        if let Some(recorded) = &mut self.recorded {
-            recorded.ended(cx, by, closing(by, reached));
-        }
+        self.recorded.ended(cx, by, &closing(by, reached));
         cx.log(LogEvent::Ended { by });
         for relay in std::mem::take(&mut self.relays) {
             // Requests still pending when the dialog ends get 487 (RFC 3261 §15.1.2).
@@ -139,6 +156,7 @@ impl Call {
             ));
         }
         for side in [Side::Caller, Side::Callee] {
+            // The engine leaves out what is not open: a callee that was never found, a party that left.
             let leg = self.leg(side).id;
             cx.media(MediaCommand::CloseLeg { leg });
             match by {
@@ -149,28 +167,24 @@ impl Call {
             }
             self.leg_mut(side).unbind(cx);
         }
+        self.dismiss_leaving(cx);
         if self.caller.stage == Stage::Over {
             self.exchange = None;
         }
     }
 
     /// Leaves nothing of the running exchange to wait for, but the ACK of a 2xx already sent.
-    fn end_exchange(&mut self, cx: &mut Context<'_>) {
+    pub(super) fn end_exchange(&mut self, cx: &mut Context<'_>) {
+        self.abandon_branches(cx);
         let Some(exchange) = self.exchange.as_mut() else {
             return;
         };
         let (asker, server) = (exchange.asker, exchange.server);
         let unacked = exchange.unacked.take();
-        let first = matches!(self.phase, Phase::Opening | Phase::Inviting);
         if let Some(client) = exchange.client.take() {
-            cx.act(Action::Cancel(client));
-            if first {
-                self.abandoned.push(Abandoned::First(client));
-            } else {
-                self.abandoned.push(Abandoned::Again(client, asker.other()));
-                let response = refusal(cx.settings, &exchange.request, 487, None);
-                cx.act(Action::Respond(server, response));
-            }
+            let response = refusal(cx.settings, &exchange.request, 487, None);
+            cx.act(Action::Respond(server, response));
+            self.abandon(cx, client, asker.other());
         }
         if let Some(unacked) = unacked {
             self.acknowledge(cx, asker.other(), unacked, None);
@@ -178,6 +192,21 @@ impl Call {
         if self.phase != Phase::Answered {
             self.exchange = None;
         }
+    }
+
+    /// Nobody waits for the answer to this INVITE to a side any more.
+    pub(super) fn abandon(&mut self, cx: &mut Context<'_>, client: ClientKey, side: Side) {
+        cx.act(Action::Cancel(client));
+        if let Some(dialog) = self.leg(side).dialog.clone() {
+            self.abandoned
+                .push(Abandoned::Again(client, Box::new(dialog)));
+        }
+    }
+
+    /// Nobody waits for the answers to these any more.
+    pub(super) fn leave_branches(&mut self, branches: Vec<Branch>) {
+        let first = |branch| Abandoned::First(Box::new(branch));
+        self.abandoned.extend(branches.into_iter().map(first));
     }
 
     /// Sends BYE where a dialog stands, or as soon as it may be sent.
@@ -191,32 +220,49 @@ impl Call {
         };
         if let Some(mut bye) = bye {
             if let Some(said) = said {
-                carry(&said.headers, &mut bye.headers);
+                self.pass(cx.settings, side.other(), &said.headers, &mut bye.headers);
                 bye.body = said.body.clone();
             }
-            self.send_bye(cx, side, bye);
+            let (flow, home) = self.leg(side).ways();
+            self.send_notice(cx, (flow, home), bye);
         }
     }
 
-    fn send_bye(&mut self, cx: &mut Context<'_>, side: Side, bye: Request) {
-        let (key, flow) = (self.next_key(), self.leg(side).flow);
-        self.byes.push(Bye {
+    /// Sends BYE to a party that has no side any more.
+    pub(super) fn dismiss(&mut self, cx: &mut Context<'_>, leg: &mut Leg) {
+        if let Some(bye) = leg.request(Method::Bye) {
+            leg.stage = Stage::Over;
+            self.send_notice(cx, leg.ways(), bye);
+        }
+        leg.unbind(cx);
+    }
+
+    /// Sends a request whose answer changes little.
+    pub(super) fn send_notice(
+        &mut self,
+        cx: &mut Context<'_>,
+        (flow, home): (Flow, Flow),
+        request: Request,
+    ) -> ClientKey {
+        let key = self.next_key();
+        self.notices.push(Notice {
             key,
-            side,
             flow,
-            request: Box::new(bye.clone()),
+            home,
+            request: Box::new(request.clone()),
         });
-        cx.act(Action::Request(key, flow, bye));
+        cx.act(Action::Request(key, flow, request));
+        key
     }
 
     /// A BYE was lost with its connection: it goes to where the party listens, once.
-    pub(super) fn bye_again(&mut self, cx: &mut Context<'_>, key: ClientKey) {
-        let Some(at) = self.byes.iter().position(|bye| bye.key == key) else {
+    pub(super) fn notice_again(&mut self, cx: &mut Context<'_>, key: ClientKey) {
+        let Some(at) = self.notices.iter().position(|notice| notice.key == key) else {
             return;
         };
-        let bye = self.byes.swap_remove(at);
-        if self.leg(bye.side).flow != bye.flow {
-            self.send_bye(cx, bye.side, *bye.request);
+        let notice = self.notices.swap_remove(at);
+        if notice.home != notice.flow && notice.request.method == Method::Bye {
+            self.send_notice(cx, (notice.home, notice.home), *notice.request);
         }
     }
 
@@ -228,22 +274,24 @@ impl Call {
         key: ClientKey,
         response: &Response,
     ) {
-        let again = self.abandoned.iter().find_map(|abandoned| match abandoned {
-            Abandoned::Again(known, side) if *known == key => Some(*side),
-            _ => None,
-        });
-        if let Some(dialog) = again.and_then(|side| self.leg(side).dialog.as_ref()) {
-            let cseq = response.cseq().map_or(0, |cseq| cseq.number);
-            cx.act(Action::Ack(key, dialog.ack_for(cseq)));
-            return;
-        }
-        let Some((_, sent)) = self.sent.as_ref().filter(|(first, _)| *first == key) else {
+        let mut abandoned = self.abandoned.iter();
+        let abandoned = abandoned.find(|abandoned| abandoned.key() == key);
+        let cseq = response.cseq().map_or(0, |cseq| cseq.number);
+        let branch = match abandoned {
+            Some(Abandoned::Again(_, dialog)) => {
+                return cx.act(Action::Ack(key, dialog.ack_for(cseq)));
+            }
+            Some(Abandoned::First(branch)) => Some(&**branch),
+            None => self.won(key),
+        };
+        let Some(branch) = branch else {
             return;
         };
-        if let Ok(mut dialog) = Dialog::uac(sent, response, self.callee.flow) {
-            cx.act(Action::Ack(key, dialog.ack_for(1)));
+        let flow = branch.flow;
+        if let Ok(mut dialog) = Dialog::uac(&branch.sent, response, flow) {
+            cx.act(Action::Ack(key, dialog.ack_for(cseq)));
             let bye = dialog.request(Method::Bye);
-            self.send_bye(cx, Side::Callee, bye);
+            self.send_notice(cx, (flow, flow), bye);
         }
     }
 }
@@ -286,5 +334,9 @@ fn reason(by: HungUpBy) -> String {
         HungUpBy::NoPorts => "no media ports".to_owned(),
         HungUpBy::Gate => "new calls were not taken".to_owned(),
         HungUpBy::Shutdown => "the node went down".to_owned(),
+        HungUpBy::SessionExpired(Side::Caller) => "the caller's session expired".to_owned(),
+        HungUpBy::SessionExpired(Side::Callee) => "the callee's session expired".to_owned(),
+        HungUpBy::Transferred => "the call was transferred".to_owned(),
+        HungUpBy::Replaced => "another party took its place".to_owned(),
     }
 }

@@ -2,22 +2,28 @@
 
 use duolog_sip::endpoint::{ClientFailure, ClientKey, ServerKey};
 use duolog_sip::sdp::SdpError;
-use duolog_sip::{Dialog, Flow, Method, Request, Response, StatusCode, Transport};
+use duolog_sip::{Dialog, Flow, Request, Response, StatusCode};
 
 use crate::answer::{not_acceptable, refusal};
 use crate::fact::{Fact, HungUpBy, Opening, Side};
 use crate::log::LogEvent;
-use crate::media::{CallId, MediaCommand, RecordingId};
+use crate::media::{CallId, LegId, MediaGroup, RecordingId};
 use crate::plan::{Plan, RecordingPlan};
-use crate::role::b2bua::carry::{carry, max_forwards};
+use crate::role::b2bua::branches::{Branch, Branches, Failing, Keys, Step, Verdict};
+use crate::role::b2bua::carry::max_forwards;
 use crate::role::b2bua::context::{Action, Context};
-use crate::role::b2bua::leg::{Leg, Protection, Stage, introduce, uri_at, way_back};
-use crate::role::b2bua::recorded::Recorded;
-use crate::role::b2bua::session::{Exchange, Offer, Unacked, drop_body};
+use crate::role::b2bua::identity::{diversions, known_as, shown_from};
+use crate::role::b2bua::leg::{Leg, Stage, Who, home, introduce, way_back};
+use crate::role::b2bua::prack::{Speaks, invite_reliably};
+use crate::role::b2bua::recordings::{Placed, Recordings};
+use crate::role::b2bua::redirect::Redirection;
+use crate::role::b2bua::reliable::Sending;
+use crate::role::b2bua::session::{Exchange, Offer, Unacked};
 use crate::role::b2bua::sounds::Legs;
-use crate::role::b2bua::{Body, Call, Early, Onward, Phase, legs_of};
-use crate::route::{Party, Route, number};
+use crate::role::b2bua::{About, Body, Bridging, Call, Phase};
+use crate::route::{Party, Route};
 use crate::settings::Settings;
+use crate::target::{Answer as Answered, AskId, Found, Waves};
 
 /// An INVITE that is to become a call.
 pub(crate) struct Begin {
@@ -28,103 +34,185 @@ pub(crate) struct Begin {
     pub(crate) offer: Offer,
     pub(crate) route: Route,
     pub(crate) plan: Plan,
+    /// The first recording, and the name of the chain of calls.
     pub(crate) recording: RecordingId,
+    /// Where both legs' media is.
+    pub(crate) group: MediaGroup,
+}
+
+/// The way to an answered call.
+#[derive(Default)]
+pub(super) struct Setup {
+    /// Where the callee is, until it is asked.
+    places: Option<Waves>,
+    /// The places that are asked.
+    pub(super) branches: Option<Branches>,
+    /// The branch that answered: further answers to its INVITE come from other forks.
+    won: Option<Box<Branch>>,
+    /// The last provisional status that was passed on.
+    status: Option<u16>,
+    pub(super) bridging: Bridging,
+    pub(super) redirection: Redirection,
+    /// The INVITE of a party that has taken a place, and its leg: the ACK is awaited.
+    pub(super) replaced: Option<(ServerKey, LegId)>,
 }
 
 /// The row of a recording, as far as it is known at the INVITE.
-pub(crate) fn opening(
-    settings: &Settings,
-    invite: &Request,
-    route: &Route,
-    plan: &RecordingPlan,
-) -> Opening {
+pub(crate) fn opening(settings: &Settings, begin: &Begin, plan: &RecordingPlan) -> Opening {
+    let invite = &begin.invite;
+    let (from, to) = (caller_number(settings, begin), begin.route.number.clone());
+    let party = match plan.side {
+        Side::Caller => to.clone(),
+        Side::Callee => from.clone(),
+    };
     Opening {
         call_id: invite.call_id().unwrap_or_default().to_owned(),
         owner: settings.users[plan.owner.0].name.clone(),
         owner_side: plan.side,
-        from: invite
-            .from()
-            .map(|from| number(&from.uri))
-            .unwrap_or_default(),
-        to: route.number.clone(),
+        from,
+        to,
+        party,
         direction: plan.direction,
+        class: plan.class,
+        correlation: begin.recording.0,
+        diversion: diversions(invite),
         mode: plan.settings.mode,
         dtmf: plan.settings.dtmf,
     }
 }
 
+/// The number a caller is known by, in this node's form.
+fn caller_number(settings: &Settings, begin: &Begin) -> String {
+    let standing = crate::role::b2bua::identity::Standing::of(settings, begin.route.caller);
+    let number = known_as(settings, standing, &begin.invite);
+    crate::route::own_number(settings, begin.route.caller, &number)
+}
+
 impl Call {
-    /// Takes a call on: asks for ports and opens the row of its recording.
+    /// Takes a call on: asks for ports and opens the rows of its recordings.
     pub(crate) fn begin(cx: &mut Context<'_>, begin: Begin) -> Self {
-        let legs = legs_of(begin.id);
-        let (back, onward) = (way_back(&begin.invite, begin.flow), begin.route.flow);
-        let home = home(cx.settings, &begin, back);
-        let protection = [begin.route.caller, begin.route.callee].map(|party| Protection {
-            policy: party.media_security(cx.settings),
-            keys: cx.keys.leg(),
-        });
-        let [of_caller, of_callee] = protection;
-        let tags = [cx.tokens.tag(), cx.tokens.tag()];
-        let [to_caller, to_callee] = tags;
-        let caller = Leg::new(
-            legs.caller,
-            Side::Caller,
-            (back, home),
-            to_caller,
-            of_caller,
-        );
-        let callee = Leg::new(
-            legs.callee,
-            Side::Callee,
-            (onward, onward),
-            to_callee,
-            of_callee,
-        );
-        cx.media(MediaCommand::OpenLeg { leg: legs.caller });
-        cx.media(MediaCommand::OpenLeg { leg: legs.callee });
-        let recorded = open_recording(cx, &begin, legs);
-        let callee_uri = callee_uri(cx.settings, &begin.route);
-        let mut call = Self {
-            id: begin.id,
-            call_id: begin.invite.call_id().unwrap_or_default().to_owned(),
+        let settings = cx.settings;
+        let back = way_back(&begin.invite, begin.flow);
+        let who = |party, number| Who { party, number };
+        let caller = who(begin.route.caller, caller_number(settings, &begin));
+        let callee = who(begin.route.callee, begin.route.number.clone());
+        let home = home(settings, begin.route.caller, &begin.invite, begin.flow);
+        let mut caller = Leg::new(cx, caller, back).at_home(home);
+        caller.dialogue.begun_by(settings, &begin.invite);
+        let callee = Leg::new(cx, callee, back);
+        caller.open(cx, begin.group);
+        let legs = Legs {
+            caller: Some(caller.id),
+            callee: Some(callee.id),
+        };
+        let recorded = open_recordings(cx, &begin, legs);
+        Self {
+            about: About {
+                call_id: begin.invite.call_id().unwrap_or_default().to_owned(),
+                group: begin.group,
+                chain: begin.recording.0,
+                class: begin.route.class,
+                diversion: diversions(&begin.invite),
+                asked: 0,
+            },
             phase: Phase::Opening,
             caller,
             callee,
-            exchange: None,
+            exchange: Some(Exchange {
+                asker: Side::Caller,
+                server: begin.server,
+                request: begin.invite,
+                client: None,
+                offer: begin.offer,
+                told: None,
+                unacked: None,
+            }),
             relays: Vec::new(),
             abandoned: Vec::new(),
-            byes: Vec::new(),
+            notices: Vec::new(),
             recorded,
-            limit: Some(cx.now + cx.settings.ring_limit),
-            keys: 0,
-            sent: None,
-            early: Early::default(),
-            onward: match begin.route.callee {
-                Party::User(_) => Onward::Phone,
-                Party::Trunk(_) => Onward::Trunk,
-            },
-        };
-        let key = call.next_key();
-        let mut to_callee = Request::new(Method::Invite, callee_uri);
-        call.address(cx, &begin.invite, &mut to_callee);
-        call.sent = Some((key, Box::new(to_callee)));
-        call.exchange = Some(Exchange {
-            asker: Side::Caller,
-            server: begin.server,
-            request: begin.invite,
-            client: None,
-            offer: begin.offer,
-            told: None,
-            unacked: None,
-        });
-        call
+            limit: Some(cx.now + settings.ring_limit),
+            keys: Keys::new(begin.id),
+            setup: Setup::default(),
+            transfer: None,
+            coming: None,
+            leaving: Vec::new(),
+        }
     }
 
-    /// The fields of the INVITE to the callee; its body waits for ports.
-    fn address(&self, cx: &mut Context<'_>, invite: &Request, to_callee: &mut Request) {
+    /// The routing's answer to a question: AskId 0 is the call itself.
+    pub(crate) fn found(&mut self, cx: &mut Context<'_>, ask: AskId, found: Answered) {
+        if self.setup.redirection.asked == Some(ask) {
+            // The caller may have given up meanwhile, or somebody have picked the call up.
+            if self.phase == Phase::Inviting {
+                self.redirection_found(cx, found);
+            }
+            return;
+        }
+        if ask != AskId(0) {
+            return self.transfer_found(cx, ask, found);
+        }
+        if self.phase != Phase::Opening {
+            return;
+        }
+        match found {
+            Ok(found) => self.callee_found(cx, *found),
+            Err(why) => self.fail(cx, why.status_code(), HungUpBy::NoAnswer),
+        }
+    }
+
+    fn callee_found(&mut self, cx: &mut Context<'_>, found: Found) {
+        let Some(first) = found.waves.iter().flatten().next() else {
+            return self.fail(cx, 480, HungUpBy::NoAnswer);
+        };
+        self.callee.set_way(first.flow);
+        self.callee.open(cx, self.about.group);
+        self.setup.places = Some(found.waves);
+    }
+
+    /// Both legs have ports: ask the callee.
+    pub(super) fn invite_callee(&mut self, cx: &mut Context<'_>) {
+        let Some(places) = self.setup.places.take() else {
+            return;
+        };
+        let Some(invite) = self.callee_invite(cx) else {
+            return;
+        };
+        self.phase = Phase::Inviting;
+        self.note(cx, Fact::Offered);
+        let mut branches = Branches::new(invite, places);
+        branches.next_wave(cx, &mut self.keys);
+        self.setup.branches = Some(branches);
+    }
+
+    /// The INVITE to the callee; where none can be made the call has failed.
+    pub(super) fn callee_invite(&mut self, cx: &mut Context<'_>) -> Option<Request> {
+        let exchange = self.exchange.as_ref()?;
+        let body = Body::read(&exchange.request.headers, &exchange.request.body);
+        let carried = body.and_then(|body| self.carry_offer(cx.settings, Side::Callee, &body));
+        let carried = match carried {
+            Ok(carried) => carried,
+            Err(why) => {
+                self.fail_session(cx, &why);
+                return None;
+            }
+        };
+        let exchange = self.exchange.as_mut()?;
+        exchange.told = carried.told;
+        let exchange = self.exchange.as_ref()?;
+        let mut invite = self.address(cx, &exchange.request);
+        invite.body = carried.bytes;
+        Some(invite)
+    }
+
+    /// The fields of the INVITE to the callee.
+    fn address(&self, cx: &mut Context<'_>, invite: &Request) -> Request {
+        // The Request-URI is that of each place.
+        let mut to_callee = Request::new(invite.method.clone(), invite.uri.clone());
         let headers = &mut to_callee.headers;
         headers.push("Max-Forwards", max_forwards(invite).to_string());
         if let (Ok(from), Ok(to)) = (invite.from(), invite.to()) {
+            let from = shown_from(from, &invite.headers, self.callee.dialogue.standing);
             headers.push("From", from.with_tag(&self.callee.tag).to_string());
             let mut to = to;
             to.params.remove("tag");
@@ -133,96 +221,136 @@ impl Call {
         headers.push("Call-ID", cx.tokens.call_id());
         headers.push("CSeq", "1 INVITE");
         introduce(headers, &self.callee.contact(cx.settings));
-        carry(&invite.headers, headers);
+        invite_reliably(invite, headers);
+        self.callee
+            .dialogue
+            .timer
+            .ask(cx.settings.session_timer, headers);
+        self.pass(cx.settings, Side::Caller, &invite.headers, headers);
+        to_callee
     }
 
-    /// Both legs have ports: ask the callee.
-    pub(super) fn invite_callee(&mut self, cx: &mut Context<'_>) {
-        let (Some(exchange), Some((key, sent))) = (&self.exchange, &self.sent) else {
-            return;
-        };
-        let (key, mut invite) = (*key, (**sent).clone());
-        let body = Body::read(&exchange.request.headers, &exchange.request.body);
-        let carried = body.and_then(|body| self.carry_offer(cx.settings, Side::Callee, &body));
-        let carried = match carried {
-            Ok(carried) => carried,
-            Err(why) => return self.fail_session(cx, &why),
-        };
-        invite.body = carried.bytes;
-        self.phase = Phase::Inviting;
-        if let Some(exchange) = &mut self.exchange {
-            exchange.client = Some(key);
-            exchange.told = carried.told;
-        }
-        self.note(cx, Fact::Offered);
-        cx.act(Action::Request(key, self.callee.flow, invite));
-    }
-
-    /// An answer of the callee to the first INVITE.
-    pub(super) fn first_answer(
+    /// An answer to the INVITE to the callee; whether it was one.
+    pub(super) fn setup_response(
         &mut self,
         cx: &mut Context<'_>,
         key: ClientKey,
         response: &Response,
-    ) {
-        if response.status.is_success() {
-            self.callee_answered(cx, key, response);
-        } else if response.status.is_final() {
-            self.callee_refused(cx, response);
-        } else if response.status.code() > 100 {
-            self.callee_rings(cx, response);
+    ) -> bool {
+        if response.status.code() == 422 && self.interval_raised(cx, key, response) {
+            return true;
         }
+        let branches = self.setup.branches.as_mut();
+        let Some(step) = branches.and_then(|b| b.response(cx, key, response)) else {
+            return false;
+        };
+        match step {
+            Step::Nothing => {}
+            Step::Rings => self.callee_rings(cx, key, response),
+            Step::Answered(branch) => self.callee_answered(cx, branch, response),
+            Step::Failed => self.callee_failed(cx),
+        }
+        true
     }
 
-    fn callee_rings(&mut self, cx: &mut Context<'_>, response: &Response) {
+    /// The INVITE to the callee failed without an answer; whether it was that.
+    pub(super) fn setup_failed(
+        &mut self,
+        cx: &mut Context<'_>,
+        key: ClientKey,
+        why: ClientFailure,
+    ) -> bool {
+        let branches = self.setup.branches.as_mut();
+        let step = branches.and_then(|b| b.failed(cx, key, why));
+        if step.is_some() {
+            self.callee_failed(cx);
+        }
+        step.is_some()
+    }
+
+    fn callee_rings(&mut self, cx: &mut Context<'_>, key: ClientKey, response: &Response) {
+        let Some(came) = self.came(response) else {
+            return;
+        };
         let Some(exchange) = &self.exchange else {
             return;
         };
         let mut reply = self.reply(cx, &exchange.request, Side::Caller, response);
         let status = response.status.code();
-        if self.early.status.replace(status) != Some(status) {
+        if self.setup.status.replace(status) != Some(status) {
             self.note(cx, Fact::Ringing { status });
         }
-        match Body::read(&response.headers, &response.body) {
-            Ok(body) if body.description().is_none() => reply.body = body.bytes(),
-            Ok(body) => match self.carry_answer(cx.settings, &body) {
-                Ok(answered) => {
-                    reply.body = answered.bytes.clone();
-                    if self.callee.agreed.is_none() {
-                        self.note(cx, Fact::EarlyMedia);
-                    }
-                    self.settle(cx, answered);
-                }
-                // An offer in an unreliable answer is none (RFC 3261 §13.2.1); a bad one is dropped.
-                Err(_) => drop_body(&mut reply.headers),
-            },
-            Err(_) => drop_body(&mut reply.headers),
-        }
+        let speaks = self.early_dialog_of(cx, key, response);
+        let contents = self.early_body(cx, &mut reply, (&came, speaks), response);
         self.make_caller_dialog(cx, &reply);
-        self.respond_to_asker(cx, reply);
+        self.ring(cx, reply, contents, (came, speaks));
     }
 
-    fn callee_answered(&mut self, cx: &mut Context<'_>, key: ClientKey, response: &Response) {
-        let Some((_, sent)) = &self.sent else {
-            return;
+    /// Takes the dialog that a provisional answer makes. The first one of a call is that of the leg,
+    /// and it alone is heard before the answer.
+    fn early_dialog_of(
+        &mut self,
+        cx: &mut Context<'_>,
+        key: ClientKey,
+        response: &Response,
+    ) -> Speaks {
+        let branches = self.setup.branches.as_mut();
+        let Some(branch) = branches.and_then(|branches| branches.branch(key)) else {
+            return Speaks::No;
         };
-        let Ok(dialog) = Dialog::uac(sent, response, self.callee.flow) else {
+        let tag = response.to_addr().ok();
+        let tag = tag.as_ref().and_then(|to| to.tag());
+        let Some(tag) = tag else {
+            // Without a tag there is no dialog: it can only be the one place that is asked.
+            return match self.callee.dialog {
+                Some(_) => Speaks::No,
+                None => Speaks::Yes,
+            };
+        };
+        let Some(dialog) = &mut self.callee.dialog else {
+            if let Ok(dialog) = Dialog::uac(&branch.sent, response, branch.flow) {
+                self.callee.set_way(branch.flow);
+                self.callee.bind(cx, Side::Callee, dialog);
+            }
+            return Speaks::Yes;
+        };
+        if dialog.id().remote_tag == tag {
+            dialog.confirm(response);
+            return Speaks::Yes;
+        }
+        // Nobody but the first of several is heard, but its dialog is known.
+        let _ = branch.early(response);
+        Speaks::No
+    }
+
+    fn callee_answered(
+        &mut self,
+        cx: &mut Context<'_>,
+        mut branch: Box<Branch>,
+        response: &Response,
+    ) {
+        self.abandon_branches(cx);
+        let Some(dialog) = self.winner(&mut branch, response) else {
             // Without a Contact or a tag there is no dialog to acknowledge in.
-            self.forget_exchange_client();
             return self.fail(cx, 502, HungUpBy::BadSession);
         };
-        self.forget_exchange_client();
-        self.callee.bind(cx, dialog);
+        self.answered_before_pick_up(cx);
+        let first = self.callee.dialog.as_ref();
+        let other = first.is_some_and(|first| first.id() != dialog.id());
+        if other {
+            self.another_fork(cx);
+        }
+        self.callee.set_way(branch.flow);
+        self.callee.bind(cx, Side::Callee, dialog);
         self.callee.stage = Stage::Established;
-        let answer = self.take_answer(
-            cx,
-            Unacked {
-                client: key,
-                cseq: 1,
-            },
-            response,
-        );
-        let answer = match answer {
+        let unacked = Unacked {
+            client: branch.key,
+            cseq: response.cseq().map_or(1, |cseq| cseq.number),
+        };
+        self.setup.won = Some(branch);
+        let now = cx.now;
+        self.refreshed_by(now, Side::Callee, response);
+        let answer = match self.take_answer(cx, unacked, response) {
             Ok(answer) => answer,
             Err(why) => return self.fail_session(cx, &why),
         };
@@ -232,15 +360,79 @@ impl Call {
         let mut reply = self.reply(cx, &exchange.request, Side::Caller, response);
         answer.put(&mut reply);
         self.make_caller_dialog(cx, &reply);
-        self.caller.stage = Stage::Answered;
         self.phase = Phase::Answered;
         self.limit = None;
         self.note(cx, Fact::Answered);
-        self.respond_to_asker(cx, reply);
+        self.answer_caller(cx, reply);
+    }
+
+    /// The dialog of a 2xx: that of the leg, another early one, or a new one.
+    fn winner(&mut self, branch: &mut Branch, response: &Response) -> Option<Dialog> {
+        let to = response.to_addr().ok()?;
+        let tag = to.tag().unwrap_or_default();
+        if let Some(dialog) = &mut self.callee.dialog
+            && dialog.id().remote_tag == tag
+        {
+            dialog.confirm(response);
+            return Some(dialog.clone());
+        }
+        branch.confirmed(response)
+    }
+
+    /// Another fork answers than the one that was heard early: what was agreed with that one does not
+    /// count, and the caller, where it knows of it, gets another dialog (RFC 3261 §13.2.2.4).
+    fn another_fork(&mut self, cx: &mut Context<'_>) {
+        // What the caller asked of that one is not answered by this one.
+        self.party_leaves(cx, Side::Callee);
+        self.callee.unbind(cx);
+        self.callee.dialog = None;
+        self.callee.agreed = None;
+        self.callee.connected = None;
+        if self.caller.agreed.take().is_some() {
+            self.caller.unbind(cx);
+            self.caller.dialog = None;
+            self.caller.tag = cx.tokens.tag();
+        }
+        self.caller.dialogue.sending = Sending::default();
+        if let Some(exchange) = &mut self.exchange {
+            exchange.reopen();
+        }
+    }
+
+    /// A branch has failed: others may still answer, or be asked.
+    fn callee_failed(&mut self, cx: &mut Context<'_>) {
+        let Some(branches) = &mut self.setup.branches else {
+            return;
+        };
+        match branches.verdict() {
+            Verdict::Wait => {}
+            Verdict::Next => branches.next_wave(cx, &mut self.keys),
+            Verdict::Over(failing) => {
+                if !self.redirected(cx, &failing) {
+                    self.abandon_branches(cx);
+                    self.nobody_answers(cx, failing);
+                }
+            }
+        }
+    }
+
+    /// The caller is told why nobody answers.
+    pub(super) fn nobody_answers(&mut self, cx: &mut Context<'_>, failing: Failing) {
+        match failing {
+            Failing::Refused(response) => self.callee_refused(cx, &response),
+            Failing::Silent(why) => {
+                let code = match (why, self.callee.who.party) {
+                    (ClientFailure::Timeout, Party::User(_)) => 408,
+                    (ClientFailure::Timeout, Party::Trunk(_)) => 504,
+                    // To be taken for a 503 of the callee, which is 500 for the caller (RFC 3261 §16.9).
+                    (ClientFailure::Transport, _) => 500,
+                };
+                self.fail(cx, code, HungUpBy::NoAnswer);
+            }
+        }
     }
 
     fn callee_refused(&mut self, cx: &mut Context<'_>, response: &Response) {
-        self.forget_exchange_client();
         let by = HungUpBy::CalleeRefused(response.status.code());
         let Some(exchange) = &self.exchange else {
             return;
@@ -260,16 +452,22 @@ impl Call {
         self.end(cx, by);
     }
 
-    /// Neither answer nor refusal came from the callee.
-    pub(super) fn callee_unreachable(&mut self, cx: &mut Context<'_>, why: ClientFailure) {
-        self.forget_exchange_client();
-        let code = match (why, self.onward) {
-            (ClientFailure::Timeout, Onward::Phone) => 408,
-            (ClientFailure::Timeout, Onward::Trunk) => 504,
-            // To be taken for a 503 of the callee, which is 500 for the caller (RFC 3261 §16.9).
-            (ClientFailure::Transport, _) => 500,
-        };
-        self.fail(cx, code, HungUpBy::NoAnswer);
+    /// Nobody is to be asked any more.
+    pub(super) fn abandon_branches(&mut self, cx: &mut Context<'_>) {
+        let branches = self.setup.branches.take();
+        let left = branches.map(|branches| branches.abandon(cx));
+        self.leave_branches(left.unwrap_or_default());
+    }
+
+    /// The branch that made this dialog, or would have: for answers of other forks.
+    pub(super) fn won(&self, key: ClientKey) -> Option<&Branch> {
+        let won = self.setup.won.as_deref();
+        won.filter(|branch| branch.key == key)
+    }
+
+    /// A branch has made a dialog.
+    pub(super) fn keep_won(&mut self, branch: Box<Branch>) {
+        self.setup.won = Some(branch);
     }
 
     /// Refuses the caller's INVITE and ends the call.
@@ -323,7 +521,8 @@ impl Call {
             }
         }
         introduce(&mut reply.headers, &self.leg(side).contact(cx.settings));
-        carry(&response.headers, &mut reply.headers);
+        let far = side.other();
+        self.pass(cx.settings, far, &response.headers, &mut reply.headers);
         reply
     }
 
@@ -333,66 +532,39 @@ impl Call {
         }
     }
 
-    pub(super) fn forget_exchange_client(&mut self) {
-        if let Some(exchange) = &mut self.exchange {
-            exchange.client = None;
-        }
-    }
-
-    fn make_caller_dialog(&mut self, cx: &mut Context<'_>, reply: &Response) {
+    pub(super) fn make_caller_dialog(&mut self, cx: &mut Context<'_>, reply: &Response) {
         let Some(exchange) = &self.exchange else {
             return;
         };
         if let Some(dialog) = &mut self.caller.dialog {
             dialog.confirm(reply);
         } else if let Ok(dialog) = Dialog::uas(&exchange.request, reply, self.caller.flow) {
-            self.caller.bind(cx, dialog);
+            self.caller.bind(cx, Side::Caller, dialog);
         }
     }
 }
 
-/// Where the caller listens, as configured: what its connection came from is no place to connect to.
-fn home(settings: &Settings, begin: &Begin, back: Flow) -> Flow {
-    let contact = begin.route.caller.contact(settings);
-    match (back.transport, contact.transport) {
-        (Transport::Tcp, Transport::Tcp) => Flow {
-            local: settings.local.tcp.unwrap_or(back.local),
-            peer: contact.addr,
-            ..back
-        },
-        _ => back,
-    }
-}
-
-/// Opens the row of a call that is to be recorded.
-fn open_recording(cx: &mut Context<'_>, begin: &Begin, legs: Legs) -> Option<Recorded> {
-    let Plan::Recorded(plan) = &begin.plan else {
-        cx.log(LogEvent::Began { recorded: None });
-        return None;
-    };
-    let recording = begin.recording;
-    let opening = Box::new(opening(cx.settings, &begin.invite, &begin.route, plan));
-    let (owner, other) = (legs.of(plan.side), legs.of(plan.side.other()));
-    cx.media(MediaCommand::OpenRecording {
-        recording,
-        owner,
-        other,
-        opening,
-    });
+/// Opens the rows of a call that is to be recorded.
+fn open_recordings(cx: &mut Context<'_>, begin: &Begin, legs: Legs) -> Recordings {
+    let mut recorded = Recordings::new(legs);
+    let direction = begin.plan.recordings().next().map(|plan| plan.direction);
     cx.log(LogEvent::Began {
-        recorded: Some(plan.direction),
+        recorded: direction,
     });
-    cx.log(LogEvent::RecordingOpened { recording });
-    let recorded = Recorded::new(recording, plan, legs, cx);
-    if let Some(other) = plan.other_owner {
-        let user = cx.settings.users[other.0].name.clone();
-        recorded.note(cx, Fact::OtherOwner { user });
+    let mut first = Some(begin.recording);
+    for plan in begin.plan.recordings() {
+        let (Some(owner), Some(other)) = (legs.of(plan.side), legs.of(plan.side.other())) else {
+            continue;
+        };
+        let recording = first.take().unwrap_or_else(|| cx.ids.recording(cx.now));
+        let at = Placed {
+            recording,
+            group: begin.group,
+            owner,
+            other,
+        };
+        let opening = opening(cx.settings, begin, plan);
+        recorded.open(cx, plan, opening, at);
     }
-    Some(recorded)
-}
-
-/// The callee's number at the callee's address.
-fn callee_uri(settings: &Settings, route: &Route) -> duolog_sip::Uri {
-    let contact = route.callee.contact(settings);
-    uri_at(Some(&route.number), contact.addr, contact.transport)
+    recorded
 }

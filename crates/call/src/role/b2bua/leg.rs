@@ -6,16 +6,18 @@ use duolog_sip::sdp::{Description, Direction, Encoding, MediaSecurity, SdpError,
 use duolog_sip::{Dialog, Flow, Headers, Method, NameAddr, Request, Transport, Uri};
 
 use crate::fact::Side;
-use crate::media::{LegId, LegMedia};
-use crate::role::b2bua::carry::ALLOW;
+use crate::media::{LegId, LegMedia, MediaCommand, MediaGroup};
+use crate::role::b2bua::carry::{ALLOW, SUPPORTED};
 use crate::role::b2bua::context::{Action, Context};
+use crate::role::b2bua::dialogue::Dialogue;
 use crate::role::b2bua::keys::LegKeys;
+use crate::route::Party;
 use crate::settings::Settings;
 
 /// One leg of a call.
 pub(crate) struct Leg {
     pub(crate) id: LegId,
-    pub(crate) side: Side,
+    pub(crate) who: Who,
     /// Where requests to this party go.
     pub(crate) flow: Flow,
     /// Where this party listens: the way to it when its connection is gone.
@@ -33,6 +35,16 @@ pub(crate) struct Leg {
     pub(crate) holding: Holding,
     pub(crate) audio: Audible,
     protection: Protection,
+    /// What is negotiated beside the media.
+    pub(crate) dialogue: Dialogue,
+}
+
+/// Whose leg it is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Who {
+    pub(crate) party: Party,
+    /// The number or name it is known by, in this node's form.
+    pub(crate) number: String,
 }
 
 /// What both ends of a leg have said to each other.
@@ -43,9 +55,9 @@ pub(crate) struct Agreed {
 }
 
 /// What may protect a leg's media.
-pub(crate) struct Protection {
-    pub(crate) policy: MediaSecurity,
-    pub(crate) keys: LegKeys,
+struct Protection {
+    policy: MediaSecurity,
+    keys: LegKeys,
 }
 
 /// How far a leg's dialog is.
@@ -86,19 +98,17 @@ pub(crate) enum Audible {
 }
 
 impl Leg {
-    pub(crate) fn new(
-        id: LegId,
-        side: Side,
-        (flow, home): (Flow, Flow),
-        tag: String,
-        protection: Protection,
-    ) -> Self {
+    /// A leg to `who`, reached over `flow`; nothing has been said on it.
+    pub(crate) fn new(cx: &mut Context<'_>, who: Who, flow: Flow) -> Self {
+        let policy = who.party.media_security(cx.settings);
+        let keys = cx.keys.leg();
         Self {
-            id,
-            side,
+            id: cx.ids.leg(),
+            dialogue: Dialogue::with(cx.settings, who.party),
+            who,
             flow,
-            home,
-            tag,
+            home: flow,
+            tag: cx.tokens.tag(),
             dialog: None,
             stage: Stage::Early,
             ports: None,
@@ -107,8 +117,30 @@ impl Leg {
             connected: None,
             holding: Holding::No,
             audio: Audible::Yes,
-            protection,
+            protection: Protection { policy, keys },
         }
+    }
+
+    /// Another party is asked on this leg, before anybody has answered.
+    pub(crate) fn turn_to(&mut self, settings: &Settings, who: Who) {
+        self.protection.policy = who.party.media_security(settings);
+        self.dialogue = Dialogue::with(settings, who.party);
+        self.who = who;
+        self.agreed = None;
+        self.connected = None;
+        self.dialog = None;
+    }
+
+    /// Asks the media plane for ports.
+    pub(crate) fn open(&self, cx: &mut Context<'_>, group: MediaGroup) {
+        let (leg, peer) = (self.id, self.flow.peer.ip());
+        cx.media(MediaCommand::OpenLeg { leg, group, peer });
+    }
+
+    /// Where this party listens, apart from where its requests come from.
+    pub(crate) fn at_home(mut self, home: Flow) -> Self {
+        self.home = home;
+        self
     }
 
     /// A path is gone: if it was this leg's, requests go to where the party listens.
@@ -116,6 +148,23 @@ impl Leg {
         if self.flow == flow {
             self.flow = self.home;
         }
+    }
+
+    /// Requests to this party go this way from now.
+    pub(crate) fn set_way(&mut self, flow: Flow) {
+        (self.flow, self.home) = (flow, flow);
+    }
+
+    /// Where requests to this party go, and where they go when that way is gone.
+    pub(crate) fn ways(&self) -> (Flow, Flow) {
+        (self.flow, self.home)
+    }
+
+    /// Nobody sits here any more; what is left is the name.
+    pub(crate) fn vacant(cx: &mut Context<'_>, who: Who, flow: Flow) -> Self {
+        let mut leg = Self::new(cx, who, flow);
+        leg.stage = Stage::Over;
+        leg
     }
 
     /// Our Contact in this leg's dialog.
@@ -158,7 +207,7 @@ impl Leg {
         described
     }
 
-    /// A request within this leg's dialog, with the fields of `from` that may pass.
+    /// A request within this leg's dialog; `None` unless the dialog stands.
     pub(crate) fn request(&mut self, method: Method) -> Option<Request> {
         match self.stage {
             Stage::Established => self.dialog.as_mut().map(|dialog| dialog.request(method)),
@@ -167,8 +216,8 @@ impl Leg {
     }
 
     /// The dialog stands from now; requests within it find this call.
-    pub(crate) fn bind(&mut self, cx: &mut Context<'_>, dialog: Dialog) {
-        cx.act(Action::Bind(dialog.id().clone(), self.side));
+    pub(crate) fn bind(&mut self, cx: &mut Context<'_>, side: Side, dialog: Dialog) {
+        cx.act(Action::Bind(dialog.id().clone(), side));
         self.dialog = Some(dialog);
     }
 
@@ -184,7 +233,7 @@ impl Leg {
 /// from where it asks for that (RFC 3581 §4), else to the one in its Via (RFC 3261 §18.2.2).
 pub(crate) fn way_back(request: &Request, flow: Flow) -> Flow {
     let Ok(via) = request.via() else { return flow };
-    if flow.transport == Transport::Tcp || via.rport().is_some() {
+    if flow.transport.is_reliable() || via.rport().is_some() {
         return flow;
     }
     let port = via.port.filter(|port| *port != 0).unwrap_or(5060);
@@ -194,17 +243,40 @@ pub(crate) fn way_back(request: &Request, flow: Flow) -> Flow {
     }
 }
 
+/// Where the sender of `request` listens, as configured: what its connection came from is no place to
+/// connect to.
+pub(crate) fn home(settings: &Settings, party: Party, request: &Request, flow: Flow) -> Flow {
+    let back = way_back(request, flow);
+    let Some(contact) = party.contact(settings) else {
+        return back;
+    };
+    let local = settings.local.on(contact.transport, contact.addr.ip());
+    match back.transport == contact.transport && back.transport.is_reliable() {
+        true => Flow {
+            local: local.unwrap_or(back.local),
+            peer: contact.addr,
+            ..back
+        },
+        false => back,
+    }
+}
+
 /// Our Contact for a peer reached over `flow`.
 pub(crate) fn contact(settings: &Settings, flow: &Flow) -> String {
-    let addr = settings.local.on(flow.transport).unwrap_or(flow.local);
+    let addr = settings
+        .local
+        .on(flow.transport, flow.peer.ip())
+        .unwrap_or(flow.local);
     NameAddr::new(uri_at(None, addr, flow.transport)).to_string()
 }
 
 /// A sip URI for an address, with the transport where it is not UDP.
 pub(crate) fn uri_at(user: Option<&str>, addr: SocketAddr, transport: Transport) -> Uri {
     let mut uri = Uri::sip(user, &addr.ip().to_string(), Some(addr.port()));
-    if transport == Transport::Tcp {
-        uri.params.set("transport", Some("tcp"));
+    match transport {
+        Transport::Udp => {}
+        Transport::Tcp => uri.params.set("transport", Some("tcp")),
+        Transport::Tls => uri.params.set("transport", Some("tls")),
     }
     uri
 }
@@ -213,6 +285,7 @@ pub(crate) fn uri_at(user: Option<&str>, addr: SocketAddr, transport: Transport)
 pub(crate) fn introduce(headers: &mut Headers, contact: &str) {
     headers.push("Contact", contact);
     headers.push("Allow", ALLOW);
+    headers.push("Supported", SUPPORTED);
 }
 
 /// Whether the party that offered holds the other (RFC 3264 §8.4): it does not receive. One that is

@@ -5,12 +5,13 @@ use duolog_sip::{Method, Request, Response, StatusCode};
 
 use crate::answer::capabilities;
 use crate::fact::{HungUpBy, Means, Side};
-use crate::recording::{Control, Refusal};
-use crate::role::b2bua::carry::{carry, max_forwards, required};
+use crate::recording::Control;
+use crate::role::b2bua::carry::required;
 use crate::role::b2bua::context::{Action, Context};
-use crate::role::b2bua::leg::introduce;
+use crate::role::b2bua::leg::Stage;
 use crate::role::b2bua::session::{Exchange, Offer, Unacked};
-use crate::role::b2bua::{Abandoned, Body, Call, Phase, RELAYS, Relay};
+use crate::role::b2bua::session_timer::Again;
+use crate::role::b2bua::{Body, Call, Phase, RELAYS, Relay};
 
 impl Call {
     /// An INVITE within the dialog of `side`: it goes to the other side.
@@ -23,31 +24,44 @@ impl Call {
     ) {
         if let Some(exchange) = &self.exchange {
             // RFC 3261 §14.2: 500 to the one who has not waited for its own, 491 to the other.
-            let waiting = exchange.asker == side && exchange.client.is_some();
+            let waiting = exchange.asker == side && self.is_unanswered(exchange);
             let status = if waiting { 500 } else { 491 };
+            return self.refuse(cx, key, &request, status, None);
+        }
+        if let Some(status) = self.glare(side) {
             return self.refuse(cx, key, &request, status, None);
         }
         if !required(&request).is_empty() {
             return self.refuse(cx, key, &request, 420, None);
         }
+        if let Err(least) = self.interval_asked(cx, side, &request) {
+            return self.refuse_interval(cx, key, &request, least);
+        }
         let Ok(body) = Body::read(&request.headers, &request.body) else {
             return self.refuse(cx, key, &request, 400, Some("bad session description"));
         };
-        let carried = match self.carry_offer(cx.settings, side.other(), &body) {
+        self.invite_across(cx, side, key, request, &body);
+    }
+
+    fn invite_across(
+        &mut self,
+        cx: &mut Context<'_>,
+        side: Side,
+        key: ServerKey,
+        request: Request,
+        body: &Body,
+    ) {
+        let far = side.other();
+        if self.leg(far).stage != Stage::Established {
+            return self.refuse(cx, key, &request, 491, None);
+        }
+        let carried = match self.carry_offer(cx.settings, far, body) {
             Ok(carried) => carried,
             Err(why) => return self.refuse_session(cx, key, &request, &why),
         };
-        let Some(mut invite) = self.leg_mut(side.other()).request(Method::Invite) else {
+        let Some(mut invite) = self.across(cx, far, Method::Invite, &request) else {
             return self.refuse(cx, key, &request, 491, None);
         };
-        invite
-            .headers
-            .set("Max-Forwards", max_forwards(&request).to_string());
-        introduce(
-            &mut invite.headers,
-            &self.leg(side.other()).contact(cx.settings),
-        );
-        carry(&request.headers, &mut invite.headers);
         invite.body = carried.bytes;
         let client = self.next_key();
         self.limit = Some(cx.now + cx.settings.ring_limit);
@@ -56,11 +70,11 @@ impl Call {
             server: key,
             request,
             client: Some(client),
-            offer: Offer::of(&body),
+            offer: Offer::of(body),
             told: carried.told,
             unacked: None,
         });
-        cx.act(Action::Request(client, self.leg(side.other()).flow, invite));
+        cx.act(Action::Request(client, self.leg(far).flow, invite));
     }
 
     /// The other side's answer to a carried INVITE.
@@ -70,11 +84,10 @@ impl Call {
         key: ClientKey,
         response: &Response,
     ) {
-        let Some(exchange) = self
-            .exchange
-            .as_mut()
-            .filter(|_| response.status.is_final())
-        else {
+        if !response.status.is_final() || self.asked_again(cx, response) {
+            return;
+        }
+        let Some(exchange) = self.exchange.as_mut() else {
             return;
         };
         exchange.client = None;
@@ -84,9 +97,8 @@ impl Call {
         if !response.status.is_success() {
             return self.asker_refused(cx, asker, &request, response);
         }
-        if let Some(dialog) = &mut self.leg_mut(asker.other()).dialog {
-            dialog.refresh(response);
-        }
+        let now = cx.now;
+        self.refreshed_by(now, asker.other(), response);
         let cseq = response.cseq().map_or(0, |cseq| cseq.number);
         let answer = match self.take_answer(cx, Unacked { client: key, cseq }, response) {
             Ok(answer) => answer,
@@ -100,7 +112,27 @@ impl Call {
         };
         let mut reply = self.reply(cx, &request, asker, response);
         answer.put(&mut reply);
+        self.grant_interval(cx, asker, &request, &mut reply);
         self.respond_to_asker(cx, reply);
+    }
+
+    /// A 422 is about our session interval: the other side is asked again (RFC 4028 §7.3).
+    fn asked_again(&mut self, cx: &mut Context<'_>, response: &Response) -> bool {
+        let Some(far) = self.exchange.as_ref().map(|e| e.asker.other()) else {
+            return false;
+        };
+        let timer = &mut self.leg_mut(far).dialogue.timer;
+        if response.status.code() != 422 || timer.refused(response) == Again::No {
+            return false;
+        }
+        let Some(exchange) = self.exchange.take() else {
+            return false;
+        };
+        let body = Body::read(&exchange.request.headers, &exchange.request.body);
+        if let Ok(body) = body {
+            self.invite_across(cx, far.other(), exchange.server, exchange.request, &body);
+        }
+        true
     }
 
     fn asker_refused(
@@ -130,9 +162,6 @@ impl Call {
 
     /// Our INVITE failed without an answer.
     pub(super) fn exchange_failed(&mut self, cx: &mut Context<'_>, why: ClientFailure) {
-        if matches!(self.phase, Phase::Opening | Phase::Inviting) {
-            return self.callee_unreachable(cx, why);
-        }
         let far = self
             .exchange
             .as_ref()
@@ -154,12 +183,10 @@ impl Call {
             Phase::Opening => self.fail(cx, 503, HungUpBy::NoPorts),
             Phase::Inviting => self.fail(cx, 408, HungUpBy::NoAnswer),
             Phase::Answered | Phase::Connected | Phase::Over => {
-                let waiting = self.exchange.as_ref().and_then(|exchange| {
-                    Some(Abandoned::Again(exchange.client?, exchange.asker.other()))
-                });
-                if let Some(abandoned) = waiting {
-                    cx.act(Action::Cancel(abandoned.key()));
-                    self.abandoned.push(abandoned);
+                let waiting = self.exchange.as_ref();
+                let waiting = waiting.and_then(|e| Some((e.client?, e.asker.other())));
+                if let Some((client, far)) = waiting {
+                    self.abandon(cx, client, far);
                     self.refuse_exchange(cx, 408);
                 }
             }
@@ -178,11 +205,7 @@ impl Call {
         let Some(control) = control else {
             return self.relay(cx, side, key, request);
         };
-        let done = match &mut self.recorded {
-            Some(recorded) => recorded.control(cx, side, Means::Info, control),
-            None => Err(Refusal::NotRecorded),
-        };
-        match done {
+        match self.recorded.control(cx, side, Means::Info, control) {
             Ok(()) => {
                 let mut response = Response::to(&request, StatusCode::OK);
                 response
@@ -194,7 +217,14 @@ impl Call {
         }
     }
 
-    fn relay(&mut self, cx: &mut Context<'_>, side: Side, key: ServerKey, request: Request) {
+    /// Something between the two parties: it passes, and so does its answer.
+    pub(super) fn relay(
+        &mut self,
+        cx: &mut Context<'_>,
+        side: Side,
+        key: ServerKey,
+        request: Request,
+    ) {
         if !required(&request).is_empty() {
             return self.refuse(cx, key, &request, 420, None);
         }
@@ -202,19 +232,10 @@ impl Call {
             return self.refuse(cx, key, &request, 500, Some("too many requests wait"));
         }
         let far = side.other();
-        let Some(mut carried) = self.leg_mut(far).request(request.method.clone()) else {
-            return self.refuse(
-                cx,
-                key,
-                &request,
-                480,
-                Some("the other party is not connected"),
-            );
+        let Some(mut carried) = self.across(cx, far, request.method.clone(), &request) else {
+            let why = Some("the other party is not connected");
+            return self.refuse(cx, key, &request, 480, why);
         };
-        carried
-            .headers
-            .set("Max-Forwards", max_forwards(&request).to_string());
-        carry(&request.headers, &mut carried.headers);
         carried.body = request.body.clone();
         let client = self.next_key();
         self.relays.push(Relay {
@@ -234,7 +255,12 @@ impl Call {
         let mut reply = Response::to(&relay.request, response.status);
         reply.reason.clone_from(&response.reason);
         reply.set_to_tag(&self.leg(relay.side).tag);
-        carry(&response.headers, &mut reply.headers);
+        let far = relay.side.other();
+        self.pass(cx.settings, far, &response.headers, &mut reply.headers);
+        if response.status.is_success() && makes_usage(&relay.request.method) {
+            let contact = self.leg(relay.side).contact(cx.settings);
+            reply.headers.push("Contact", contact);
+        }
         reply.body = response.body.clone();
         cx.act(Action::Respond(relay.asker, reply));
     }
@@ -253,6 +279,11 @@ impl Call {
             .push("Contact", self.leg(side).contact(cx.settings));
         cx.act(Action::Respond(key, response));
     }
+}
+
+/// Whether a request and its 2xx say where their senders are (RFC 6665 §8.2.1).
+pub(super) fn makes_usage(method: &Method) -> bool {
+    matches!(method, Method::Subscribe | Method::Notify)
 }
 
 /// What `Record:` asks for; other values are not for this node.

@@ -1,34 +1,33 @@
-//! The recording of one call: lets the machines for recording, announcement, repeat tone and
-//! feature codes work together, and says what comes of it to the media plane.
+//! One recording on behalf of one party: lets the machines for recording, repeat tone and feature
+//! codes work together, and says what comes of it to the media plane.
 
 use std::time::Instant;
 
-use crate::announcement::{Announcement, Progress};
 use crate::fact::{Fact, HungUpBy, Means, Side};
 use crate::feature_code::{Collector, Digit, Function, Verdict};
 use crate::log::LogEvent;
-use crate::media::{
-    Completion, End, Ending, LegId, MediaCommand, PlayId, PromptName, RecordingId, Sound,
-};
+use crate::media::{End, Ending, LegId, MediaCommand, PromptName, RecordingId, Sound};
 use crate::plan::RecordingPlan;
 use crate::recording::{Control, Input, Outcome, Recording, Refusal, Step};
 use crate::role::b2bua::context::Context;
-use crate::role::b2bua::sounds::{Legs, Sounds};
-use crate::settings::{Notice, RecordingSettings};
+use crate::role::b2bua::sounds::Audience;
+use crate::settings::{Announce, Notice, RecordingSettings};
 use crate::tone::{Due, RepeatTone};
 
 /// A recording whose row exists, and what its call has to do for it.
 pub(crate) struct Recorded {
     id: RecordingId,
+    /// Where the owner sits now.
     owner: Side,
-    legs: Legs,
+    /// Where the owner sat when the row was made: facts go on to be told from there.
+    opened_as: Side,
     settings: RecordingSettings,
+    language: String,
     machine: Recording,
-    announcement: Option<Announcement>,
     tone: Option<RepeatTone>,
     collector: Option<Collector>,
-    sounds: Sounds,
     row: Row,
+    channel: Channel,
     /// How the last accepted control was asked for: a pause may take effect later.
     asked_by: Means,
 }
@@ -39,7 +38,17 @@ enum Row {
     Closed,
 }
 
+/// Whose audio the right channel has.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Channel {
+    /// That of the party across.
+    Turned,
+    /// That of the party across as soon as that one has heard of the recording.
+    Waiting,
+}
+
 /// How a call came to its end, for its recording's row.
+#[derive(Debug, Clone)]
 pub(crate) struct Closing {
     /// The end state where the recording had not started.
     pub(crate) unstarted: End,
@@ -49,132 +58,88 @@ pub(crate) struct Closing {
 
 impl Recorded {
     /// The recording `plan` asks for; its row has been opened.
-    pub(crate) fn new(id: RecordingId, plan: &RecordingPlan, legs: Legs, cx: &Context<'_>) -> Self {
+    pub(super) fn new(id: RecordingId, plan: &RecordingPlan, cx: &Context<'_>) -> Self {
         let owner = &cx.settings.users[plan.owner.0];
         let codes = || Collector::new(cx.settings.feature_codes.clone());
         Self {
             id,
             owner: plan.side,
-            legs,
+            opened_as: plan.side,
             settings: plan.settings,
+            language: cx.settings.language_of(owner).to_owned(),
             machine: Recording::new(plan.settings.mode, plan.settings.announce),
-            announcement: None,
             tone: plan.settings.repeat_tone.map(RepeatTone::new),
             collector: plan.may_pause().then(codes),
-            sounds: Sounds::new(legs, cx.settings.language_of(owner)),
             row: Row::Open,
+            channel: Channel::Turned,
             asked_by: Means::FeatureCode,
         }
     }
 
-    pub(crate) fn id(&self) -> RecordingId {
+    pub(super) fn id(&self) -> RecordingId {
         self.id
     }
 
-    /// The leg whose digits may be feature codes.
-    pub(crate) fn digits_of(&self) -> Option<LegId> {
-        self.collector.as_ref().map(|_| self.legs.of(self.owner))
+    /// Whether the owner's digits may be feature codes.
+    pub(super) fn takes_digits(&self) -> bool {
+        self.collector.is_some() && self.row == Row::Open
     }
 
     /// When [`Recorded::expire`] is wanted.
-    pub(crate) fn deadline(&self) -> Option<Instant> {
-        let announcement = self.announcement.as_ref().and_then(Announcement::deadline);
-        let tone = self.tone.as_ref().and_then(RepeatTone::deadline);
+    pub(super) fn deadline(&self) -> Option<Instant> {
         let collector = self.collector.as_ref().and_then(Collector::deadline);
-        [announcement, tone, collector].into_iter().flatten().min()
+        [self.next_tone(), collector].into_iter().flatten().min()
     }
 
-    /// Time has passed.
-    pub(crate) fn expire(&mut self, cx: &mut Context<'_>) {
-        if let Some(announcement) = &mut self.announcement
-            && announcement.expire(cx.now) == Progress::Done
-        {
-            self.announced(cx);
-        }
-        if self
-            .tone
-            .as_mut()
-            .is_some_and(|tone| tone.due(cx.now) == Due::Now)
-        {
-            self.sounds.play(cx, &Sound::RepeatTone);
-            self.note(cx, Fact::TonePlayed);
-        }
-        if let Some(verdict) = self
-            .collector
-            .as_mut()
-            .map(|collector| collector.expire(cx.now))
-        {
-            self.sorted(cx, verdict);
-        }
+    /// When the next repeat tone is due; `None` where none sounds.
+    pub(super) fn next_tone(&self) -> Option<Instant> {
+        self.tone.as_ref().and_then(RepeatTone::deadline)
     }
 
-    /// Both parties are connected.
-    pub(crate) fn answered(&mut self, cx: &mut Context<'_>) {
-        self.feed(cx, Input::Answered);
+    /// Whether the repeat tone is due.
+    pub(super) fn tone_due(&mut self, now: Instant) -> Due {
+        self.tone.as_mut().map_or(Due::NotYet, |tone| tone.due(now))
     }
 
-    /// A sound has ended on a leg.
-    pub(crate) fn played(
-        &mut self,
-        cx: &mut Context<'_>,
-        leg: LegId,
-        play: PlayId,
-        completion: Completion,
-    ) {
-        let Some(ended) = self.sounds.ended(leg, play) else {
-            return;
-        };
-        let side = ended.side;
-        if let Sound::Prompt { prompt, .. } = ended.sound {
-            self.note(
-                cx,
-                Fact::AnnouncementEnded {
-                    side,
-                    prompt,
-                    completion,
-                },
-            );
-        }
-        if let Some(announcement) = &mut self.announcement
-            && announcement.played(leg, play) == Progress::Done
-        {
-            self.announced(cx);
+    /// Half a feature code may have waited long enough.
+    pub(super) fn expire(&mut self, cx: &mut Context<'_>, to: &mut Audience) {
+        let verdict = self.collector.as_mut().map(|c| c.expire(cx.now));
+        if let Some(verdict) = verdict {
+            self.sorted(cx, to, verdict);
         }
     }
 
     /// The owner pressed a key.
-    pub(crate) fn digit(&mut self, cx: &mut Context<'_>, digit: Digit) {
+    pub(super) fn digit(&mut self, cx: &mut Context<'_>, to: &mut Audience, digit: Digit) {
         if let Some(verdict) = self.collector.as_mut().map(|c| c.press(cx.now, digit)) {
-            self.sorted(cx, verdict);
+            self.sorted(cx, to, verdict);
         }
     }
 
     /// A side asks for something.
-    pub(crate) fn control(
+    pub(super) fn control(
         &mut self,
         cx: &mut Context<'_>,
-        side: Side,
-        by: Means,
+        to: &mut Audience,
+        (side, by): (Side, Means),
         control: Control,
     ) -> Result<(), Refusal> {
         let refusal = if side == self.owner {
             self.asked_by = by;
-            self.feed(cx, Input::Asked(control))
+            self.feed(cx, to, Input::Asked(control))
         } else {
             Some(Refusal::NotOwner)
         };
         let Some(why) = refusal else {
             return Ok(());
         };
-        self.note(
-            cx,
-            Fact::ControlRefused {
-                side,
-                by,
-                control,
-                why,
-            },
-        );
+        let fact = Fact::ControlRefused {
+            side,
+            by,
+            control,
+            why,
+        };
+        self.note(cx, fact);
         cx.log(LogEvent::ControlRefused {
             side,
             by,
@@ -185,35 +150,25 @@ impl Recorded {
     }
 
     /// The recorder reported a loss that the recording survives.
-    pub(crate) fn trouble(&mut self, cx: &mut Context<'_>, reason: String) {
-        self.note(
-            cx,
-            Fact::Trouble {
-                reason: reason.clone(),
-            },
-        );
-        cx.log(LogEvent::RecordingTrouble {
-            recording: self.id,
-            reason,
-        });
+    pub(super) fn trouble(&self, cx: &mut Context<'_>, reason: String) {
+        let fact = Fact::Trouble {
+            reason: reason.clone(),
+        };
+        self.note(cx, fact);
+        let recording = self.id;
+        cx.log(LogEvent::RecordingTrouble { recording, reason });
     }
 
     /// The recorder lost the recording; the call goes on.
-    pub(crate) fn lost(&mut self, cx: &mut Context<'_>, reason: String) {
+    pub(super) fn lost(&mut self, cx: &mut Context<'_>, reason: String) {
         self.trouble(cx, reason.clone());
         let steps = self.machine.handle(Input::Lost);
-        self.close(
-            cx,
-            &steps,
-            Closing {
-                unstarted: End::Failed,
-                reason,
-            },
-        );
+        let unstarted = End::Failed;
+        self.close(cx, &steps, Closing { unstarted, reason });
     }
 
-    /// The call is over.
-    pub(crate) fn ended(&mut self, cx: &mut Context<'_>, by: HungUpBy, closing: Closing) {
+    /// The call is over, or the owner has left it.
+    pub(super) fn ended(&mut self, cx: &mut Context<'_>, by: HungUpBy, closing: Closing) {
         // Half a code is nobody's any more.
         self.collector = None;
         self.note(cx, Fact::HungUp { by });
@@ -222,27 +177,69 @@ impl Recorded {
     }
 
     /// Keeps a fact, as long as the row is open.
-    pub(crate) fn note(&self, cx: &mut Context<'_>, fact: Fact) {
+    pub(super) fn note(&self, cx: &mut Context<'_>, fact: Fact) {
         if self.row == Row::Open {
-            cx.media(MediaCommand::Note {
-                recording: self.id,
-                fact,
-            });
+            let fact = match self.owner == self.opened_as {
+                true => fact,
+                false => fact.turned(),
+            };
+            let recording = self.id;
+            cx.media(MediaCommand::Note { recording, fact });
         }
     }
 
-    fn announced(&mut self, cx: &mut Context<'_>) {
-        self.announcement = None;
-        self.feed(cx, Input::Announced);
+    /// Whether it is past the answer and not over.
+    pub(super) fn is_under_way(&self) -> bool {
+        self.machine.is_under_way() && self.row == Row::Open
     }
 
-    fn sorted(&mut self, cx: &mut Context<'_>, verdict: Verdict) {
-        if !verdict.release.is_empty() {
-            let leg = self.legs.of(self.owner.other());
-            cx.media(MediaCommand::SendDigits {
-                leg,
-                digits: verdict.release,
-            });
+    /// The owner sits there from now.
+    pub(super) fn move_to(&mut self, side: Side) {
+        self.owner = side;
+    }
+
+    /// Nobody is across from the owner now.
+    pub(super) fn alone(&mut self, cx: &mut Context<'_>) {
+        self.channel = Channel::Turned;
+        self.turn(cx, None);
+    }
+
+    /// Somebody else is across from the owner: recorded at once, or after hearing of it.
+    pub(super) fn faced(&mut self, cx: &mut Context<'_>, to: &mut Audience) {
+        let across = self.owner.other();
+        let untold = self.settings.announce == Announce::On && !to.is_told(across);
+        if self.is_under_way() && (untold || self.machine.is_announcing()) {
+            self.channel = Channel::Waiting;
+            to.wanted.get_or_insert_with(|| self.language.clone());
+            return;
+        }
+        self.turn(cx, to.legs.of(across));
+    }
+
+    fn turn(&self, cx: &mut Context<'_>, other: Option<LegId>) {
+        if self.row == Row::Open {
+            let recording = self.id;
+            cx.media(MediaCommand::TurnRecording { recording, other });
+        }
+    }
+
+    /// Everybody who is there has heard the announcement.
+    pub(super) fn announced(&mut self, cx: &mut Context<'_>, to: &mut Audience) {
+        if self.channel == Channel::Waiting {
+            self.channel = Channel::Turned;
+            self.turn(cx, to.legs.of(self.owner.other()));
+        }
+        self.feed(cx, to, Input::Announced);
+    }
+
+    fn sorted(&mut self, cx: &mut Context<'_>, to: &mut Audience, verdict: Verdict) {
+        let digits = verdict.release;
+        if let Some(leg) = to
+            .legs
+            .of(self.owner.other())
+            .filter(|_| !digits.is_empty())
+        {
+            cx.media(MediaCommand::SendDigits { leg, digits });
         }
         let control = match verdict.code {
             Some(Function::Pause) => Control::Pause,
@@ -250,28 +247,30 @@ impl Recorded {
             None => return,
         };
         // A code that does not fit has no effect; the refusal is a fact already.
-        let _ = self.control(cx, self.owner, Means::FeatureCode, control);
+        let _ = self.control(cx, to, (self.owner, Means::FeatureCode), control);
     }
 
     /// Gives the machine an input and does what it says; returns the refusal of a control.
-    fn feed(&mut self, cx: &mut Context<'_>, input: Input) -> Option<Refusal> {
+    pub(super) fn feed(
+        &mut self,
+        cx: &mut Context<'_>,
+        to: &mut Audience,
+        input: Input,
+    ) -> Option<Refusal> {
         let mut refusal = None;
         for step in self.machine.handle(input) {
             match step {
-                Step::Announce => self.announce(cx),
+                Step::Announce => {
+                    to.wanted.get_or_insert_with(|| self.language.clone());
+                }
                 Step::Start => self.start(cx),
-                Step::Pause => self.pause(cx),
-                Step::Resume => self.resume(cx),
+                Step::Pause => self.pause(cx, to),
+                Step::Resume => self.resume(cx, to),
                 Step::Refuse(why) => refusal = Some(why),
                 Step::Accept | Step::Close(_) => {}
             }
         }
         refusal
-    }
-
-    fn announce(&mut self, cx: &mut Context<'_>) {
-        let plays = self.speak(cx, PromptName::RecordingStarts);
-        self.announcement = Some(Announcement::new(cx.now, plays));
     }
 
     fn start(&mut self, cx: &mut Context<'_>) {
@@ -283,55 +282,51 @@ impl Recorded {
         }
     }
 
-    fn pause(&mut self, cx: &mut Context<'_>) {
+    fn pause(&mut self, cx: &mut Context<'_>, to: &mut Audience) {
         let by = self.asked_by;
         cx.media(MediaCommand::PauseRecording { recording: self.id });
         self.note(cx, Fact::Paused { by });
-        cx.log(LogEvent::RecordingPaused {
-            recording: self.id,
-            by,
-        });
+        let recording = self.id;
+        cx.log(LogEvent::RecordingPaused { recording, by });
         if let Some(tone) = &mut self.tone {
             tone.silence();
         }
-        self.notice(cx, PromptName::RecordingPaused);
+        self.notice(cx, to, PromptName::RecordingPaused);
     }
 
-    fn resume(&mut self, cx: &mut Context<'_>) {
+    fn resume(&mut self, cx: &mut Context<'_>, to: &mut Audience) {
         let by = self.asked_by;
         cx.media(MediaCommand::ResumeRecording { recording: self.id });
         self.note(cx, Fact::Resumed { by });
-        cx.log(LogEvent::RecordingResumed {
-            recording: self.id,
-            by,
-        });
+        let recording = self.id;
+        cx.log(LogEvent::RecordingResumed { recording, by });
         if let Some(tone) = &mut self.tone {
             tone.start(cx.now);
         }
-        self.notice(cx, PromptName::RecordingResumed);
+        self.notice(cx, to, PromptName::RecordingResumed);
     }
 
-    /// Tells both that the recording was paused or resumed; what still sounds is cut first.
-    fn notice(&mut self, cx: &mut Context<'_>, prompt: PromptName) {
-        self.sounds.stop(cx);
+    /// Tells everybody that the recording was paused or resumed; what still sounds is cut first.
+    fn notice(&mut self, cx: &mut Context<'_>, to: &mut Audience, prompt: PromptName) {
+        if !to.is_announcing() {
+            to.stop(cx);
+        }
         match self.settings.notice {
             Notice::None => {}
             Notice::Beep => {
-                self.sounds.play(cx, &Sound::Beep);
+                to.play(cx, &Sound::Beep);
                 self.note(cx, Fact::BeepPlayed);
             }
             Notice::Announcement => {
-                self.speak(cx, prompt);
+                let language = self.language.clone();
+                to.play(cx, &Sound::Prompt { prompt, language });
+                for side in [Side::Caller, Side::Callee] {
+                    if to.legs.of(side).is_some() {
+                        self.note(cx, Fact::AnnouncementStarted { side, prompt });
+                    }
+                }
             }
         }
-    }
-
-    fn speak(&mut self, cx: &mut Context<'_>, prompt: PromptName) -> [(LegId, PlayId); 2] {
-        let plays = self.sounds.speak(cx, prompt);
-        for side in [Side::Caller, Side::Callee] {
-            self.note(cx, Fact::AnnouncementStarted { side, prompt });
-        }
-        plays
     }
 
     fn close(&mut self, cx: &mut Context<'_>, steps: &[Step], closing: Closing) {
@@ -346,22 +341,14 @@ impl Recorded {
             Outcome::NeverStarted => closing.unstarted,
             Outcome::Lost => End::Failed,
         };
-        self.announcement = None;
         if let Some(tone) = &mut self.tone {
             tone.silence();
         }
         self.row = Row::Closed;
-        let ending = Ending {
-            end,
-            reason: closing.reason,
-        };
-        cx.media(MediaCommand::CloseRecording {
-            recording: self.id,
-            ending,
-        });
-        cx.log(LogEvent::RecordingClosed {
-            recording: self.id,
-            end,
-        });
+        let recording = self.id;
+        let reason = closing.reason;
+        let ending = Ending { end, reason };
+        cx.media(MediaCommand::CloseRecording { recording, ending });
+        cx.log(LogEvent::RecordingClosed { recording, end });
     }
 }

@@ -1,6 +1,6 @@
-//! What the media plane reports about the legs and the recording of a call.
+//! What the media plane reports about the legs and the recordings of a call.
 
-use crate::fact::{Fact, HungUpBy};
+use crate::fact::{Fact, HungUpBy, Side};
 use crate::log::LogEvent;
 use crate::media::{LegId, MediaEvent};
 use crate::role::b2bua::context::Context;
@@ -12,54 +12,62 @@ impl Call {
     pub(crate) fn media(&mut self, cx: &mut Context<'_>, event: MediaEvent) {
         match event {
             MediaEvent::LegOpened { leg, rtp, rtcp } => {
-                let side = self.side_of(leg);
-                self.leg_mut(side).ports = Some(Ports { rtp, rtcp });
-                if self.phase == Phase::Opening
-                    && self.caller.ports.and(self.callee.ports).is_some()
-                {
-                    self.invite_callee(cx);
-                }
+                self.has_ports(cx, leg, Ports { rtp, rtcp });
             }
-            MediaEvent::LegRefused { reason, .. } => {
+            MediaEvent::LegRefused { leg, reason } => {
                 cx.log(LogEvent::NoPorts { reason });
-                self.fail(cx, 503, HungUpBy::NoPorts);
-            }
-            MediaEvent::Played { leg, play, whole } => {
-                if let Some(recorded) = &mut self.recorded {
-                    recorded.played(cx, leg, play, whole);
+                match self.side_of(leg) {
+                    Some(_) => self.fail(cx, 503, HungUpBy::NoPorts),
+                    None => self.transfer_fails(cx, 503),
                 }
             }
+            MediaEvent::Played { leg, play, whole } => self.recorded.played(cx, leg, play, whole),
             MediaEvent::Digit { leg, digit } => {
-                if let Some(recorded) = &mut self.recorded
-                    && recorded.digits_of() == Some(leg)
-                    && self.phase != Phase::Over
-                {
-                    recorded.digit(cx, digit);
+                if self.phase != Phase::Over {
+                    self.recorded.digit(cx, leg, digit);
                 }
             }
             MediaEvent::FirstPacket { leg } => {
-                let side = self.side_of(leg);
-                self.leg_mut(side).audio = Audible::Yes;
-                self.note(cx, Fact::FirstPacket { side });
-            }
-            MediaEvent::MediaTimeout { leg } => self.went_silent(cx, leg),
-            MediaEvent::RecordingTrouble { reason, .. } => {
-                if let Some(recorded) = &mut self.recorded {
-                    recorded.trouble(cx, reason);
+                if let Some(side) = self.side_of(leg) {
+                    self.leg_mut(side).audio = Audible::Yes;
+                    self.note(cx, Fact::FirstPacket { side });
                 }
             }
-            MediaEvent::RecordingLost { reason, .. } => {
-                if let Some(recorded) = &mut self.recorded {
-                    recorded.lost(cx, reason);
+            MediaEvent::MediaTimeout { leg } => {
+                if let Some(side) = self.side_of(leg) {
+                    self.went_silent(cx, side);
                 }
             }
+            MediaEvent::RecordingTrouble { recording, reason } => {
+                self.recorded.trouble(cx, recording, reason);
+            }
+            MediaEvent::RecordingLost { recording, reason } => {
+                if let Some(coming) = &mut self.coming {
+                    coming.carried.lost(cx, recording, &reason);
+                }
+                let target = self.transfer.as_mut().and_then(|t| t.target.as_mut());
+                if let Some(target) = target {
+                    target.carried.lost(cx, recording, &reason);
+                }
+                self.recorded.lost(cx, recording, reason);
+            }
+        }
+    }
+
+    fn has_ports(&mut self, cx: &mut Context<'_>, leg: LegId, ports: Ports) {
+        let Some(side) = self.side_of(leg) else {
+            return self.transfer_has_ports(cx, leg, ports);
+        };
+        self.leg_mut(side).ports = Some(ports);
+        let both = self.caller.ports.and(self.callee.ports).is_some();
+        if self.phase == Phase::Opening && both {
+            self.invite_callee(cx);
         }
     }
 
     /// A leg has sent nothing for a while. Held parties may be silent; two silent parties that do
     /// not hold each other are gone.
-    fn went_silent(&mut self, cx: &mut Context<'_>, leg: LegId) {
-        let side = self.side_of(leg);
+    fn went_silent(&mut self, cx: &mut Context<'_>, side: Side) {
         self.leg_mut(side).audio = Audible::TimedOut;
         self.note(cx, Fact::MediaTimeout { side });
         let legs = [&self.caller, &self.callee];

@@ -45,6 +45,41 @@ pub(crate) enum Offer {
     Awaited,
     /// It came in the 2xx.
     Late(Description),
+    /// It came in a reliable provisional answer: the answer is awaited in the PRACK (RFC 3262 §5).
+    Early(Description),
+    /// It was answered before the 2xx, which has none.
+    Settled,
+}
+
+/// An offer of one side, and how the other side was told it.
+#[derive(Debug)]
+pub(crate) struct Offering {
+    pub(crate) offerer: Side,
+    pub(crate) theirs: Description,
+    pub(crate) told: Description,
+}
+
+impl Exchange {
+    /// Another dialog answers than the one that was heard early: nothing has been answered in it.
+    pub(super) fn reopen(&mut self) {
+        if let Ok(body) = Body::read(&self.request.headers, &self.request.body) {
+            self.offer = Offer::of(&body);
+        }
+    }
+
+    /// The offer that waits for its answer.
+    fn offering(&self) -> Option<Offering> {
+        let (offerer, theirs) = match &self.offer {
+            Offer::Given(offer) => (self.asker, offer),
+            Offer::Late(offer) | Offer::Early(offer) => (self.asker.other(), offer),
+            Offer::Awaited | Offer::Settled => return None,
+        };
+        Some(Offering {
+            offerer,
+            theirs: theirs.clone(),
+            told: self.told.clone()?,
+        })
+    }
 }
 
 impl Offer {
@@ -71,25 +106,24 @@ pub(super) struct Answered {
 }
 
 /// The body of an answer to the asker.
-pub(super) struct Answer {
-    bytes: Bytes,
-    /// Where the description did not come in this response.
-    content_type: Option<&'static str>,
+pub(super) enum Answer {
+    /// As it came, but for the description.
+    Carried(Bytes),
+    /// A description that did not come in this response.
+    Said(Bytes),
+    /// None: the asker has had it.
+    None,
 }
 
 impl Answer {
-    fn of(bytes: Bytes) -> Self {
-        let content_type = None;
-        Self {
-            bytes,
-            content_type,
-        }
-    }
-
     pub(super) fn put(self, reply: &mut Response) {
-        reply.body = self.bytes;
-        if let Some(content_type) = self.content_type {
-            reply.headers.set("Content-Type", content_type);
+        match self {
+            Self::Carried(bytes) => reply.body = bytes,
+            Self::Said(bytes) => {
+                reply.body = bytes;
+                reply.headers.set("Content-Type", "application/sdp");
+            }
+            Self::None => drop_body(&mut reply.headers),
         }
     }
 }
@@ -110,13 +144,17 @@ impl Call {
         if described && matches!(exchange.offer, Offer::Awaited) {
             return self.take_late_offer(cx, unacked, &body?);
         }
+        let settled = matches!(exchange.offer, Offer::Settled);
         self.acknowledge(cx, far, unacked, None);
+        if settled {
+            return Ok(Answer::None);
+        }
         let body = body?;
         if described {
             let answered = self.carry_answer(cx.settings, &body)?;
             let bytes = answered.bytes.clone();
             self.settle(cx, answered);
-            return Ok(Answer::of(bytes));
+            return Ok(Answer::Carried(bytes));
         }
         // The answer came early, and only then.
         let asker = self.leg(far.other());
@@ -125,10 +163,7 @@ impl Call {
             .as_ref()
             .filter(|_| self.phase == Phase::Inviting);
         let early = early.ok_or(SdpError::NoUsableAudio)?;
-        Ok(Answer {
-            bytes: early.ours.write(),
-            content_type: Some("application/sdp"),
-        })
+        Ok(Answer::Said(early.ours.write()))
     }
 
     /// The offer of an exchange is in the 2xx: it goes to the asker, whose ACK has the answer.
@@ -151,7 +186,7 @@ impl Call {
             exchange.told = carried.told;
             exchange.unacked = Some(unacked);
         }
-        Ok(Answer::of(carried.bytes))
+        Ok(Answer::Carried(carried.bytes))
     }
 
     /// Acknowledges a 2xx of one side.
@@ -197,7 +232,10 @@ impl Call {
     ) -> Option<()> {
         let far = exchange.asker.other();
         let body = Body::read(&ack.headers, &ack.body).ok();
-        let answered = body.and_then(|body| self.answer_across(cx.settings, exchange, &body).ok());
+        let answered = body.zip(exchange.offering()).and_then(|(body, offering)| {
+            let answered = self.answer_across(cx.settings, offering, &body);
+            answered.ok()
+        });
         let content_type = ack
             .headers
             .value("Content-Type")
@@ -238,50 +276,45 @@ impl Call {
         settings: &Settings,
         body: &Body,
     ) -> Result<Answered, SdpError> {
-        let exchange = self.exchange.take();
-        let answered = match &exchange {
-            Some(exchange) => self.answer_across(settings, exchange, body),
-            None => Err(SdpError::NoUsableAudio),
-        };
-        self.exchange = exchange;
-        answered
+        let offering = self.exchange.as_ref().and_then(Exchange::offering);
+        let offering = offering.ok_or(SdpError::NoUsableAudio)?;
+        self.answer_across(settings, offering, body)
     }
 
-    fn answer_across(
+    /// A body with the answer to this offer, as the side that offered gets it.
+    pub(super) fn answer_across(
         &mut self,
         settings: &Settings,
-        exchange: &Exchange,
+        offering: Offering,
         body: &Body,
     ) -> Result<Answered, SdpError> {
-        let (offerer, offer) = match &exchange.offer {
-            Offer::Given(offer) => (exchange.asker, offer),
-            Offer::Late(offer) => (exchange.asker.other(), offer),
-            Offer::Awaited => return Err(SdpError::NoUsableAudio),
-        };
-        let (Some(told), Some(answer)) = (&exchange.told, body.description()) else {
-            return Err(SdpError::NoUsableAudio);
-        };
-        // The answer must fit what was offered to its author, before anybody hears of it.
-        media(answer, told, &self.leg(offerer.other()).flow)?;
-        let offered = Offered {
+        let Offering {
+            offerer,
             theirs: offer,
             told,
+        } = offering;
+        let answer = body.description().ok_or(SdpError::NoUsableAudio)?;
+        // The answer must fit what was offered to its author, before anybody hears of it.
+        media(answer, &told, &self.leg(offerer.other()).flow)?;
+        let offered = Offered {
+            theirs: &offer,
+            told: &told,
         };
         let transcoding = transcoding(settings, &settings.media.transcode);
         let leg = self.leg(offerer);
         let ours = answer.answer_to(&offered, &leg.terms(settings)?, &transcoding)?;
-        media(offer, &ours, &leg.flow)?;
+        media(&offer, &ours, &leg.flow)?;
         let ours = self.leg_mut(offerer).say(ours);
         Ok(Answered {
             bytes: body.with(&ours),
             offerer,
             offer: Agreed {
-                theirs: offer.clone(),
+                theirs: offer,
                 ours,
             },
             answer: Agreed {
                 theirs: answer.clone(),
-                ours: told.clone(),
+                ours: told,
             },
         })
     }
@@ -296,7 +329,7 @@ impl Call {
         self.follow_holds(cx, offerer);
     }
 
-    fn connect(&mut self, cx: &mut Context<'_>) {
+    pub(super) fn connect(&mut self, cx: &mut Context<'_>) {
         for side in [Side::Caller, Side::Callee] {
             let own = self.leg(side);
             let Some(agreed) = &own.agreed else {
@@ -327,7 +360,16 @@ impl Call {
         let (first, second) = (self.leg(offerer).holding, self.leg(answerer).holding);
         let first = offerer_holds(first, offered, second);
         let second = answerer_holds(second, answered, offered);
-        for (side, now) in [(offerer, first), (answerer, second)] {
+        self.holds_now(cx, [(offerer, first), (answerer, second)]);
+    }
+
+    /// Keeps what has changed about who holds whom.
+    pub(super) fn holds_now(
+        &mut self,
+        cx: &mut Context<'_>,
+        sides: impl IntoIterator<Item = (Side, Holding)>,
+    ) {
+        for (side, now) in sides {
             let leg = self.leg_mut(side);
             let before = std::mem::replace(&mut leg.holding, now);
             if before == now {
@@ -347,7 +389,8 @@ impl Call {
     }
 }
 
-fn transcoding<'a>(settings: &Settings, add: &'a [Encoding]) -> Transcoding<'a> {
+/// What can be made out of what on this node.
+pub(super) fn transcoding<'a>(settings: &Settings, add: &'a [Encoding]) -> Transcoding<'a> {
     Transcoding {
         add,
         g729: settings.media.g729,

@@ -1,9 +1,12 @@
-//! Two phones on a wire, in virtual time.
+//! Two phones on a wire, and a third one that can call the second, in virtual time.
 
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use duolog_sip::Transport;
+use bytes::Bytes;
+use duolog_audio::codec::Codec;
+use duolog_sip::{Flow, StatusCode, Transport};
 
 use super::super::*;
 
@@ -16,11 +19,11 @@ enum Travelling {
     Rtcp(usize, Bytes),
 }
 
-/// Two phones, each the other's proxy, and a wire of 5 ms.
+/// Two phones, each the other's proxy, a third one whose proxy is the second, and a wire of 5 ms.
 pub(super) struct Pair {
     pub(super) now: Instant,
     pub(super) began: Instant,
-    pub(super) phones: [Phone; 2],
+    pub(super) phones: [Phone; 3],
     wire: BTreeMap<(Instant, u64), Travelling>,
     number: u64,
     pub(super) told: Vec<(u64, usize, PhoneEvent)>,
@@ -39,12 +42,12 @@ fn rtp(phone: usize) -> SocketAddr {
 
 pub(super) fn settings(phone: usize) -> PhoneSettings {
     PhoneSettings {
-        user: ["anna", "bert"][phone].to_owned(),
+        user: ["anna", "bert", "cleo"][phone].to_owned(),
         domain: "example.org".to_owned(),
         flow: Flow {
             transport: Transport::Udp,
             local: sip(phone),
-            peer: sip(1 - phone),
+            peer: sip([1, 0, 1][phone]),
         },
         rtp: rtp(phone),
         rtcp: SocketAddr::new(rtp(phone).ip(), 4_001),
@@ -57,6 +60,7 @@ pub(super) fn settings(phone: usize) -> PhoneSettings {
             early_media: EarlyMedia::No,
             code: StatusCode::OK,
         },
+        ways: Ways::default(),
         voice: Voice::Coded(CodedVoice::new(phone as u8, 8_000 * phone as u64)),
         keep: Keep::Packets,
         seed: 7 + phone as u64,
@@ -70,7 +74,7 @@ pub(super) fn code(code: u16) -> StatusCode {
 impl Pair {
     pub(super) fn new(change: impl Fn(usize, &mut PhoneSettings)) -> Self {
         let now = Instant::now();
-        let phones = [0, 1].map(|phone| {
+        let phones = [0, 1, 2].map(|phone| {
             let mut settings = settings(phone);
             change(phone, &mut settings);
             Phone::new(settings)
@@ -100,7 +104,11 @@ impl Pair {
     pub(super) fn give(&mut self, phone: usize, input: Input) {
         let at = (self.now - self.began).as_millis() as u64;
         for output in self.phones[phone].handle(self.now, input) {
-            let to = |address: SocketAddr| usize::from(address.ip() == sip(1).ip());
+            let to = |address: SocketAddr| {
+                let mut all = 0..3;
+                let found = all.find(|phone| sip(*phone).ip() == address.ip());
+                found.expect("nobody sends anything to a stranger")
+            };
             let travelling = match output {
                 Output::Event(event) => {
                     self.told.push((at, phone, event));
@@ -160,7 +168,7 @@ impl Pair {
                     Travelling::Rtcp(to, bytes) => self.give(to, Input::Rtcp { bytes }),
                 }
             }
-            for phone in 0..2 {
+            for phone in 0..3 {
                 if self.phones[phone]
                     .deadline()
                     .is_some_and(|at| at <= self.now)
@@ -175,7 +183,7 @@ impl Pair {
     /// What was told, one line each: `at_ms phone event`.
     pub(super) fn story(&self) -> String {
         let line = |(at, phone, event): &(u64, usize, PhoneEvent)| {
-            format!("{at} {} {event:?}\n", ["anna", "bert"][*phone])
+            format!("{at} {} {event:?}\n", ["anna", "bert", "cleo"][*phone])
         };
         self.told.iter().map(line).collect()
     }

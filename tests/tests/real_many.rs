@@ -1,0 +1,62 @@
+//! Calls set up and torn down by SIPp: none fails, and memory after 50,000 is what it was before
+//! (issue 4, acceptance 8).
+
+use std::time::Duration;
+
+use duolog_tests::real::sipp::{self, Load};
+use duolog_tests::real::site::Wishes;
+use duolog_tests::real::{Duolog, Site, vital};
+
+/// What memory may differ by.
+const FLAT_KIB: u64 = 1024;
+
+fn round(site: &Site, duolog: &mut Duolog, calls: u32, per_second: u32) -> Duration {
+    let load = Load {
+        transport: "u1",
+        calls,
+        per_second,
+        length: Duration::from_millis(100),
+    };
+    let before = vital::processor_time(duolog.process.id());
+    let mut callees = sipp::quiet_callees(site, &load);
+    let mut callers = sipp::quiet_callers(site, &load);
+    for process in [&mut callers, &mut callees] {
+        let ended = process.exit(load.limit());
+        if !ended.success() {
+            process.fail(&format!("{ended}: calls failed: {}", sipp::errors(site)));
+        }
+    }
+    // The last transactions of the last calls are over: timers J and K, and those of ended INVITEs.
+    duolog.until_metric(Duration::from_secs(60), "duolog_sip_transactions", |n| {
+        n == 0.0
+    });
+    vital::processor_time(duolog.process.id()) - before
+}
+
+#[test]
+fn fifty_thousand_calls_leave_nothing_behind() {
+    let site = Site::new(&Wishes {
+        user: "mode = \"never\"",
+        ..Wishes::default()
+    });
+    let mut duolog = Duolog::start(&site);
+    let first = round(&site, &mut duolog, 1_000, 100);
+    println!(
+        "1,000 calls at 100 per second: none failed, {:.3} ms of processor time per call",
+        first.as_secs_f64()
+    );
+    let process = duolog.process.id();
+    let before = vital::resident_kib(process);
+    let cost = round(&site, &mut duolog, 50_000, 400);
+    let after = vital::resident_kib(process);
+    println!(
+        "50,000 calls: none failed, {:.3} ms of processor time per call; memory {before} KiB before, \
+         {after} KiB after",
+        cost.as_secs_f64() / 50.0
+    );
+    duolog.stop();
+    assert!(
+        after.abs_diff(before) <= FLAT_KIB,
+        "{before} KiB before, {after} KiB after"
+    );
+}
