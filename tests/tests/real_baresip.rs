@@ -83,6 +83,7 @@ fn call(spoken: Spoken, security: &'static str, user: &'static str) {
         rate_hz,
         CALLEE_HZ,
     );
+    at_desk.hung_up();
     let (samples, rate_hz) = at_desk.heard();
     check(
         &format!("{name}: callee's ear"),

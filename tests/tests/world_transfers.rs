@@ -1,6 +1,8 @@
 //! Transfers and take-overs on networks that lose, repeat and reorder SIP, and by phones of every kind:
 //! whoever is connected in the end is recorded, each second with who was there, and nothing is left.
 
+use std::time::Duration;
+
 use duolog::phone::{
     Action, AfterTransfer, Answering, Calling, PhoneEvent, Reliable, SessionTimer, Subscription,
     Ways,
@@ -12,7 +14,6 @@ use duolog_tests::world::kept::Kept;
 use duolog_tests::world::net::Conditions;
 use duolog_tests::world::office::{Differently, Office, uri, usual_answering};
 use duolog_tests::world::table::row;
-use std::time::Duration;
 
 const SEEDS: u64 = 20;
 

@@ -199,6 +199,24 @@ fn header(rate_hz: u32, layout: Layout, data_bytes: u32) -> Vec<u8> {
 }
 
 impl Baresip {
+    /// Waits until its call is over, and with it the file of what it heard.
+    ///
+    /// # Panics
+    /// When it does not say so within 20 s.
+    pub fn hung_up(&mut self) {
+        let deadline = std::time::Instant::now() + Duration::from_secs(20);
+        let over = |line: &String| {
+            line.contains("terminated (duration") || line.contains("session closed")
+        };
+        while !self.process.output().iter().any(over) {
+            assert!(
+                std::time::Instant::now() < deadline,
+                "baresip's call never ended"
+            );
+            self.process.next_line(Duration::from_millis(100));
+        }
+    }
+
     /// What it heard: samples of its first channel, and how many a second.
     ///
     /// # Panics
