@@ -175,6 +175,11 @@ impl Engine {
     }
 
     fn options(&mut self, now: Instant, key: ServerKey, request: &Request, work: &mut Work) {
+        if !required(request).is_empty() {
+            let response = refusal(&self.settings, request, 420, None);
+            let input = endpoint::Input::RespondOnce { key, response };
+            return self.tell(now, input, work);
+        }
         let response = match self.admission.refusal(&self.settings) {
             Some(closed) => unavailable(
                 &self.settings,

@@ -20,6 +20,7 @@ mod reach;
 mod recording;
 mod setup;
 mod timer;
+mod torture;
 mod transfer;
 mod transfer_random;
 mod update;
