@@ -7,8 +7,11 @@ use duolog_tests::real::sipp::{self, Load};
 use duolog_tests::real::site::Wishes;
 use duolog_tests::real::{Duolog, Site, vital};
 
-/// What memory may differ by.
-const FLAT_KIB: u64 = 1024;
+/// Calls begun per second once it is warm.
+const PER_SECOND: u32 = 400;
+/// What memory may grow by: 160 bytes for each call would be a leak. The allocator's own ups and downs
+/// are a few MiB either way while thousands of transactions come and go.
+const LEAK_KIB: u64 = 50_000 * 160 / 1024;
 
 fn round(site: &Site, duolog: &mut Duolog, calls: u32, per_second: u32) -> Duration {
     let load = Load {
@@ -45,9 +48,11 @@ fn fifty_thousand_calls_leave_nothing_behind() {
         "1,000 calls at 100 per second: none failed, {:.3} ms of processor time per call",
         first.as_secs_f64()
     );
+    // Transactions outlive their calls by half a minute: as many as there ever are at this rate.
+    round(&site, &mut duolog, 16_000, PER_SECOND);
     let process = duolog.process.id();
     let before = vital::resident_kib(process);
-    let cost = round(&site, &mut duolog, 50_000, 400);
+    let cost = round(&site, &mut duolog, 50_000, PER_SECOND);
     let after = vital::resident_kib(process);
     println!(
         "50,000 calls: none failed, {:.3} ms of processor time per call; memory {before} KiB before, \
@@ -56,7 +61,7 @@ fn fifty_thousand_calls_leave_nothing_behind() {
     );
     duolog.stop();
     assert!(
-        after.abs_diff(before) <= FLAT_KIB,
+        after <= before + LEAK_KIB,
         "{before} KiB before, {after} KiB after"
     );
 }
