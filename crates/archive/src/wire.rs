@@ -59,6 +59,12 @@ pub struct Opening {
     /// Where the call stands among others.
     #[serde(flatten)]
     pub chain: Chain,
+    /// What kind of owner it is; none where it was not said.
+    pub owner_kind: Option<OwnerKind>,
+    /// Which recording of its owner in the call it is, from 1; none where it was not said.
+    pub number: Option<u32>,
+    /// Whether its audio is kept without being asked for.
+    pub keeping: Keeping,
     /// Every other setting of the owner at that moment, as configured.
     pub settings: Map<String, Value>,
 }
@@ -79,9 +85,43 @@ impl Default for Opening {
             dtmf: DtmfPolicy::default(),
             class: None,
             chain: Chain::default(),
+            owner_kind: None,
+            number: None,
+            keeping: Keeping::default(),
             settings: Map::new(),
         }
     }
+}
+
+/// What kind of owner a recording has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum OwnerKind {
+    /// A person.
+    User,
+    /// A room with a phone.
+    Workspace,
+    /// A number without a phone of its own.
+    VirtualLine,
+    /// A queue.
+    Queue,
+    /// In a word this version does not know.
+    #[serde(other)]
+    Unknown,
+}
+
+/// Whether captured audio is kept without being asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Keeping {
+    /// It is.
+    #[default]
+    Kept,
+    /// Only where [`Fact::RecordingKept`] came.
+    Provisional,
+    /// In a word this version does not know.
+    #[serde(other)]
+    Unknown,
 }
 
 /// How many channels a recording has, and whose.
@@ -204,6 +244,8 @@ pub enum Way {
     FeatureCode,
     /// A SIP INFO request with a `Record` header.
     SipInfo,
+    /// A preference in an offer (RFC 7866 §7.3.2).
+    SipOffer,
     /// The HTTP API or the portal.
     Api,
     /// A SIP request that belongs to the call itself: BYE, CANCEL, re-INVITE.
@@ -270,6 +312,16 @@ pub enum Fact {
     RecordingResumed { by: Side, way: Way },
     /// From here no audio is kept, for good.
     RecordingStopped { by: Side, way: Way },
+    /// What was captured is kept from its first sample on.
+    RecordingKept { by: Side, way: Way },
+    /// An earlier recording of the same owner in this call.
+    EarlierRecording { recording: String },
+    /// The owner's list has the other party, for this reason.
+    DoNotRecord { reason: String },
+    /// The call cannot be recorded, or not any more, and this becomes of it.
+    RecordingFailed { then: String },
+    /// A record-aware phone was told (RFC 7866 §7.1.2).
+    Indicated { side: Side, state: String },
     /// Somebody asked for what the mode or their role forbids; nothing changed.
     ControlRefused {
         control: String,

@@ -3,8 +3,8 @@
 
 use crate::class::Class;
 use crate::media::{Completion, PromptName, RecordingId};
+use crate::policy::{DoNotRecordReason, Dtmf, Mode, OnFailure, OwnerKind};
 use crate::recording::{Control, Refusal};
-use crate::settings::{Dtmf, Mode};
 
 /// The two sides of a call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -54,6 +54,32 @@ pub struct Opening {
     pub mode: Mode,
     /// What is to become of key presses in the stored recording.
     pub dtmf: Dtmf,
+    /// What kind of owner it is.
+    pub owner_kind: OwnerKind,
+    /// Which recording of its owner in this call it is, from 1.
+    pub number: u32,
+    /// Whether its audio is kept, or only once that is asked for.
+    pub keeping: Keeping,
+}
+
+/// Whether captured audio is kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Keeping {
+    /// From the first sample on.
+    Kept,
+    /// Nothing of it can be read before `KeepRecording`, and nothing ever where that does not come.
+    Provisional,
+}
+
+/// What record-aware phones are told (`a=record`, RFC 7866 §7.1.2).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Indication {
+    /// `off`: nothing is recorded.
+    Off,
+    /// `on`: audio is being recorded, or captured.
+    On,
+    /// `paused`: a recording is under way and takes no audio now.
+    Paused,
 }
 
 /// How a call relates to the owner of its recording.
@@ -74,6 +100,14 @@ pub enum Means {
     FeatureCode,
     /// SIP INFO with `Record:`.
     Info,
+    /// `a=recordpref` in an offer (RFC 7866 §7.3.2).
+    Offer,
+    /// The HTTP API.
+    Api,
+    /// Nobody asked: the pause had lasted as long as the settings let it.
+    Limit,
+    /// Nobody asked: the owner's do-not-record list has the other party.
+    Policy,
 }
 
 /// Who ended a call.
@@ -107,6 +141,8 @@ pub enum HungUpBy {
     Transferred,
     /// Another party took its place (Replaces, RFC 3891).
     Replaced,
+    /// The call could not be recorded, and its owner's settings end it then.
+    NotRecorded,
 }
 
 /// How a party came to leave a call that goes on.
@@ -183,6 +219,38 @@ pub enum Fact {
     Resumed {
         /// How it was asked for.
         by: Means,
+    },
+    /// What was captured is kept from its first sample on.
+    Kept {
+        /// How it was asked for.
+        by: Means,
+    },
+    /// No audio is kept from here, for good; a later start is another recording.
+    Stopped {
+        /// How it was asked for.
+        by: Means,
+    },
+    /// An earlier recording of the same owner in this call.
+    EarlierRecording {
+        /// Its id.
+        recording: RecordingId,
+    },
+    /// The owner's list has the other party: nothing of the call with it is kept.
+    DoNotRecord {
+        /// Why it is on the list.
+        reason: DoNotRecordReason,
+    },
+    /// The call cannot be recorded, or not any more.
+    Failed {
+        /// What becomes of it.
+        then: OnFailure,
+    },
+    /// A record-aware phone was told.
+    Indicated {
+        /// Whose.
+        side: Side,
+        /// What.
+        state: Indication,
     },
     /// A control was refused and changed nothing.
     ControlRefused {
@@ -278,6 +346,7 @@ impl Fact {
             | Self::PartyLeft { side, .. }
             | Self::PartyJoined { side, .. }
             | Self::TransferAsked { by: side }
+            | Self::Indicated { side, .. }
             | Self::HungUp {
                 by:
                     HungUpBy::Party(side) | HungUpBy::DialogLost(side) | HungUpBy::SessionExpired(side),
@@ -291,6 +360,11 @@ impl Fact {
             | Self::RecordingStarted
             | Self::Paused { .. }
             | Self::Resumed { .. }
+            | Self::Kept { .. }
+            | Self::Stopped { .. }
+            | Self::EarlierRecording { .. }
+            | Self::DoNotRecord { .. }
+            | Self::Failed { .. }
             | Self::TonePlayed
             | Self::BeepPlayed
             | Self::OtherRecording { .. }

@@ -8,6 +8,8 @@
 use std::fmt;
 use std::time::{Duration, Instant};
 
+use crate::recording::Control;
+
 /// How long the next digit of a code may take.
 pub const INTER_DIGIT: Duration = Duration::from_secs(3);
 
@@ -26,53 +28,44 @@ impl fmt::Debug for Digit {
     }
 }
 
-/// What a code does.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Function {
-    /// Pause the recording.
-    Pause,
-    /// Resume the recording.
-    Resume,
-}
-
 /// The codes in force. No code is the beginning of another.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct FeatureCodes {
-    pause: Vec<u8>,
-    resume: Vec<u8>,
-}
+pub struct FeatureCodes([(Control, Vec<u8>); 4]);
 
 impl FeatureCodes {
-    /// Codes as they are dialled, such as `*48`: 1 to 8 characters of `0-9*#A-D`.
-    pub fn new(pause: &str, resume: &str) -> Result<Self, CodeError> {
-        let codes = Self {
-            pause: events(pause)?,
-            resume: events(resume)?,
-        };
-        if codes.pause.starts_with(&codes.resume) || codes.resume.starts_with(&codes.pause) {
-            return Err(CodeError::Overlap {
-                pause: pause.to_owned(),
-                resume: resume.to_owned(),
-            });
+    /// Codes as they are dialled, such as `*48`, one for each control: 1 to 8 characters of
+    /// `0-9*#A-D`.
+    pub fn new(start: &str, stop: &str, pause: &str, resume: &str) -> Result<Self, CodeError> {
+        let written = [start, stop, pause, resume];
+        let codes = [
+            (Control::Start, events(start)?),
+            (Control::Stop, events(stop)?),
+            (Control::Pause, events(pause)?),
+            (Control::Resume, events(resume)?),
+        ];
+        for (at, (_, one)) in codes.iter().enumerate() {
+            for (later, (_, other)) in codes.iter().enumerate().skip(at + 1) {
+                if one.starts_with(other) || other.starts_with(one) {
+                    return Err(CodeError::Overlap {
+                        one: written[at].to_owned(),
+                        other: written[later].to_owned(),
+                    });
+                }
+            }
         }
-        Ok(codes)
-    }
-
-    fn all(&self) -> [(&[u8], Function); 2] {
-        [
-            (&self.pause, Function::Pause),
-            (&self.resume, Function::Resume),
-        ]
+        Ok(Self(codes))
     }
 }
 
 impl Default for FeatureCodes {
-    /// `*48` pauses, `*49` resumes.
+    /// `*44` starts, `*45` stops, `*48` pauses, `*49` resumes.
     fn default() -> Self {
-        Self {
-            pause: vec![10, 4, 8],
-            resume: vec![10, 4, 9],
-        }
+        Self([
+            (Control::Start, vec![10, 4, 4]),
+            (Control::Stop, vec![10, 4, 5]),
+            (Control::Pause, vec![10, 4, 8]),
+            (Control::Resume, vec![10, 4, 9]),
+        ])
     }
 }
 
@@ -94,12 +87,12 @@ pub enum CodeError {
         character: char,
     },
     /// One code is the beginning of the other, or both are the same.
-    #[error("feature codes {pause:?} and {resume:?} begin alike: the shorter would hide the other")]
+    #[error("feature codes {one:?} and {other:?} begin alike: the shorter would hide the other")]
     Overlap {
-        /// The pause code as written.
-        pause: String,
-        /// The resume code as written.
-        resume: String,
+        /// One code as written.
+        one: String,
+        /// The other one.
+        other: String,
     },
 }
 
@@ -129,7 +122,7 @@ pub struct Verdict {
     /// Digits for the other party, in the order pressed.
     pub release: Vec<Digit>,
     /// The code that was completed, after what is released.
-    pub code: Option<Function>,
+    pub code: Option<Control>,
 }
 
 /// Sorts the owner's digits into codes and digits for the other party.
@@ -191,13 +184,13 @@ impl Collector {
     }
 
     fn may_become_code(&self) -> bool {
-        self.codes.all().iter().any(|(code, _)| self.begins(code))
+        self.codes.0.iter().any(|(_, code)| self.begins(code))
     }
 
-    fn complete(&self) -> Option<Function> {
-        let mut all = self.codes.all().into_iter();
-        all.find(|(code, _)| code.len() == self.held.len() && self.begins(code))
-            .map(|(_, function)| function)
+    fn complete(&self) -> Option<Control> {
+        let mut all = self.codes.0.iter();
+        all.find(|(_, code)| code.len() == self.held.len() && self.begins(code))
+            .map(|(control, _)| *control)
     }
 
     /// Whether what is held is how `code` begins.
@@ -217,7 +210,7 @@ mod tests {
     use super::*;
 
     /// Presses `keys` (a `.` waits 3.1 s) and prints what came out: released keys as themselves,
-    /// codes as `P` and `R`, one `|` per time-out.
+    /// codes as `S`, `T`, `P` and `R`, one `|` per time-out.
     fn check(codes: FeatureCodes, keys: &str, expected: &str) {
         let mut collector = Collector::new(codes);
         let mut now = Instant::now();
@@ -227,8 +220,10 @@ mod tests {
                 seen.push(b"0123456789*#ABCD"[usize::from(digit.event)] as char);
             }
             match verdict.code {
-                Some(Function::Pause) => seen.push('P'),
-                Some(Function::Resume) => seen.push('R'),
+                Some(Control::Start) => seen.push('S'),
+                Some(Control::Stop) => seen.push('T'),
+                Some(Control::Pause) => seen.push('P'),
+                Some(Control::Resume) => seen.push('R'),
                 None => {}
             }
         };
@@ -262,6 +257,7 @@ mod tests {
         check(default(), "*48", "P");
         check(default(), "*49", "R");
         check(default(), "*48*49", "PR");
+        check(default(), "*44*45", "ST");
         check(default(), "1*482", "1P2");
         check(default(), "123", "123");
         check(default(), "*", "");
@@ -271,10 +267,11 @@ mod tests {
         check(default(), "*47", "*47");
         check(default(), "**48", "*P");
         check(default(), "*4*48", "*4P");
+        check(default(), "*4*44", "*4S");
         check(default(), "*4*4*49", "*4*4R");
         check(default(), "*#06#", "*#06#");
         check(default(), "ABCD", "ABCD");
-        let other = || FeatureCodes::new("#1", "##").unwrap();
+        let other = || FeatureCodes::new("*1", "*2", "#1", "##").unwrap();
         check(other(), "#1##", "PR");
         check(other(), "###1", "RP");
         check(other(), "#2*48", "#2*48");
@@ -304,27 +301,27 @@ mod tests {
     #[test]
     fn codes_are_checked() {
         assert!(matches!(
-            FeatureCodes::new("", "*49"),
+            FeatureCodes::new("*44", "*45", "", "*49"),
             Err(CodeError::Length { .. })
         ));
         assert!(matches!(
-            FeatureCodes::new("*48", "123456789"),
+            FeatureCodes::new("*44", "*45", "*48", "123456789"),
             Err(CodeError::Length { .. })
         ));
         assert!(matches!(
-            FeatureCodes::new("*4x", "*49"),
+            FeatureCodes::new("*44", "*45", "*4x", "*49"),
             Err(CodeError::Character { character: 'x', .. })
         ));
         assert!(matches!(
-            FeatureCodes::new("*4", "*49"),
+            FeatureCodes::new("*44", "*4", "*48", "*49"),
             Err(CodeError::Overlap { .. })
         ));
         assert!(matches!(
-            FeatureCodes::new("*48", "*48"),
+            FeatureCodes::new("*44", "*45", "*48", "*48"),
             Err(CodeError::Overlap { .. })
         ));
         assert_eq!(
-            FeatureCodes::new("*48", "*49").unwrap(),
+            FeatureCodes::new("*44", "*45", "*48", "*49").unwrap(),
             FeatureCodes::default()
         );
     }

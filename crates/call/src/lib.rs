@@ -35,6 +35,7 @@ mod log;
 mod media;
 mod number;
 mod plan;
+mod policy;
 mod recording;
 mod role;
 mod route;
@@ -45,8 +46,10 @@ mod testing;
 mod tone;
 
 pub use class::{Class, Nature, Network};
-pub use engine::{Engine, Input, Output};
-pub use fact::{Arrival, CallDirection, Departure, Fact, HungUpBy, Means, Opening, Side};
+pub use engine::{ControlId, Engine, Input, Output, Running};
+pub use fact::{
+    Arrival, CallDirection, Departure, Fact, HungUpBy, Indication, Keeping, Means, Opening, Side,
+};
 pub use feature_code::{CodeError, Digit, FeatureCodes};
 pub use gate::Gate;
 pub use log::{CallLog, LogEvent};
@@ -54,10 +57,14 @@ pub use media::{
     CallId, Completion, DtlsRole, End, Ending, LegId, LegMedia, LegSecurity, MediaCommand,
     MediaEvent, MediaGroup, Multiplexing, PayloadFormat, PlayId, PromptName, RecordingId, Sound,
 };
-pub use recording::{Control, Refusal};
+pub use policy::{
+    AUTO_RESUME, Announce, Compliance, DoNotRecord, DoNotRecordReason, Dtmf, Emergency,
+    IntervalError, Keep, Mode, Notice, OnFailure, OwnerKind, RecordingSettings, RepeatInterval,
+    Right, Rights, Selected, Selective, Start, StartStop, Voicemail,
+};
+pub use recording::{Control, Phase, Refusal};
 pub use settings::{
-    Announce, Contact, Dtmf, Epoch, IntervalError, LocalAddresses, Location, MediaSettings, Mode,
-    Notice, NumberRoute, NumberRule, NumberRules, Numbering, Ping, ReachSettings,
-    RecordingSettings, Redirects, RepeatInterval, SessionTimer, Settings, Trunk, TrunkIndex,
-    TrunkKind, TrunkRegistration, Trust, User, UserIndex, Voicemail,
+    Contact, Epoch, LocalAddresses, Location, MediaSettings, NumberRoute, NumberRule, NumberRules,
+    Numbering, Ping, ReachSettings, Redirects, SessionTimer, Settings, Trunk, TrunkIndex,
+    TrunkKind, TrunkRegistration, Trust, User, UserIndex,
 };

@@ -4,8 +4,9 @@
 use duolog_reach::{registrar, registration};
 use duolog_sip::endpoint::DropReason;
 
-use crate::fact::{CallDirection, HungUpBy, Means, Side};
+use crate::fact::{CallDirection, HungUpBy, Indication, Means, Side};
 use crate::media::{CallId, End, RecordingId};
+use crate::policy::OnFailure;
 use crate::recording::{Control, Refusal};
 
 /// One line about one call, or about a message that belongs to none.
@@ -62,6 +63,34 @@ pub enum LogEvent {
         recording: RecordingId,
         /// How it was asked for.
         by: Means,
+    },
+    /// What was captured is kept.
+    RecordingKept {
+        /// The recording.
+        recording: RecordingId,
+        /// How it was asked for.
+        by: Means,
+    },
+    /// A recording was stopped; its call goes on.
+    RecordingStopped {
+        /// The recording.
+        recording: RecordingId,
+        /// How it was asked for.
+        by: Means,
+    },
+    /// A call cannot be recorded, or not any more.
+    RecordingFailed {
+        /// The recording.
+        recording: RecordingId,
+        /// What becomes of the call.
+        then: OnFailure,
+    },
+    /// A record-aware phone was told.
+    Indicated {
+        /// Whose.
+        side: Side,
+        /// What.
+        state: Indication,
     },
     /// A recording was closed.
     RecordingClosed {

@@ -7,6 +7,7 @@ use duolog_sip::sdp::{Direction, Encoding, SdesKey};
 
 use crate::fact::{Fact, Opening};
 use crate::feature_code::Digit;
+use crate::settings::UserIndex;
 
 /// One call. Unique in the life of an engine.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -109,6 +110,16 @@ pub enum PromptName {
     RecordingPaused,
     /// "Recording resumed."
     RecordingResumed,
+    /// "The recording has ended."
+    RecordingStops,
+    /// "This call can not be recorded", and it goes on.
+    FailureContinues,
+    /// "This call can not be recorded", and it ends.
+    FailureEnds,
+    /// What parties on the public network are told.
+    Compliance,
+    /// "Leave a message after the beep."
+    MailboxGreeting,
 }
 
 /// What can be played to a leg.
@@ -120,6 +131,8 @@ pub enum Sound {
         prompt: PromptName,
         /// In which language, as a tag (`en`, `nl`).
         language: String,
+        /// On whose behalf: users, groups and tenants may have prompts of their own.
+        whose: UserIndex,
     },
     /// Mixed under the conversation.
     Beep,
@@ -219,6 +232,11 @@ pub enum MediaCommand {
         /// The recording.
         recording: RecordingId,
     },
+    /// The audio of a provisional recording is kept, from its first sample on.
+    KeepRecording {
+        /// The recording.
+        recording: RecordingId,
+    },
     /// Keep a fact, in order with the audio.
     Note {
         /// The recording.
@@ -251,6 +269,8 @@ pub enum End {
     Finished,
     /// Answered, but over before the recording started.
     NotStarted,
+    /// Captured and not asked for, or not to be recorded with this party: no audio is left of it.
+    NotKept,
     /// Nobody answered: cancelled, busy, refused by the callee, or timed out.
     NotAnswered,
     /// Refused by this node: the gate was closed, or the node drains.

@@ -1,10 +1,13 @@
 //! The one place that answers "is this call recorded, and how". A pure function of the route and
 //! the settings.
 
+use std::sync::Arc;
+
 use crate::class::{Class, Nature, Network};
 use crate::fact::{CallDirection, Side};
+use crate::policy::{Announce, Mode, RecordingSettings, Right, Voicemail};
 use crate::route::{Party, Route, own_number, user_with};
-use crate::settings::{Mode, RecordingSettings, Settings, UserIndex, Voicemail};
+use crate::settings::{Settings, UserIndex};
 
 /// What is decided about one call: at most one recording for each side, on behalf of its user.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -34,13 +37,21 @@ pub(crate) struct RecordingPlan {
     /// The class of the call.
     pub(crate) class: Class,
     /// The owner's settings at this moment.
-    pub(crate) settings: RecordingSettings,
+    pub(crate) settings: Arc<RecordingSettings>,
 }
 
 impl RecordingPlan {
+    /// Whether the parties are told of start and stop.
+    pub(crate) fn announce(&self) -> Announce {
+        match self.class.network {
+            Network::Internal => self.settings.announce.internal,
+            Network::Pstn => self.settings.announce.pstn,
+        }
+    }
+
     /// Whether the owner may pause, and so whether feature codes are listened for.
     pub(crate) fn may_pause(&self) -> bool {
-        self.settings.mode == Mode::AlwaysPauseResume
+        self.settings.mode.rights().pause == Right::Yes
     }
 }
 
@@ -76,7 +87,7 @@ pub(crate) fn recorded(
     let Party::User(owner) = party else {
         return None;
     };
-    let recording = settings.users.get(owner.0)?.recording;
+    let recording = Arc::clone(&settings.users.get(owner.0)?.recording);
     let left = class.nature == Nature::Voicemail && recording.voicemail == Voicemail::Left;
     if recording.mode == Mode::Never || left {
         return None;
@@ -167,7 +178,7 @@ mod tests {
         };
         let carol: &[&str] = &["1003"];
         assert_eq!(owner(&settings, mailbox, carol), None, "not asked for");
-        settings.users[CAROL.0].recording.voicemail = Voicemail::Recorded;
+        Arc::make_mut(&mut settings.users[CAROL.0].recording).voicemail = Voicemail::Recorded;
         assert_eq!(owner(&settings, mailbox, carol), Some(CAROL));
         assert_eq!(owner(&settings, mailbox, &["77", "1003"]), Some(CAROL));
         assert_eq!(
@@ -190,7 +201,7 @@ mod tests {
             recorded(settings, Party::User(CAROL), Side::Callee, class).is_some()
         };
         assert!(!plan(&settings));
-        settings.users[CAROL.0].recording.voicemail = Voicemail::Recorded;
+        Arc::make_mut(&mut settings.users[CAROL.0].recording).voicemail = Voicemail::Recorded;
         assert!(plan(&settings));
     }
 }

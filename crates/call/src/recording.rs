@@ -11,7 +11,7 @@
 //! announcement is kept: the recording then starts paused. Controls are idempotent: asking for
 //! what already is succeeds and changes nothing.
 
-use crate::settings::{Announce, Mode};
+use crate::policy::{Announce, Mode};
 
 /// What a person may ask for during a call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -72,12 +72,36 @@ pub enum Refusal {
     /// This call is not recorded.
     #[error("this call is not recorded")]
     NotRecorded,
+    /// There is no such call.
+    #[error("there is no such call")]
+    NoSuchCall,
     /// The call is not answered yet.
     #[error("the call is not answered yet")]
     NotAnswered,
     /// The recording is closed or lost.
     #[error("the recording has ended")]
     Ended,
+}
+
+/// Where a recording stands, for whoever looks at the call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Phase {
+    /// Nothing is captured: not answered yet, or not asked for.
+    Idle,
+    /// The parties are being told; capture begins after that.
+    Pending,
+    /// Captured, and not kept unless somebody asks.
+    Provisional,
+    /// Audio is kept.
+    Started,
+    /// No audio is kept until it is resumed.
+    Paused,
+    /// Stopped by its owner.
+    Stopped,
+    /// Lost, or never possible.
+    Failed,
+    /// Over with its call.
+    Over,
 }
 
 /// How a recording came out, as far as the call can tell.
@@ -142,6 +166,18 @@ impl Recording {
     /// Whether the parties are being told, so that nothing is kept yet.
     pub fn is_announcing(&self) -> bool {
         matches!(self.state, State::Announcing { .. })
+    }
+
+    /// Where it stands.
+    pub fn phase(&self) -> Phase {
+        match self.state {
+            State::Idle => Phase::Idle,
+            State::Announcing { .. } => Phase::Pending,
+            State::Recording => Phase::Started,
+            State::Paused => Phase::Paused,
+            State::Finished => Phase::Over,
+            State::Failed => Phase::Failed,
+        }
     }
 
     /// Whether the call is answered and the recording not over.
@@ -211,7 +247,8 @@ impl Recording {
     /// The mode's rights come first: a forbidden control is refused as such in every state.
     fn refusal(&self, control: Control) -> Option<Refusal> {
         let permitted = match (self.mode, control) {
-            (Mode::Never | Mode::Always, _) | (Mode::AlwaysPauseResume, Control::Stop) => false,
+            (Mode::Never | Mode::Always | Mode::OnDemand | Mode::OnDemandUserStart, _)
+            | (Mode::AlwaysPauseResume, Control::Stop) => false,
             (Mode::AlwaysPauseResume, Control::Start | Control::Pause | Control::Resume) => true,
         };
         match self.state {

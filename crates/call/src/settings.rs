@@ -2,6 +2,7 @@
 //! only ranges that belong to the meaning of a value are refused here.
 
 use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use duolog_reach::digest::{Credentials, Secret};
@@ -12,6 +13,7 @@ use duolog_sip::sdp::{Encoding, G729, MediaSecurity};
 use duolog_sip::{Timers, Transport, Uri};
 
 use crate::feature_code::FeatureCodes;
+use crate::policy::{OwnerKind, RecordingSettings};
 
 /// Everything the engine needs to know before the first call.
 #[derive(Debug, Clone)]
@@ -301,8 +303,17 @@ pub struct User {
     pub media_security: MediaSecurity,
     /// The language of the prompts on this user's recordings; `None` for the node's.
     pub language: Option<String>,
+    /// What kind of owner this is: not everything may be set for each.
+    pub kind: OwnerKind,
     /// Whether and how this user's calls are recorded.
-    pub recording: RecordingSettings,
+    pub recording: Arc<RecordingSettings>,
+}
+
+impl User {
+    /// The recording settings, to be changed before the engine has them.
+    pub fn recording_mut(&mut self) -> &mut RecordingSettings {
+        Arc::make_mut(&mut self.recording)
+    }
 }
 
 /// Where a user's phones are.
@@ -312,150 +323,4 @@ pub enum Location {
     At(Contact),
     /// Wherever they register from.
     Registered,
-}
-
-/// How one user's calls are recorded. The default is not at all.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct RecordingSettings {
-    /// How a recording begins and who may pause it.
-    pub mode: Mode,
-    /// Whether both parties are told before the recording starts.
-    pub announce: Announce,
-    /// What both parties hear at pause and resume.
-    pub notice: Notice,
-    /// How often the notice tone sounds while recording; `None` for never.
-    pub repeat_tone: Option<RepeatInterval>,
-    /// What becomes of key presses in the stored recording.
-    pub dtmf: Dtmf,
-    /// Whether calls with a voicemail system are recorded.
-    pub voicemail: Voicemail,
-}
-
-impl Default for RecordingSettings {
-    fn default() -> Self {
-        Self {
-            mode: Mode::Never,
-            announce: Announce::Off,
-            notice: Notice::None,
-            repeat_tone: None,
-            dtmf: Dtmf::Keep,
-            voicemail: Voicemail::Left,
-        }
-    }
-}
-
-/// Whether calls with a voicemail system are recorded.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Voicemail {
-    /// They are.
-    Recorded,
-    /// They are left out.
-    Left,
-}
-
-/// What becomes of key presses in a stored recording; parties hear them in either case.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Dtmf {
-    /// They stay.
-    Keep,
-    /// They are silenced, whether they came as telephone events or as tones.
-    Mask,
-}
-
-/// How a recording begins.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Mode {
-    /// No call is recorded.
-    Never,
-    /// Every call is recorded, whole.
-    Always,
-    /// Every call is recorded; its owner may pause and resume.
-    AlwaysPauseResume,
-}
-
-/// The start announcement.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Announce {
-    /// Both parties hear it, then the recording starts.
-    On,
-    /// The recording starts without a word.
-    Off,
-}
-
-/// The notice at pause and resume.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Notice {
-    /// Nothing is heard.
-    None,
-    /// A beep, under the conversation.
-    Beep,
-    /// A spoken notice, instead of the conversation.
-    Announcement,
-}
-
-/// The interval of the repeat tone: 10 to 90 whole seconds, 20 unless said otherwise.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct RepeatInterval(u8);
-
-impl RepeatInterval {
-    /// The shortest and the longest interval, in seconds.
-    pub const RANGE_S: std::ops::RangeInclusive<u32> = 10..=90;
-
-    /// An interval of `seconds`; outside 10 to 90 it is refused, not clamped.
-    pub fn new(seconds: u32) -> Result<Self, IntervalError> {
-        match u8::try_from(seconds) {
-            Ok(small) if Self::RANGE_S.contains(&seconds) => Ok(Self(small)),
-            _ => Err(IntervalError { seconds }),
-        }
-    }
-
-    /// The interval in seconds.
-    pub fn seconds(self) -> u32 {
-        u32::from(self.0)
-    }
-
-    /// The interval as a span of time.
-    pub fn duration(self) -> Duration {
-        Duration::from_secs(u64::from(self.0))
-    }
-}
-
-impl Default for RepeatInterval {
-    fn default() -> Self {
-        Self(20)
-    }
-}
-
-/// A repeat tone interval outside its range.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("repeat tone interval of {seconds} s is outside 10 to 90 s")]
-pub struct IntervalError {
-    /// What was asked for, in seconds.
-    pub seconds: u32,
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn intervals_are_refused_not_clamped() {
-        for seconds in [0, 1, 9, 91, 100, 256 + 20, 1800, u32::MAX] {
-            let error = RepeatInterval::new(seconds).unwrap_err();
-            assert_eq!(error.seconds, seconds);
-            assert!(error.to_string().contains("10 to 90 s"), "{error}");
-        }
-        for seconds in [10, 15, 20, 90] {
-            assert_eq!(RepeatInterval::new(seconds).unwrap().seconds(), seconds);
-        }
-        assert_eq!(
-            RepeatInterval::default().duration(),
-            Duration::from_secs(20)
-        );
-    }
-
-    #[test]
-    fn recording_is_off_by_default() {
-        assert_eq!(RecordingSettings::default().mode, Mode::Never);
-    }
 }

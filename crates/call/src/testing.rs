@@ -6,10 +6,10 @@ use duolog_sip::sdp::{self, Description, Direction, Encoding, Format, MediaSecur
 use duolog_sip::{Timers, Transport};
 
 use crate::feature_code::FeatureCodes;
+use crate::policy::{Mode, Notice, OwnerKind, RecordingSettings, RepeatInterval, StartStop};
 use crate::settings::{
-    Announce, Contact, Epoch, LocalAddresses, Location, MediaSettings, Mode, Notice, Numbering,
-    ReachSettings, RecordingSettings, RepeatInterval, SessionTimer, Settings, Trunk, TrunkIndex,
-    User, UserIndex,
+    Contact, Epoch, LocalAddresses, Location, MediaSettings, Numbering, ReachSettings,
+    SessionTimer, Settings, Trunk, TrunkIndex, User, UserIndex,
 };
 
 /// Always with Pause/Resume, with everything that can be heard.
@@ -26,7 +26,7 @@ pub(crate) const DAVE: UserIndex = UserIndex(3);
 pub(crate) fn settings() -> Settings {
     let alice = RecordingSettings {
         mode: Mode::AlwaysPauseResume,
-        announce: Announce::On,
+        announce: StartStop::BOTH,
         notice: Notice::Beep,
         repeat_tone: Some(RepeatInterval::default()),
         ..RecordingSettings::default()
@@ -47,7 +47,7 @@ pub(crate) fn settings() -> Settings {
         ],
         users: vec![
             user("alice", &["1001", "+31205551001"], "192.0.2.10:5060", alice),
-            user("bob", &["1002"], "192.0.2.11:5060", never),
+            user("bob", &["1002"], "192.0.2.11:5060", never.clone()),
             user("carol", &["1003"], "192.0.2.12:5060", carol),
             user("dave", &["2001"], "192.0.2.20:5062", never),
         ],
@@ -85,7 +85,8 @@ fn user(name: &str, numbers: &[&str], addr: &str, recording: RecordingSettings) 
         certificate: None,
         media_security: MediaSecurity::AsOffered,
         language: None,
-        recording,
+        kind: OwnerKind::User,
+        recording: recording.into(),
     }
 }
 

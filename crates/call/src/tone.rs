@@ -3,7 +3,7 @@
 
 use std::time::Instant;
 
-use crate::settings::RepeatInterval;
+use crate::policy::RepeatInterval;
 
 /// The machine that knows when the next repeat tone is due.
 #[derive(Debug, Clone)]

@@ -96,6 +96,7 @@ impl CallMetrics {
                 let end = match end {
                     End::Finished => "finished",
                     End::NotStarted => "not_started",
+                    End::NotKept => "not_kept",
                     End::NotAnswered => "not_answered",
                     End::Refused => "refused",
                     End::Failed => "failed",
@@ -106,6 +107,9 @@ impl CallMetrics {
                 let by = match by {
                     Means::FeatureCode => "feature_code",
                     Means::Info => "sip_info",
+                    Means::Offer => "sip_offer",
+                    Means::Api => "api",
+                    Means::Limit | Means::Policy => "system",
                 };
                 one(&self.pauses, "by", by);
             }

@@ -217,6 +217,7 @@ impl Node {
                     }
                 }
                 Output::Log(line) => self.logs.push(line),
+                Output::Controlled { .. } => {}
             }
         }
         if self.engine.deadline().is_some_and(|due| due < now) && self.effects.len() > 10_000 {

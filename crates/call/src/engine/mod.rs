@@ -21,11 +21,13 @@ use duolog_sip::{DialogId, Endpoint, EndpointSettings, Flow, Tokens};
 use rand_chacha::ChaCha12Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
 
-use crate::fact::Side;
+use crate::fact::{Means, Side};
 use crate::gate::{Admission, Gate};
 use crate::ids::Ids;
 use crate::log::{CallLog, LogEvent};
 use crate::media::{CallId, LegId, MediaCommand, MediaEvent, RecordingId};
+use crate::policy::RecordingSettings;
+use crate::recording::{Control, Phase, Refusal};
 use crate::role::b2bua::Call;
 use crate::role::b2bua::context::{Action, Context};
 use crate::role::b2bua::keys::KeySource;
@@ -65,6 +67,24 @@ pub enum Input {
     },
     /// The media plane reports.
     Media(MediaEvent),
+    /// Somebody with the right asks for something; answered by [`Output::Controlled`].
+    Control {
+        /// Its name in the answer.
+        id: ControlId,
+        /// A recording of the call half, its first one or the one that runs.
+        recording: RecordingId,
+        /// What for.
+        control: Control,
+        /// How.
+        by: Means,
+    },
+    /// A user's settings have changed: calls that begin from now on follow them.
+    Changed {
+        /// Whose.
+        user: UserIndex,
+        /// How they are now.
+        settings: Arc<RecordingSettings>,
+    },
     /// Whether new calls can be recorded, and so taken.
     Gate(Gate),
     /// No new calls from now; running calls go on.
@@ -73,6 +93,27 @@ pub enum Input {
     HangUpAll,
     /// `deadline()` has come.
     Deadline,
+}
+
+/// One request for a control. Unique among those that wait.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ControlId(pub u64);
+
+/// A recorded half of a call, as it stands.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Running {
+    /// The call; two halves of one call have the same.
+    pub call: CallId,
+    /// Call-ID of its caller's leg.
+    pub call_id: String,
+    /// The first recording of this half: its name for as long as the call lives.
+    pub recording: RecordingId,
+    /// Whose recording it is.
+    pub owner: UserIndex,
+    /// The number or name of the party across.
+    pub party: String,
+    /// Where the recording stands.
+    pub phase: Phase,
 }
 
 /// What the engine wants done, in order. `Debug` leaves messages out: there may be keys in them.
@@ -96,6 +137,13 @@ pub enum Output {
     },
     /// Tell the media plane.
     Media(MediaCommand),
+    /// A control was carried out, or refused.
+    Controlled {
+        /// Which.
+        id: ControlId,
+        /// Where the recording stands now, or why nothing changed.
+        result: Result<Phase, Refusal>,
+    },
     /// Write a log line, count.
     Log(CallLog),
 }
@@ -110,6 +158,13 @@ impl fmt::Debug for Input {
             Self::Resolved { id, answer } => write!(f, "Resolved {{ {id:?}, {answer:?} }}"),
             Self::FlowFailed { flow } => write!(f, "FlowFailed {{ {flow:?} }}"),
             Self::Media(event) => write!(f, "Media({event:?})"),
+            Self::Control {
+                id,
+                recording,
+                control,
+                by,
+            } => write!(f, "Control({id:?} {recording:?} {control:?} {by:?})"),
+            Self::Changed { user, .. } => write!(f, "Changed({user:?})"),
             Self::Gate(gate) => write!(f, "Gate({gate:?})"),
             Self::Drain => f.write_str("Drain"),
             Self::HangUpAll => f.write_str("HangUpAll"),
@@ -126,6 +181,7 @@ impl fmt::Debug for Output {
             }
             Self::Resolve { id, question } => write!(f, "Resolve {{ {id:?}, {question:?} }}"),
             Self::Media(command) => write!(f, "Media({command:?})"),
+            Self::Controlled { id, result } => write!(f, "Controlled({id:?} {result:?})"),
             Self::Log(log) => write!(f, "Log({log:?})"),
         }
     }
@@ -218,6 +274,21 @@ impl Engine {
                 self.carry_out(now, wanted, &mut work);
             }
             Input::Media(event) => self.media(now, event, &mut work),
+            Input::Control {
+                id,
+                recording,
+                control,
+                by,
+            } => {
+                let mut result = Err(Refusal::NoSuchCall);
+                if let Some(call) = self.recordings.get(&recording).copied() {
+                    self.with_call(now, call, &mut work, |call, cx| {
+                        result = call.control(cx, recording, by, control);
+                    });
+                }
+                work.out.push(Output::Controlled { id, result });
+            }
+            Input::Changed { user, settings } => self.changed(user, settings),
             Input::Gate(gate) => self.admission.gate = gate,
             Input::Drain => self.admission.drain(),
             Input::HangUpAll => {
@@ -234,6 +305,19 @@ impl Engine {
             self.endpoint_says(now, event, &mut work);
         }
         work.out
+    }
+
+    fn changed(&mut self, user: UserIndex, recording: Arc<RecordingSettings>) {
+        let settings = Arc::make_mut(&mut self.settings);
+        if let Some(user) = settings.users.get_mut(user.0) {
+            user.recording = recording;
+        }
+    }
+
+    /// Every recorded half of a call that is not over, in the order of the calls.
+    pub fn running(&self) -> Vec<Running> {
+        let halves = |(id, slot): (&CallId, &Slot)| slot.call.running(*id);
+        self.calls.iter().flat_map(halves).collect()
     }
 
     /// When [`Input::Deadline`] is wanted.

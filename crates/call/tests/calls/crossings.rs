@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use duolog_call::{
-    Announce, End, Input, LegId, MediaEvent, NumberRoute, RecordingId, Trunk, TrunkIndex,
+    End, Input, LegId, MediaEvent, NumberRoute, RecordingId, StartStop, Trunk, TrunkIndex,
 };
 use duolog_reach::hops::{Destination, Host, Records};
 use duolog_sip::sdp::Direction;
@@ -175,7 +175,7 @@ fn the_session_of_one_who_has_left_ends_nobody_s_call() {
 #[test]
 fn a_newcomer_during_the_announcement_hears_it_first() {
     let mut told = settings();
-    told.users[2].recording.announce = Announce::On;
+    told.users[2].recording_mut().announce = StartStop::BOTH;
     let mut w = World::with(told, 1);
     w.call(CAROL, BOB);
     w.refer(BOB, "1004", &[]);
@@ -193,7 +193,7 @@ fn a_newcomer_during_the_announcement_hears_it_first() {
 #[test]
 fn one_who_moves_during_the_announcement_hears_it_in_the_other_call() {
     let mut told = settings();
-    told.users[4].recording.announce = Announce::On;
+    told.users[4].recording_mut().announce = StartStop::BOTH;
     let mut w = World::with(told, 1);
     w.call(DAVE, BOB);
     w.call(BOB2, ERIN);

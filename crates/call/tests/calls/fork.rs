@@ -187,7 +187,7 @@ fn a_message_is_recorded_for_the_one_who_was_called() {
     for wanted in [Voicemail::Recorded, Voicemail::Left] {
         let mut told = settings();
         told.numbering.voicemail = vec!["1004".to_owned()];
-        told.users[2].recording.voicemail = wanted;
+        told.users[2].recording_mut().voicemail = wanted;
         let mut w = World::with(told, 1);
         w.invite(TRUNK, "1003");
         w.run(50);

@@ -385,7 +385,7 @@ fn the_reason_of_a_refusal_is_one_quoted_string() {
 fn what_becomes_of_key_presses_is_said_at_the_invite() {
     for dtmf in [Dtmf::Keep, Dtmf::Mask] {
         let mut settings = settings();
-        settings.users[CAROL - 1].recording.dtmf = dtmf;
+        settings.users[CAROL - 1].recording_mut().dtmf = dtmf;
         let mut w = World::with(settings, 1);
         w.call(BOB, CAROL);
         let opened = w.media.iter().find_map(|(_, command)| match command {

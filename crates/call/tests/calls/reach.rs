@@ -437,7 +437,7 @@ fn who_goes_down_before_the_registrar_was_found_does_not_register() {
 #[test]
 fn a_trunk_known_by_name_is_registered_at_and_its_calls_are_known() {
     let mut settings = with_registration();
-    settings.users[1].recording = RecordingSettings::default();
+    settings.users[1].recording = RecordingSettings::default().into();
     let mut node = Alone::new(settings);
     let outputs = node.due();
     let outputs = node.resolves(outputs);

@@ -1,8 +1,8 @@
 //! What is recorded, who hears what and when.
 
 use duolog_call::{
-    Announce, Digit, End, Fact, LegId, Means, MediaCommand, MediaEvent, Mode, Notice, PromptName,
-    RecordingId, RepeatInterval, Settings, Side, Sound,
+    Digit, End, Fact, LegId, Means, MediaCommand, MediaEvent, Mode, Notice, PromptName,
+    RecordingId, RepeatInterval, Settings, Side, Sound, StartStop,
 };
 use duolog_sip::Method;
 
@@ -65,7 +65,7 @@ fn each_owner_s_calls_are_announced_in_the_owner_s_language() {
     for (owner, expected) in [(ALICE, "nl"), (CAROL, "en")] {
         let mut told = settings();
         for user in &mut told.users {
-            user.recording.announce = Announce::On;
+            user.recording_mut().announce = StartStop::BOTH;
         }
         let mut w = World::with(told, 3);
         w.call(TRUNK, owner);
@@ -126,7 +126,7 @@ fn two_recorded_users_have_a_recording_each() {
 #[test]
 fn one_repeat_tone_is_enough_for_two_recordings() {
     let mut told = settings();
-    told.users[2].recording.repeat_tone = Some(RepeatInterval::new(15).unwrap());
+    told.users[2].recording_mut().repeat_tone = Some(RepeatInterval::new(15).unwrap());
     let mut w = World::with(told, 1);
     w.call(ALICE, CAROL);
     w.run_s(61);
@@ -155,7 +155,7 @@ fn hanging_up_during_the_announcement_records_nothing() {
 #[test]
 fn pause_and_resume_with_each_notice() {
     for notice in [Notice::None, Notice::Beep, Notice::Announcement] {
-        let mut w = with(|s| s.users[0].recording.notice = notice);
+        let mut w = with(|s| s.users[0].recording_mut().notice = notice);
         w.call(TRUNK, ALICE);
         w.run_s(5);
         let from = w.media.len();
@@ -202,7 +202,7 @@ fn pause_and_resume_with_each_notice() {
 
 #[test]
 fn a_quick_resume_cuts_the_notice_of_the_pause() {
-    let mut w = with(|s| s.users[0].recording.notice = Notice::Announcement);
+    let mut w = with(|s| s.users[0].recording_mut().notice = Notice::Announcement);
     w.call(TRUNK, ALICE);
     w.run_s(5);
     let from = w.media.len();
@@ -290,7 +290,7 @@ fn digits_are_taken_only_where_codes_are_allowed() {
         w.bye(TRUNK);
         w.settle();
     }
-    let mut w = with(|s| s.users[0].recording.mode = Mode::Always);
+    let mut w = with(|s| s.users[0].recording_mut().mode = Mode::Always);
     w.call(ALICE, TRUNK);
     assert!(!w.commands().contains("take"));
     w.bye(ALICE);
@@ -301,7 +301,7 @@ fn digits_are_taken_only_where_codes_are_allowed() {
 fn the_repeat_tone_keeps_its_grid_for_five_minutes() {
     for seconds in [10, 20, 90] {
         let interval = RepeatInterval::new(seconds).unwrap();
-        let mut w = with(|s| s.users[0].recording.repeat_tone = Some(interval));
+        let mut w = with(|s| s.users[0].recording_mut().repeat_tone = Some(interval));
         w.call(TRUNK, ALICE);
         w.run_s(300);
         let start = w.times("START")[0];
@@ -346,7 +346,7 @@ fn the_repeat_tone_is_silent_while_paused() {
 
 #[test]
 fn a_pause_cuts_a_tone_that_sounds() {
-    let mut w = with(|s| s.users[0].recording.notice = Notice::None);
+    let mut w = with(|s| s.users[0].recording_mut().notice = Notice::None);
     w.call(TRUNK, ALICE);
     while w.times("play-a-tone").is_empty() {
         w.run(50);

@@ -53,7 +53,10 @@ fn done(bytes: Vec<u8>) -> String {
                     let (rtp, rtcp) = (at(port), at(port + 1));
                     inputs.push(Input::Media(MediaEvent::LegOpened { leg, rtp, rtcp }));
                 }
-                Output::Media(_) | Output::Log(_) | Output::Resolve { .. } => {}
+                Output::Media(_)
+                | Output::Log(_)
+                | Output::Resolve { .. }
+                | Output::Controlled { .. } => {}
             }
         }
     }

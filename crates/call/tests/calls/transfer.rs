@@ -594,7 +594,7 @@ fn groups_keep_a_person_s_calls_together_and_others_apart() {
 #[test]
 fn the_newcomer_hears_of_the_recording_before_it_is_recorded() {
     let mut told = crate::world::settings();
-    told.users[2].recording.announce = duolog_call::Announce::On;
+    told.users[2].recording_mut().announce = duolog_call::StartStop::BOTH;
     let mut w = World::with(told, 1);
     w.call(CAROL, BOB);
     w.run_s(3);

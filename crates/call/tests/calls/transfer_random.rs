@@ -80,7 +80,7 @@ fn nothing_is_left_of_calls_whose_parties_change() {
         let mut told = settings();
         told.media.more_groups = u32::from(seed % 4 == 0);
         if seed % 3 == 0 {
-            told.users[2].recording.announce = duolog_call::Announce::On;
+            told.users[2].recording_mut().announce = duolog_call::StartStop::BOTH;
         }
         let mut w = match seed % 5 {
             // Three phones ring together for one number.

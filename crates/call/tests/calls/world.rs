@@ -8,10 +8,10 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use duolog_call::{
-    Announce, CallLog, Completion, Contact, End, Engine, Epoch, Fact, FeatureCodes, Input, LegId,
+    CallLog, Completion, Contact, ControlId, End, Engine, Epoch, Fact, FeatureCodes, Input, LegId,
     LocalAddresses, Location, MediaCommand, MediaEvent, MediaSettings, Mode, Notice, Numbering,
-    Opening, Output, ReachSettings, RecordingId, RecordingSettings, RepeatInterval, SessionTimer,
-    Settings, Sound, Trunk, TrunkIndex, User,
+    Opening, Output, OwnerKind, Phase, ReachSettings, RecordingId, RecordingSettings, Refusal,
+    RepeatInterval, SessionTimer, Settings, Sound, StartStop, Trunk, TrunkIndex, User,
 };
 use duolog_reach::hops::QueryId;
 use duolog_sip::endpoint::{self, ClientKey, ServerKey};
@@ -57,7 +57,7 @@ pub fn settings() -> Settings {
 pub fn over(transport: Transport) -> Settings {
     let alice = RecordingSettings {
         mode: Mode::AlwaysPauseResume,
-        announce: Announce::On,
+        announce: StartStop::BOTH,
         notice: Notice::Beep,
         repeat_tone: Some(RepeatInterval::default()),
         ..RecordingSettings::default()
@@ -70,7 +70,7 @@ pub fn over(transport: Transport) -> Settings {
         addr: address(party),
         transport,
     };
-    let user = |name: &str, party: usize, recording| User {
+    let user = |name: &str, party: usize, recording: RecordingSettings| User {
         name: name.to_owned(),
         numbers: vec![NAMES[party].to_owned()],
         location: Location::At(contact(party)),
@@ -78,7 +78,8 @@ pub fn over(transport: Transport) -> Settings {
         certificate: None,
         media_security: MediaSecurity::AsOffered,
         language: None,
-        recording,
+        kind: OwnerKind::User,
+        recording: recording.into(),
     };
     Settings {
         local: LocalAddresses(vec![
@@ -91,7 +92,7 @@ pub fn over(transport: Transport) -> Settings {
             user("bob", BOB, RecordingSettings::default()),
             User {
                 language: Some("en".to_owned()),
-                ..user("carol", CAROL, carol)
+                ..user("carol", CAROL, carol.clone())
             },
             user("dave", DAVE, RecordingSettings::default()),
             user("erin", ERIN, carol),
@@ -169,6 +170,10 @@ pub struct Seen {
     pub sent_to: Vec<SocketAddr>,
     /// What the node asked the DNS.
     pub queries: Vec<QueryId>,
+    /// Recordings that are to be kept.
+    pub kept: Vec<RecordingId>,
+    /// What became of controls from outside.
+    pub controlled: Vec<(ControlId, Result<Phase, Refusal>)>,
 }
 
 /// What the media plane says to a leg that is to be opened.
@@ -338,6 +343,7 @@ impl World {
                 }
                 Output::Media(command) => self.command(command),
                 Output::Resolve { id, .. } => self.seen.queries.push(id),
+                Output::Controlled { id, result } => self.seen.controlled.push((id, result)),
                 Output::Log(log) => {
                     self.logs.push(log);
                 }
@@ -405,6 +411,7 @@ impl World {
             MediaCommand::StartRecording { recording } => self.state(*recording, "open", "on"),
             MediaCommand::PauseRecording { recording } => self.state(*recording, "on", "paused"),
             MediaCommand::ResumeRecording { recording } => self.state(*recording, "paused", "on"),
+            MediaCommand::KeepRecording { recording } => self.seen.kept.push(*recording),
             MediaCommand::Note { recording, .. } => {
                 assert_ne!(self.recordings[recording].last(), Some(&"closed"));
             }
@@ -813,7 +820,9 @@ fn word(command: &MediaCommand) -> Option<String> {
         }
         MediaCommand::Play { leg, sound, .. } => {
             let name = match sound {
-                Sound::Prompt { prompt, language } => format!("{prompt:?}.{language}"),
+                Sound::Prompt {
+                    prompt, language, ..
+                } => format!("{prompt:?}.{language}"),
                 Sound::Beep => "beep".to_owned(),
                 Sound::RepeatTone => "tone".to_owned(),
             };
@@ -829,6 +838,7 @@ fn word(command: &MediaCommand) -> Option<String> {
         MediaCommand::StartRecording { .. } => "START".to_owned(),
         MediaCommand::PauseRecording { .. } => "PAUSE".to_owned(),
         MediaCommand::ResumeRecording { .. } => "RESUME".to_owned(),
+        MediaCommand::KeepRecording { .. } => "KEEP".to_owned(),
         MediaCommand::CloseRecording { ending, .. } => format!("CLOSE-{:?}", ending.end),
         MediaCommand::Note { .. } => return None,
     })

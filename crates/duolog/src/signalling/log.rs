@@ -29,6 +29,18 @@ pub fn write(line: &CallLog) {
         LogEvent::RecordingResumed { recording, by } => {
             tracing::info!(call_id, recording = %id(recording.0), ?by, "recording resumed");
         }
+        LogEvent::RecordingKept { recording, by } => {
+            tracing::info!(call_id, recording = %id(recording.0), ?by, "recording kept");
+        }
+        LogEvent::RecordingStopped { recording, by } => {
+            tracing::info!(call_id, recording = %id(recording.0), ?by, "recording stopped");
+        }
+        LogEvent::RecordingFailed { recording, then } => {
+            tracing::error!(call_id, recording = %id(recording.0), ?then, "call not recorded");
+        }
+        LogEvent::Indicated { side, state } => {
+            tracing::info!(call_id, ?side, ?state, "phone told of the recording");
+        }
         LogEvent::RecordingClosed { recording, end } => {
             tracing::info!(call_id, recording = %id(recording.0), ?end, "recording closed");
         }

@@ -341,6 +341,8 @@ impl Signalling {
                     }
                     Output::Resolve { id, question } => self.resolve(id, question),
                     Output::Media(command) => inputs.extend(self.order(now, command)),
+                    // Nobody asks yet.
+                    Output::Controlled { .. } => {}
                     Output::Log(line) => {
                         self.metrics.count(&line);
                         log::write(&line);

@@ -205,9 +205,9 @@ impl Translator {
 
     fn sound(&self, sound: &Sound) -> (Arc<Prompt>, How) {
         match sound {
-            Sound::Prompt { prompt, language } => {
-                (self.prompts.prompt(*prompt, language), How::Instead)
-            }
+            Sound::Prompt {
+                prompt, language, ..
+            } => (self.prompts.prompt(*prompt, language), How::Instead),
             Sound::Beep => (self.prompts.beep(), How::Under),
             Sound::RepeatTone => (self.prompts.repeat_tone(), How::Under),
         }
@@ -375,6 +375,9 @@ mod tests {
             diversion: Vec::new(),
             mode: call::Mode::Always,
             dtmf: call::Dtmf::Keep,
+            owner_kind: duolog_call::OwnerKind::User,
+            number: 1,
+            keeping: duolog_call::Keeping::Kept,
         };
         MediaCommand::OpenRecording {
             recording,

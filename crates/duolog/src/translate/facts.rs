@@ -2,9 +2,9 @@
 
 use duolog_archive::{recording_text, wire};
 use duolog_call::{
-    Announce, Arrival, CallDirection, Class, Completion, Control, Departure, Dtmf, End, Ending,
-    Fact, HungUpBy, Means, Mode, Nature, Network, Notice, Opening, PromptName, Settings, Side,
-    User,
+    Announce, Arrival, CallDirection, Class, Completion, Control, Departure, DoNotRecordReason,
+    Dtmf, End, Ending, Fact, HungUpBy, Indication, Keeping, Means, Mode, Nature, Network, Notice,
+    OnFailure, Opening, OwnerKind, PromptName, Settings, Side, User,
 };
 use duolog_spool::RecordingId;
 
@@ -23,11 +23,13 @@ pub fn opening(opening: &Opening, owner: Option<&User>, settings: &Settings) -> 
         owner_name: Some(opening.owner.clone()),
         mode: match opening.mode {
             Mode::Never => wire::Mode::Never,
+            Mode::OnDemand => wire::Mode::OnDemand,
+            Mode::OnDemandUserStart => wire::Mode::OnDemandUserStart,
             Mode::Always => wire::Mode::Always,
             Mode::AlwaysPauseResume => wire::Mode::AlwaysWithPause,
         },
         announced: owner
-            .map(|user| announced(user, settings.language_of(user)))
+            .map(|user| announced(user, opening.class.network, settings.language_of(user)))
             .unwrap_or_default(),
         dtmf: match opening.dtmf {
             Dtmf::Keep => wire::DtmfPolicy::Keep,
@@ -39,7 +41,22 @@ pub fn opening(opening: &Opening, owner: Option<&User>, settings: &Settings) -> 
             party: Some(opening.party.clone()),
             diversion: opening.diversion.clone(),
         },
+        owner_kind: Some(owner_kind(opening.owner_kind)),
+        number: Some(opening.number),
+        keeping: match opening.keeping {
+            Keeping::Kept => wire::Keeping::Kept,
+            Keeping::Provisional => wire::Keeping::Provisional,
+        },
         ..wire::Opening::default()
+    }
+}
+
+fn owner_kind(kind: OwnerKind) -> wire::OwnerKind {
+    match kind {
+        OwnerKind::User => wire::OwnerKind::User,
+        OwnerKind::Workspace => wire::OwnerKind::Workspace,
+        OwnerKind::VirtualLine => wire::OwnerKind::VirtualLine,
+        OwnerKind::Queue => wire::OwnerKind::Queue,
     }
 }
 
@@ -57,10 +74,14 @@ fn class(class: Class) -> wire::Class {
     }
 }
 
-fn announced(user: &User, language: &str) -> wire::Announced {
+fn announced(user: &User, network: Network, language: &str) -> wire::Announced {
     let settings = &user.recording;
+    let start = match network {
+        Network::Internal => settings.announce.internal,
+        Network::Pstn => settings.announce.pstn,
+    };
     wire::Announced {
-        start: settings.announce == Announce::On,
+        start: start == Announce::On,
         pause: match settings.notice {
             Notice::None => wire::PauseNotice::None,
             Notice::Beep => wire::PauseNotice::Beep,
@@ -77,6 +98,7 @@ pub fn ending(ending: &Ending) -> wire::Ending {
         End::Finished => wire::End::Finished,
         End::NotStarted => wire::End::NotStarted,
         End::NotAnswered => wire::End::NotAnswered,
+        End::NotKept => wire::End::NotKept,
         End::Refused => wire::End::Refused,
         End::Failed => wire::End::Failed,
     };
@@ -119,12 +141,33 @@ pub fn fact(fact: &Fact, owner: Side) -> wire::Fact {
         },
         Fact::RecordingStarted => wire::Fact::RecordingStarted,
         Fact::Paused { by } => wire::Fact::RecordingPaused {
-            by: wire::Side::Owner,
+            by: asker(*by),
             way: way(*by),
         },
         Fact::Resumed { by } => wire::Fact::RecordingResumed {
-            by: wire::Side::Owner,
+            by: asker(*by),
             way: way(*by),
+        },
+        Fact::Stopped { by } => wire::Fact::RecordingStopped {
+            by: asker(*by),
+            way: way(*by),
+        },
+        Fact::Kept { by } => wire::Fact::RecordingKept {
+            by: asker(*by),
+            way: way(*by),
+        },
+        Fact::EarlierRecording { recording } => wire::Fact::EarlierRecording {
+            recording: recording_text(RecordingId(recording.0)),
+        },
+        Fact::DoNotRecord { reason } => wire::Fact::DoNotRecord {
+            reason: do_not_record(*reason).into(),
+        },
+        Fact::Failed { then } => wire::Fact::RecordingFailed {
+            then: on_failure(*then).into(),
+        },
+        Fact::Indicated { side, state } => wire::Fact::Indicated {
+            side: who(*side),
+            state: indication(*state).into(),
         },
         Fact::ControlRefused {
             side,
@@ -215,6 +258,7 @@ fn hung_up(by: HungUpBy, who: impl Fn(Side) -> wire::Side) -> wire::Fact {
         HungUpBy::SessionExpired(side) => ended(who(side), "nothing refreshed the session in time"),
         HungUpBy::Transferred => ended(wire::Side::Unknown, "a transfer took the party elsewhere"),
         HungUpBy::Replaced => ended(wire::Side::Unknown, "another party took the place"),
+        HungUpBy::NotRecorded => ended(wire::Side::Nobody, "the call could not be recorded"),
         HungUpBy::Cancel => failed(None, "the caller gave up"),
         HungUpBy::CalleeRefused(status) => failed(Some(status), "the called side refused"),
         HungUpBy::NoAnswer => failed(None, "the called side did not answer"),
@@ -235,6 +279,42 @@ fn way(means: Means) -> wire::Way {
     match means {
         Means::FeatureCode => wire::Way::FeatureCode,
         Means::Info => wire::Way::SipInfo,
+        Means::Offer => wire::Way::SipOffer,
+        Means::Api => wire::Way::Api,
+        Means::Limit | Means::Policy => wire::Way::System,
+    }
+}
+
+/// Who asked for what the owner's recording did.
+fn asker(means: Means) -> wire::Side {
+    match means {
+        Means::FeatureCode | Means::Info | Means::Offer | Means::Api => wire::Side::Owner,
+        Means::Limit | Means::Policy => wire::Side::Nobody,
+    }
+}
+
+fn do_not_record(reason: DoNotRecordReason) -> &'static str {
+    match reason {
+        DoNotRecordReason::BusinessPrivate => "business-private",
+        DoNotRecordReason::Personal => "personal",
+        DoNotRecordReason::Vendor => "vendor",
+    }
+}
+
+fn on_failure(then: OnFailure) -> &'static str {
+    match then {
+        OnFailure::Refuse => "refuse",
+        OnFailure::GoOn => "go-on",
+        OnFailure::GoOnAnnounced => "go-on-announced",
+        OnFailure::EndAnnounced => "end-announced",
+    }
+}
+
+fn indication(state: Indication) -> &'static str {
+    match state {
+        Indication::Off => "off",
+        Indication::On => "on",
+        Indication::Paused => "paused",
     }
 }
 
@@ -244,6 +324,11 @@ pub fn prompt_name(prompt: PromptName) -> &'static str {
         PromptName::RecordingStarts => "recording-started",
         PromptName::RecordingPaused => "recording-paused",
         PromptName::RecordingResumed => "recording-resumed",
+        PromptName::RecordingStops => "recording-stopped",
+        PromptName::FailureContinues => "failure-continues",
+        PromptName::FailureEnds => "failure-ends",
+        PromptName::Compliance => "compliance",
+        PromptName::MailboxGreeting => "mailbox-greeting",
     }
 }
 
@@ -355,6 +440,9 @@ mod tests {
                 diversion: vec!["202".into(), "201".into()],
                 mode: Mode::Always,
                 dtmf: Dtmf::Keep,
+                owner_kind: OwnerKind::User,
+                number: 1,
+                keeping: Keeping::Kept,
             };
             let kept = opening(&opened, None, &settings);
             let kept = wire::Opening::parse(&kept.write()).expect("our own");

@@ -4,8 +4,8 @@ use std::net::SocketAddr;
 
 use duolog_call::{
     Announce, Contact, Dtmf, Epoch, FeatureCodes, LocalAddresses, Location, MediaSettings, Mode,
-    Notice, NumberRoute, Numbering, ReachSettings, RecordingSettings, RepeatInterval, SessionTimer,
-    Settings, Trunk, TrunkIndex, User,
+    Notice, NumberRoute, Numbering, OwnerKind, ReachSettings, RecordingSettings, RepeatInterval,
+    SessionTimer, Settings, StartStop, Trunk, TrunkIndex, User,
 };
 use duolog_reach::hops::HopSettings;
 use duolog_reach::registrar::RegistrarSettings;
@@ -142,20 +142,26 @@ fn user(user: &config::User) -> User {
         certificate: user.certificate.clone(),
         language: user.language.clone(),
         media_security: security(user.media_security),
-        recording: recording(user),
+        kind: OwnerKind::User,
+        recording: recording(user).into(),
     }
 }
 
 fn recording(user: &config::User) -> RecordingSettings {
+    let announce = match user.announce {
+        config::Announce::On => Announce::On,
+        config::Announce::Off => Announce::Off,
+    };
     RecordingSettings {
         mode: match user.mode {
             config::Mode::Never => Mode::Never,
             config::Mode::Always => Mode::Always,
             config::Mode::AlwaysPauseResume => Mode::AlwaysPauseResume,
         },
-        announce: match user.announce {
-            config::Announce::On => Announce::On,
-            config::Announce::Off => Announce::Off,
+        announce: StartStop {
+            internal: announce,
+            pstn: announce,
+            ..StartStop::OFF
         },
         notice: match user.notice {
             config::Notice::None => Notice::None,
@@ -171,6 +177,7 @@ fn recording(user: &config::User) -> RecordingSettings {
             .repeat_tone
             .and_then(|interval| RepeatInterval::new(interval.as_secs() as u32).ok()),
         voicemail: user.voicemail,
+        ..RecordingSettings::default()
     }
 }
 
@@ -183,7 +190,7 @@ fn security(security: config::MediaSecurity) -> MediaSecurity {
 }
 
 fn codes(codes: &config::Codes) -> FeatureCodes {
-    FeatureCodes::new(&codes.pause, &codes.resume)
+    FeatureCodes::new("*44", "*45", &codes.pause, &codes.resume)
         .unwrap_or_else(|error| panic!("the codes were checked with the configuration: {error}"))
 }
 

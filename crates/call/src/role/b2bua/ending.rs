@@ -338,5 +338,6 @@ fn reason(by: HungUpBy) -> String {
         HungUpBy::SessionExpired(Side::Callee) => "the callee's session expired".to_owned(),
         HungUpBy::Transferred => "the call was transferred".to_owned(),
         HungUpBy::Replaced => "another party took its place".to_owned(),
+        HungUpBy::NotRecorded => "the call could not be recorded".to_owned(),
     }
 }

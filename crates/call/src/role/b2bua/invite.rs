@@ -5,7 +5,7 @@ use duolog_sip::sdp::SdpError;
 use duolog_sip::{Dialog, Flow, Request, Response, StatusCode};
 
 use crate::answer::{not_acceptable, refusal};
-use crate::fact::{Fact, HungUpBy, Opening, Side};
+use crate::fact::{Fact, HungUpBy, Keeping, Opening, Side};
 use crate::log::LogEvent;
 use crate::media::{CallId, LegId, MediaGroup, RecordingId};
 use crate::plan::{Plan, RecordingPlan};
@@ -78,6 +78,9 @@ pub(crate) fn opening(settings: &Settings, begin: &Begin, plan: &RecordingPlan) 
         diversion: diversions(invite),
         mode: plan.settings.mode,
         dtmf: plan.settings.dtmf,
+        owner_kind: settings.users[plan.owner.0].kind,
+        number: 1,
+        keeping: Keeping::Kept,
     }
 }
 

@@ -43,9 +43,11 @@ use duolog_sip::sdp::SdpError;
 use duolog_sip::{CSeq, Dialog, DialogError, DialogId, Flow, Method, NameAddr, Request, Response};
 
 use crate::class::Class;
-use crate::fact::{Fact, Side};
+use crate::engine::Running;
+use crate::fact::{Fact, Means, Side};
 use crate::log::LogEvent;
-use crate::media::{CallId, LegId, MediaCommand, MediaGroup};
+use crate::media::{CallId, LegId, MediaCommand, MediaGroup, RecordingId};
+use crate::recording::{Control, Phase as Standing, Refusal};
 use crate::role::b2bua::branches::{Branch, Keys};
 use crate::role::b2bua::context::{Action, Context};
 use crate::role::b2bua::invite::Setup;
@@ -193,6 +195,40 @@ impl Call {
             Party::User(user) => Some(user),
             Party::Trunk(_) => None,
         })
+    }
+
+    /// Its recorded halves, as they stand.
+    pub(crate) fn running(&self, id: CallId) -> Vec<Running> {
+        let half = |side: Side| {
+            let (recording, owner, phase) = self.recorded.standing(side)?;
+            Some(Running {
+                call: id,
+                call_id: self.about.call_id.clone(),
+                recording,
+                owner,
+                party: self.leg(side.other()).who.number.clone(),
+                phase,
+            })
+        };
+        [Side::Caller, Side::Callee]
+            .into_iter()
+            .filter_map(half)
+            .collect()
+    }
+
+    /// Somebody with the right asks for something of one recording.
+    pub(crate) fn control(
+        &mut self,
+        cx: &mut Context<'_>,
+        recording: RecordingId,
+        by: Means,
+        control: Control,
+    ) -> Result<Standing, Refusal> {
+        let side = self.recorded.side_of(recording);
+        let side = side.ok_or(Refusal::NotRecorded)?;
+        self.recorded.control(cx, side, by, control)?;
+        let standing = self.recorded.standing(side);
+        standing.map_or(Err(Refusal::Ended), |(_, _, phase)| Ok(phase))
     }
 
     /// Whether nothing is left to wait for.

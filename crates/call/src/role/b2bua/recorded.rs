@@ -1,17 +1,19 @@
 //! One recording on behalf of one party: lets the machines for recording, repeat tone and feature
 //! codes work together, and says what comes of it to the media plane.
 
+use std::sync::Arc;
 use std::time::Instant;
 
 use crate::fact::{Fact, HungUpBy, Means, Side};
-use crate::feature_code::{Collector, Digit, Function, Verdict};
+use crate::feature_code::{Collector, Digit, Verdict};
 use crate::log::LogEvent;
 use crate::media::{End, Ending, LegId, MediaCommand, PromptName, RecordingId, Sound};
 use crate::plan::RecordingPlan;
-use crate::recording::{Control, Input, Outcome, Recording, Refusal, Step};
+use crate::policy::{Announce, Notice, RecordingSettings};
+use crate::recording::{Control, Input, Outcome, Phase, Recording, Refusal, Step};
 use crate::role::b2bua::context::Context;
-use crate::role::b2bua::sounds::Audience;
-use crate::settings::{Announce, Notice, RecordingSettings};
+use crate::role::b2bua::sounds::{Audience, Voice};
+use crate::settings::UserIndex;
 use crate::tone::{Due, RepeatTone};
 
 /// A recording whose row exists, and what its call has to do for it.
@@ -21,7 +23,10 @@ pub(crate) struct Recorded {
     owner: Side,
     /// Where the owner sat when the row was made: facts go on to be told from there.
     opened_as: Side,
-    settings: RecordingSettings,
+    /// On whose behalf.
+    user: UserIndex,
+    settings: Arc<RecordingSettings>,
+    announce: Announce,
     language: String,
     machine: Recording,
     tone: Option<RepeatTone>,
@@ -60,14 +65,17 @@ impl Recorded {
     /// The recording `plan` asks for; its row has been opened.
     pub(super) fn new(id: RecordingId, plan: &RecordingPlan, cx: &Context<'_>) -> Self {
         let owner = &cx.settings.users[plan.owner.0];
+        let announce = plan.announce();
         let codes = || Collector::new(cx.settings.feature_codes.clone());
         Self {
             id,
             owner: plan.side,
             opened_as: plan.side,
-            settings: plan.settings,
+            user: plan.owner,
+            settings: Arc::clone(&plan.settings),
+            announce,
             language: cx.settings.language_of(owner).to_owned(),
-            machine: Recording::new(plan.settings.mode, plan.settings.announce),
+            machine: Recording::new(plan.settings.mode, announce),
             tone: plan.settings.repeat_tone.map(RepeatTone::new),
             collector: plan.may_pause().then(codes),
             row: Row::Open,
@@ -78,6 +86,11 @@ impl Recorded {
 
     pub(super) fn id(&self) -> RecordingId {
         self.id
+    }
+
+    /// Its name, its owner, and where it stands.
+    pub(super) fn standing(&self) -> (RecordingId, UserIndex, Phase) {
+        (self.id, self.user, self.machine.phase())
     }
 
     /// Whether the owner's digits may be feature codes.
@@ -207,10 +220,10 @@ impl Recorded {
     /// Somebody else is across from the owner: recorded at once, or after hearing of it.
     pub(super) fn faced(&mut self, cx: &mut Context<'_>, to: &mut Audience) {
         let across = self.owner.other();
-        let untold = self.settings.announce == Announce::On && !to.is_told(across);
+        let untold = self.announce == Announce::On && !to.is_told(across);
         if self.is_under_way() && (untold || self.machine.is_announcing()) {
             self.channel = Channel::Waiting;
-            to.wanted.get_or_insert_with(|| self.language.clone());
+            to.wanted.get_or_insert_with(|| self.voice());
             return;
         }
         self.turn(cx, to.legs.of(across));
@@ -241,10 +254,8 @@ impl Recorded {
         {
             cx.media(MediaCommand::SendDigits { leg, digits });
         }
-        let control = match verdict.code {
-            Some(Function::Pause) => Control::Pause,
-            Some(Function::Resume) => Control::Resume,
-            None => return,
+        let Some(control) = verdict.code else {
+            return;
         };
         // A code that does not fit has no effect; the refusal is a fact already.
         let _ = self.control(cx, to, (self.owner, Means::FeatureCode), control);
@@ -261,7 +272,7 @@ impl Recorded {
         for step in self.machine.handle(input) {
             match step {
                 Step::Announce => {
-                    to.wanted.get_or_insert_with(|| self.language.clone());
+                    to.wanted.get_or_insert_with(|| self.voice());
                 }
                 Step::Start => self.start(cx),
                 Step::Pause => self.pause(cx, to),
@@ -271,6 +282,13 @@ impl Recorded {
             }
         }
         refusal
+    }
+
+    fn voice(&self) -> Voice {
+        Voice {
+            language: self.language.clone(),
+            whose: self.user,
+        }
     }
 
     fn start(&mut self, cx: &mut Context<'_>) {
@@ -318,8 +336,7 @@ impl Recorded {
                 self.note(cx, Fact::BeepPlayed);
             }
             Notice::Announcement => {
-                let language = self.language.clone();
-                to.play(cx, &Sound::Prompt { prompt, language });
+                to.play(cx, &self.voice().says(prompt));
                 for side in [Side::Caller, Side::Callee] {
                     if to.legs.of(side).is_some() {
                         self.note(cx, Fact::AnnouncementStarted { side, prompt });

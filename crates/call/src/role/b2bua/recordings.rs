@@ -11,10 +11,11 @@ use crate::media::{
     Completion, LegId, MediaCommand, MediaGroup, PlayId, PromptName, RecordingId, Sound,
 };
 use crate::plan::RecordingPlan;
-use crate::recording::{Control, Input, Refusal};
+use crate::recording::{Control, Input, Phase, Refusal};
 use crate::role::b2bua::context::Context;
 use crate::role::b2bua::recorded::{Closing, Recorded};
 use crate::role::b2bua::sounds::{Audience, Legs};
+use crate::settings::UserIndex;
 use crate::tone::Due;
 
 /// The order in which the two sides have a say in what is heard.
@@ -127,11 +128,11 @@ impl Recordings {
 
     /// Tells the parties that the call is recorded, where a recording waits for that.
     fn announce(&mut self, cx: &mut Context<'_>) {
-        let Some(language) = self.audience.wanted.take() else {
+        let Some(voice) = self.audience.wanted.take() else {
             return;
         };
         let prompt = PromptName::RecordingStarts;
-        for side in self.audience.announce(cx, &language) {
+        for side in self.audience.announce(cx, &voice) {
             self.note(cx, &Fact::AnnouncementStarted { side, prompt });
         }
         if !self.audience.is_announcing() {
@@ -358,6 +359,17 @@ impl Recordings {
         if let Some(mut recorded) = self.slot(side).take() {
             recorded.ended(cx, by, c);
         }
+    }
+
+    /// The recording of a side: its name, its owner, and where it stands.
+    pub(super) fn standing(&self, side: Side) -> Option<(RecordingId, UserIndex, Phase)> {
+        self.get(side).map(Recorded::standing)
+    }
+
+    /// Whose recording this is.
+    pub(super) fn side_of(&self, recording: RecordingId) -> Option<Side> {
+        let is = |side: &Side| self.get(*side).is_some_and(|own| own.id() == recording);
+        [Side::Caller, Side::Callee].into_iter().find(is)
     }
 
     /// Whether a side has a recording.

@@ -4,10 +4,11 @@
 use duolog_sip::{NameAddr, Response, StatusCode, Uri};
 
 use crate::class::Nature;
-use crate::fact::{Arrival, Departure, Fact, HungUpBy, Opening, Side};
+use crate::fact::{Arrival, Departure, Fact, HungUpBy, Keeping, Opening, Side};
 use crate::media::End;
 use crate::number::number;
 use crate::plan::recorded;
+use crate::policy::Voicemail;
 use crate::role::b2bua::Call;
 use crate::role::b2bua::branches::{Branches, Failing};
 use crate::role::b2bua::context::{Action, Context};
@@ -15,7 +16,7 @@ use crate::role::b2bua::leg::{Who, uri_at};
 use crate::role::b2bua::recorded::Closing;
 use crate::role::b2bua::recordings::Placed;
 use crate::route::{Party, own_number};
-use crate::settings::{Redirects, Settings, TrunkIndex, Voicemail};
+use crate::settings::{Redirects, Settings, TrunkIndex};
 use crate::target::{Answer, AskId, Found, Question};
 
 /// How often one call may be redirected.
@@ -175,6 +176,9 @@ impl Call {
                 .collect(),
             mode: plan.settings.mode,
             dtmf: plan.settings.dtmf,
+            owner_kind: cx.settings.users[plan.owner.0].kind,
+            number: 1,
+            keeping: Keeping::Kept,
         };
         let at = Placed {
             recording: cx.ids.recording(cx.now),

@@ -4,6 +4,7 @@ use crate::announcement::{Announcement, Progress};
 use crate::fact::Side;
 use crate::media::{LegId, MediaCommand, PlayId, PromptName, Sound};
 use crate::role::b2bua::context::Context;
+use crate::settings::UserIndex;
 
 /// The legs of a call that are there now.
 #[derive(Debug, Clone, Copy)]
@@ -33,6 +34,24 @@ impl Legs {
     }
 }
 
+/// In which language, and out of whose prompts.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Voice {
+    pub(super) language: String,
+    pub(super) whose: UserIndex,
+}
+
+impl Voice {
+    /// A prompt in this voice.
+    pub(super) fn says(&self, prompt: PromptName) -> Sound {
+        Sound::Prompt {
+            prompt,
+            language: self.language.clone(),
+            whose: self.whose,
+        }
+    }
+}
+
 /// The parties of a call as listeners.
 pub(super) struct Audience {
     pub(super) legs: Legs,
@@ -44,8 +63,8 @@ pub(super) struct Audience {
     hearing: Vec<LegId>,
     /// The announcement that runs.
     announcement: Option<Announcement>,
-    /// The language of an announcement that a recording waits for.
-    pub(super) wanted: Option<String>,
+    /// The voice of an announcement that a recording waits for.
+    pub(super) wanted: Option<Voice>,
 }
 
 /// A sound that some leg hears, as far as is known.
@@ -104,10 +123,8 @@ impl Audience {
 
     /// Tells those of it who have not heard it that the call is recorded; returns their sides. Nobody:
     /// all have.
-    pub(super) fn announce(&mut self, cx: &mut Context<'_>, language: &str) -> Vec<Side> {
-        let prompt = PromptName::RecordingStarts;
-        let language = language.to_owned();
-        let sound = Sound::Prompt { prompt, language };
+    pub(super) fn announce(&mut self, cx: &mut Context<'_>, voice: &Voice) -> Vec<Side> {
+        let sound = voice.says(PromptName::RecordingStarts);
         let sides = [Side::Caller, Side::Callee].into_iter();
         let new = sides.filter(|side| {
             let leg = self.legs.of(*side);

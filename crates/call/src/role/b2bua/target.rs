@@ -6,7 +6,7 @@ use duolog_sip::sdp::{Description, Direction, SdpError};
 use duolog_sip::{Headers, Method, NameAddr, Request, Response, Uri};
 
 use crate::class::classify;
-use crate::fact::{Arrival, HungUpBy, Opening, Side};
+use crate::fact::{Arrival, HungUpBy, Keeping, Opening, Side};
 use crate::log::LogEvent;
 use crate::media::{LegId, MediaCommand};
 use crate::plan::{RecordingPlan, recorded};
@@ -100,6 +100,9 @@ impl Call {
             diversion: self.about.diversion.clone(),
             mode: plan.settings.mode,
             dtmf: plan.settings.dtmf,
+            owner_kind: cx.settings.users[plan.owner.0].kind,
+            number: 1,
+            keeping: Keeping::Kept,
         };
         let at = Placed {
             recording: cx.ids.recording(cx.now),
