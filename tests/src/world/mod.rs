@@ -11,6 +11,7 @@ pub mod kept;
 pub mod net;
 pub mod node;
 pub mod office;
+pub mod policy;
 pub mod scene;
 pub mod sound;
 pub mod table;

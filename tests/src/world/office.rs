@@ -45,6 +45,10 @@ pub struct Differently {
     pub phones: Vec<(&'static str, Answering, Ways)>,
     /// Lines of the configuration for each user.
     pub user_lines: &'static str,
+    /// Lines of one user's section, in the place of those about how they are recorded.
+    pub recorded: Vec<(&'static str, String)>,
+    /// Lines at the head of the configuration: whole sections.
+    pub head: String,
     /// Users that register instead of being configured by address.
     pub registering: &'static [&'static str],
 }
@@ -58,6 +62,8 @@ impl Differently {
             sip: Conditions::clean(),
             phones: Vec::new(),
             user_lines: "",
+            recorded: Vec::new(),
+            head: String::new(),
             registering: &[],
         }
     }
@@ -297,9 +303,11 @@ fn phone(
 
 /// The configuration file of the node.
 fn config(how: &Differently) -> String {
-    let mut text = format!(
+    let mut text = how.head.clone();
+    let _ = write!(
+        text,
         "[sip]\nlisten = [\"udp:{}\"]\n[media]\naddress = \"10.0.0.1\"\nthreads = 1\n\
-         timeout = \"20s\"\ntranscode = []\n[store]\nformat = \"wav-g711\"\n[numbering]\nroutes = [\n",
+         timeout = \"20s\"\ntranscode = []\n[store]\nformat = \"wav-g711\"\n[numbering]\nemergency = [\"112\"]\nroutes = [\n",
         node_sip()
     );
     for (name, prefix) in &TRUNKS[1..] {
@@ -319,14 +327,18 @@ fn config(how: &Differently) -> String {
             true => "always-pause-resume",
             false => "never",
         };
+        let own = how.recorded.iter().find(|(name, _)| name == user);
+        let recorded = match own {
+            Some((_, lines)) => lines.clone(),
+            None => format!("mode = \"{mode}\"\nvoicemail = \"recorded\"\n"),
+        };
         let place = match how.registering.contains(user) {
             true => "password = \"geheim\"".to_owned(),
             false => format!("contact = \"udp:{}\"", sip_of(at)),
         };
         let _ = write!(
             text,
-            "[[user]]\nname = \"{user}\"\nnumbers = [\"{}\"]\n{place}\nmode = \"{mode}\"\n\
-             voicemail = \"recorded\"\n{}",
+            "[[user]]\nname = \"{user}\"\nnumbers = [\"{}\"]\n{place}\n{recorded}{}",
             number(user),
             how.user_lines
         );
