@@ -1,5 +1,6 @@
-//! The start announcement: both parties hear it, then the recording starts. It is done when each
-//! leg has heard it or has gone; a leg that never reports back cannot keep it open for ever.
+//! An announcement that something waits for: a recording starts, or a call ends, when all have heard it.
+//! It is done when each leg has heard it or has gone; a leg that never reports back cannot keep it open
+//! for ever.
 
 use std::time::{Duration, Instant};
 
@@ -33,12 +34,12 @@ impl Announcement {
         }
     }
 
-    /// Further legs hear it from `now`.
-    pub fn also(&mut self, now: Instant, plays: impl IntoIterator<Item = (LegId, PlayId)>) {
+    /// Further legs hear it, from `at`, which may be yet to come.
+    pub fn also(&mut self, at: Instant, plays: impl IntoIterator<Item = (LegId, PlayId)>) {
         let before = self.waiting.len();
         self.waiting.extend(plays);
         if self.waiting.len() > before {
-            self.deadline = now + LONGEST;
+            self.deadline = self.deadline.max(at + LONGEST);
         }
     }
 

@@ -55,6 +55,18 @@ pub fn classify(settings: &Settings, caller: Party, callee: Party, number: &str)
     Class { network, nature }
 }
 
+/// Where somebody is who takes part in a call.
+pub(crate) fn network_of(settings: &Settings, party: Party) -> Network {
+    let trunk = match party {
+        Party::User(_) => None,
+        Party::Trunk(TrunkIndex(at)) => settings.trunks.get(at),
+    };
+    match trunk.map(|trunk| trunk.kind) {
+        Some(TrunkKind::Pstn) => Network::Pstn,
+        Some(TrunkKind::Internal | TrunkKind::Voicemail) | None => Network::Internal,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -1,5 +1,6 @@
 //! Whether new calls are taken: one answer for INVITE and for OPTIONS.
 
+use crate::plan::Plan;
 use crate::settings::Settings;
 
 /// Whether what is recorded can be kept.
@@ -8,7 +9,7 @@ pub enum Gate {
     /// New calls are taken.
     #[default]
     Open,
-    /// New calls get 503.
+    /// New calls that must be recorded get 503; others are taken.
     Closed {
         /// Why, for a person.
         reason: String,
@@ -43,7 +44,14 @@ impl Admission {
         self.drain = Drain::Yes;
     }
 
-    /// Why a new call is not taken now; `None` when it is.
+    /// Why a call that is recorded like this is not taken now; `None` when it is. A closed gate lets those
+    /// through that are not recorded, or whose owners would rather talk unrecorded.
+    pub(crate) fn refusal_of(&self, settings: &Settings, plan: &Plan) -> Option<Closed> {
+        let refusal = self.refusal(settings);
+        refusal.filter(|_| self.drain == Drain::Yes || plan.needs_recorder())
+    }
+
+    /// Why new calls are not taken now, as far as that is the node's own matter; `None` when they are.
     pub(crate) fn refusal(&self, settings: &Settings) -> Option<Closed> {
         match (&self.drain, &self.gate) {
             (Drain::Yes, _) => Some(Closed {

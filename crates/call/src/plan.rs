@@ -2,10 +2,14 @@
 //! the settings.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::class::{Class, Nature, Network};
-use crate::fact::{CallDirection, Side};
-use crate::policy::{Announce, Mode, RecordingSettings, Right, Voicemail};
+use crate::fact::{CallDirection, Keeping, Side};
+use crate::policy::{
+    Announce, DoNotRecordReason, Emergency, Keep, Mode, OnFailure, OwnerKind, RecordingSettings,
+    Selected, Voicemail,
+};
 use crate::route::{Party, Route, own_number, user_with};
 use crate::settings::{Settings, UserIndex};
 
@@ -23,6 +27,12 @@ impl Plan {
     pub(crate) fn recordings(&self) -> impl Iterator<Item = &RecordingPlan> {
         self.callee.iter().chain(&self.caller)
     }
+
+    /// Whether the call is better taken by another node than left unrecorded.
+    pub(crate) fn needs_recorder(&self) -> bool {
+        self.recordings()
+            .any(|plan| plan.settings.on_failure == OnFailure::Refuse)
+    }
 }
 
 /// How one side of a call is recorded.
@@ -36,6 +46,8 @@ pub(crate) struct RecordingPlan {
     pub(crate) direction: CallDirection,
     /// The class of the call.
     pub(crate) class: Class,
+    /// Why the party across is not to be recorded, if it is not.
+    pub(crate) listed: Option<DoNotRecordReason>,
     /// The owner's settings at this moment.
     pub(crate) settings: Arc<RecordingSettings>,
 }
@@ -49,67 +61,149 @@ impl RecordingPlan {
         }
     }
 
-    /// Whether the owner may pause, and so whether feature codes are listened for.
-    pub(crate) fn may_pause(&self) -> bool {
-        self.settings.mode.rights().pause == Right::Yes
+    /// How long after the answer the party on the public network hears the compliance announcement;
+    /// `None` where it does not.
+    pub(crate) fn compliance(&self) -> Option<Duration> {
+        let compliance = &self.settings.compliance;
+        let (switch, delay) = match self.direction {
+            CallDirection::Inbound => (compliance.inbound, Duration::ZERO),
+            CallDirection::Outbound => (compliance.outbound, compliance.outbound_delay),
+            CallDirection::Internal => (Announce::Off, Duration::ZERO),
+        };
+        (switch == Announce::On).then_some(delay)
+    }
+
+    /// Whether what is captured is kept.
+    pub(crate) fn keeping(&self) -> Keeping {
+        match self.settings.mode.rights().keep {
+            Keep::Always => Keeping::Kept,
+            Keep::OnDemand => Keeping::Provisional,
+        }
     }
 }
 
-/// Decides about a call that goes along `route` and was `diverted` from these numbers, the latest first,
-/// in the caller's form. A message is left for the user it was diverted from.
-pub(crate) fn decide(settings: &Settings, route: &Route, diverted: &[String]) -> Plan {
-    let plan = |party, side| recorded(settings, party, side, route.class);
-    let callee = match route.callee {
-        Party::Trunk(_) if route.class.nature == Nature::Voicemail => {
-            let user = |number: &String| {
-                let number = own_number(settings, route.caller, number);
-                user_with(settings, &number)
-            };
-            let user = diverted.iter().find_map(user);
-            user.and_then(|user| plan(Party::User(user), Side::Callee))
-        }
-        callee => plan(callee, Side::Callee),
+/// One side of a call: who takes it, and what that one's call is.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Half<'a> {
+    /// Which side.
+    pub(crate) side: Side,
+    /// Who takes it.
+    pub(crate) party: Party,
+    /// The number of the party across, in this node's form.
+    pub(crate) across: &'a str,
+    /// The class of the call.
+    pub(crate) class: Class,
+    /// The numbers that the call was diverted from, the latest first, in this node's form.
+    pub(crate) diverted: &'a [String],
+}
+
+/// Decides about a call of the one known as `calling` that goes along `route` and was `diverted` from
+/// these numbers, the latest first, in the caller's form.
+pub(crate) fn decide(
+    settings: &Settings,
+    route: &Route,
+    calling: &str,
+    diverted: &[String],
+) -> Plan {
+    let own = |number: &String| own_number(settings, route.caller, number);
+    let diverted: Vec<String> = diverted.iter().map(own).collect();
+    let half = |side, party, across| Half {
+        side,
+        party,
+        across,
+        class: route.class,
+        diverted: &diverted,
     };
-    let caller = plan(route.caller, Side::Caller);
+    let callee = recorded(settings, half(Side::Callee, route.callee, calling));
+    let caller = recorded(settings, half(Side::Caller, route.caller, &route.number));
     // A user who calls one of their own numbers is one owner, not two.
     let twice = |plan: &RecordingPlan| callee.as_ref().is_some_and(|c| c.owner == plan.owner);
     let caller = caller.filter(|plan| !twice(plan));
     Plan { caller, callee }
 }
 
-/// How a party is recorded that takes this side of a call of this class.
-pub(crate) fn recorded(
-    settings: &Settings,
-    party: Party,
-    side: Side,
-    class: Class,
-) -> Option<RecordingPlan> {
-    let Party::User(owner) = party else {
-        return None;
+/// How a side is recorded: for the queue that the call was for, else for whom a message is left, else for
+/// who takes it.
+pub(crate) fn recorded(settings: &Settings, half: Half<'_>) -> Option<RecordingPlan> {
+    let diverted = || {
+        let users = half.diverted.iter();
+        users.filter_map(|number| user_with(settings, number))
     };
+    let is_queue = |user: &UserIndex| settings.users[user.0].kind == OwnerKind::Queue;
+    let queue = match half.side {
+        Side::Callee => diverted().find(is_queue),
+        Side::Caller => None,
+    };
+    let queue = queue.and_then(|queue| recorded_for(settings, queue, half));
+    queue.or_else(|| match half.party {
+        Party::User(user) => recorded_for(settings, user, half),
+        Party::Trunk(_) if half.side == Side::Callee && half.class.nature == Nature::Voicemail => {
+            recorded_for(settings, diverted().next()?, half)
+        }
+        Party::Trunk(_) => None,
+    })
+}
+
+fn recorded_for(settings: &Settings, owner: UserIndex, half: Half<'_>) -> Option<RecordingPlan> {
     let recording = Arc::clone(&settings.users.get(owner.0)?.recording);
-    let left = class.nature == Nature::Voicemail && recording.voicemail == Voicemail::Left;
-    if recording.mode == Mode::Never || left {
+    if recording.mode == Mode::Never || left_out(&recording, half) {
         return None;
     }
-    let direction = match (class.network, side) {
+    let direction = match (half.class.network, half.side) {
         (Network::Internal, _) => CallDirection::Internal,
         (Network::Pstn, Side::Caller) => CallDirection::Outbound,
         (Network::Pstn, Side::Callee) => CallDirection::Inbound,
     };
     Some(RecordingPlan {
         owner,
-        side,
+        side: half.side,
         direction,
-        class,
+        class: half.class,
+        listed: listed(settings, &recording, half.across),
         settings: recording,
     })
+}
+
+/// Whether a call of this kind leaves no row.
+fn left_out(recording: &RecordingSettings, half: Half<'_>) -> bool {
+    let wanted = &recording.selective;
+    let wanted = match (half.side, half.class.network) {
+        (Side::Callee, Network::Internal) => wanted.inbound_internal,
+        (Side::Callee, Network::Pstn) => wanted.inbound_external,
+        (Side::Caller, Network::Internal) => wanted.outbound_internal,
+        (Side::Caller, Network::Pstn) => wanted.outbound_external,
+    };
+    let selects = matches!(recording.mode, Mode::Always | Mode::AlwaysPauseResume);
+    let by_nature = match half.class.nature {
+        Nature::Conversation => false,
+        Nature::Voicemail => recording.voicemail == Voicemail::Left,
+        Nature::Emergency => recording.emergency == Emergency::Left,
+    };
+    by_nature || (selects && wanted == Selected::No)
+}
+
+/// Why the owner of these settings is not recorded with the party of this number, in this node's form;
+/// somebody known here is meant by any of their numbers.
+pub(crate) fn listed(
+    settings: &Settings,
+    recording: &RecordingSettings,
+    number: &str,
+) -> Option<DoNotRecordReason> {
+    let mut list = recording.do_not_record.iter().peekable();
+    list.peek()?;
+    let user = user_with(settings, number).map(|user| &settings.users[user.0]);
+    let is_meant = |one: &str| {
+        one == number || user.is_some_and(|user| user.numbers.iter().any(|own| own == one))
+    };
+    list.find(|entry| is_meant(&entry.number))
+        .map(|entry| entry.reason)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::class::classify;
+    use crate::policy::{Compliance, DoNotRecord, Selective};
     use crate::settings::{TrunkIndex, TrunkKind};
     use crate::testing::{ALICE, BOB, CAROL, DAVE, settings};
 
@@ -122,15 +216,11 @@ mod tests {
             dialled: "1".into(),
             class: classify(&settings, caller, callee, "1"),
         };
-        let plan = decide(&settings, &route, &[]);
+        let plan = decide(&settings, &route, "77", &[]);
         let words = plan.recordings().map(|plan| {
             format!(
-                "{} {:?} {:?} {:?} pause {}",
-                settings.users[plan.owner.0].name,
-                plan.side,
-                plan.direction,
-                plan.settings.mode,
-                plan.may_pause(),
+                "{} {:?} {:?} {:?}",
+                settings.users[plan.owner.0].name, plan.side, plan.direction, plan.settings.mode,
             )
         });
         assert_eq!(words.collect::<Vec<_>>().join(", "), expected);
@@ -142,20 +232,20 @@ mod tests {
         // alice: Always with Pause/Resume; bob: Never; carol: Always; dave: Never.
         let (alice, bob) = (Party::User(ALICE), Party::User(BOB));
         let (carol, dave) = (Party::User(CAROL), Party::User(DAVE));
-        let inbound = "alice Callee Inbound AlwaysPauseResume pause true";
+        let inbound = "alice Callee Inbound AlwaysPauseResume";
         check(pstn, alice, inbound);
-        let outbound = "alice Caller Outbound AlwaysPauseResume pause true";
+        let outbound = "alice Caller Outbound AlwaysPauseResume";
         check(alice, pstn, outbound);
         check(bob, pstn, "");
         check(pstn, bob, "");
         check(bob, dave, "");
         check(pstn, Party::Trunk(TrunkIndex(1)), "");
-        check(bob, carol, "carol Callee Internal Always pause false");
-        check(carol, bob, "carol Caller Internal Always pause false");
-        let both = "carol Callee Internal Always pause false, \
-                    alice Caller Internal AlwaysPauseResume pause true";
+        check(bob, carol, "carol Callee Internal Always");
+        check(carol, bob, "carol Caller Internal Always");
+        let both = "carol Callee Internal Always, \
+                    alice Caller Internal AlwaysPauseResume";
         check(alice, carol, both);
-        let once = "alice Callee Internal AlwaysPauseResume pause true";
+        let once = "alice Callee Internal AlwaysPauseResume";
         check(alice, alice, once);
     }
 
@@ -173,7 +263,7 @@ mod tests {
                 class: classify(settings, pstn, callee, "1"),
             };
             let diverted: Vec<String> = diverted.iter().map(|&number| number.to_owned()).collect();
-            let plan = decide(settings, &route, &diverted);
+            let plan = decide(settings, &route, "77", &diverted);
             plan.recordings().next().map(|plan| plan.owner)
         };
         let carol: &[&str] = &["1003"];
@@ -197,11 +287,235 @@ mod tests {
             network: Network::Pstn,
             nature: Nature::Voicemail,
         };
-        let plan = |settings: &Settings| {
-            recorded(settings, Party::User(CAROL), Side::Callee, class).is_some()
+        let half = Half {
+            side: Side::Callee,
+            party: Party::User(CAROL),
+            across: "77",
+            class,
+            diverted: &[],
         };
+        let plan = |settings: &Settings| recorded(settings, half).is_some();
         assert!(!plan(&settings));
         Arc::make_mut(&mut settings.users[CAROL.0].recording).voicemail = Voicemail::Recorded;
         assert!(plan(&settings));
+    }
+
+    /// One half of a call of carol, with settings that `change` made; what becomes of it in words.
+    fn half(change: impl FnOnce(&mut Settings), side: Side, across: &str, class: Class) -> String {
+        let mut settings = settings();
+        change(&mut settings);
+        let half = Half {
+            side,
+            party: Party::User(CAROL),
+            across,
+            class,
+            diverted: &[],
+        };
+        match recorded(&settings, half) {
+            None => "no row".to_owned(),
+            Some(RecordingPlan {
+                listed: Some(reason),
+                ..
+            }) => format!("{reason:?}"),
+            Some(plan) => format!("{:?}", plan.keeping()),
+        }
+    }
+
+    fn of_carol(settings: &mut Settings) -> &mut RecordingSettings {
+        Arc::make_mut(&mut settings.users[CAROL.0].recording)
+    }
+
+    const TALK: Class = Class {
+        network: Network::Internal,
+        nature: Nature::Conversation,
+    };
+    const OUTSIDE: Class = Class {
+        network: Network::Pstn,
+        nature: Nature::Conversation,
+    };
+
+    #[test]
+    fn each_selective_switch_counts_for_its_calls_in_the_two_always_modes() {
+        let one_off = |at: usize| {
+            let mut all = [Selected::Yes; 4];
+            all[at] = Selected::No;
+            let [
+                inbound_internal,
+                inbound_external,
+                outbound_internal,
+                outbound_external,
+            ] = all;
+            Selective {
+                inbound_internal,
+                inbound_external,
+                outbound_internal,
+                outbound_external,
+            }
+        };
+        let kinds = [
+            (Side::Callee, TALK),
+            (Side::Callee, OUTSIDE),
+            (Side::Caller, TALK),
+            (Side::Caller, OUTSIDE),
+        ];
+        for off in 0..4 {
+            for (at, (side, class)) in kinds.into_iter().enumerate() {
+                for (mode, selects, kept) in [
+                    (Mode::Always, true, "Kept"),
+                    (Mode::AlwaysPauseResume, true, "Kept"),
+                    (Mode::OnDemand, false, "Provisional"),
+                    (Mode::OnDemandUserStart, false, "Kept"),
+                    (Mode::Never, false, "no row"),
+                ] {
+                    let set = |settings: &mut Settings| {
+                        of_carol(settings).mode = mode;
+                        of_carol(settings).selective = one_off(off);
+                    };
+                    let want = if selects && at == off { "no row" } else { kept };
+                    assert_eq!(half(set, side, "77", class), want, "{off} {at} {mode:?}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn emergency_calls_are_recorded_or_leave_no_row() {
+        for (network, side) in [
+            (Network::Pstn, Side::Caller),
+            (Network::Internal, Side::Callee),
+        ] {
+            for (switch, nature, want) in [
+                (Emergency::Recorded, Nature::Emergency, "Kept"),
+                (Emergency::Left, Nature::Emergency, "no row"),
+                (Emergency::Left, Nature::Conversation, "Kept"),
+            ] {
+                let set = |settings: &mut Settings| of_carol(settings).emergency = switch;
+                let class = Class { network, nature };
+                assert_eq!(half(set, side, "112", class), want, "{switch:?} {nature:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_listed_number_is_known_with_its_reason() {
+        use DoNotRecordReason::{BusinessPrivate, Personal, Vendor};
+        let set = |settings: &mut Settings| {
+            let entry = |number: &str, reason| DoNotRecord {
+                number: number.to_owned(),
+                reason,
+            };
+            of_carol(settings).do_not_record = vec![
+                entry("+31201112233", Personal),
+                entry("+31205551001", Vendor),
+                entry("1002", BusinessPrivate),
+            ];
+        };
+        for (across, want) in [
+            ("+31201112233", "Personal"),
+            ("+3120111223", "Kept"),
+            ("0201112233", "Kept"),
+            ("1002", "BusinessPrivate"),
+            ("1001", "Vendor"),
+            ("alice", "Vendor"),
+            ("1003", "Kept"),
+            ("", "Kept"),
+        ] {
+            for side in [Side::Caller, Side::Callee] {
+                assert_eq!(half(set, side, across, TALK), want, "{across} {side:?}");
+            }
+        }
+        assert_eq!(half(|_| {}, Side::Callee, "1002", TALK), "Kept");
+    }
+
+    #[test]
+    fn calls_for_a_queue_are_recorded_for_it_whoever_answers() {
+        let owner = |mode, party, side, diverted: &[&str], class| {
+            let mut settings = settings();
+            settings.users[BOB.0].kind = OwnerKind::Queue;
+            settings.users[BOB.0].recording_mut().mode = mode;
+            settings.users[BOB.0].recording_mut().emergency = Emergency::Left;
+            let diverted: Vec<String> = diverted.iter().map(|&number| number.to_owned()).collect();
+            let half = Half {
+                side,
+                party,
+                across: "77",
+                class,
+                diverted: &diverted,
+            };
+            let plan = recorded(&settings, half);
+            plan.map(|plan| settings.users[plan.owner.0].name.clone())
+        };
+        let pstn = Party::Trunk(TrunkIndex(0));
+        let [queue, carol, dave] = [BOB, CAROL, DAVE].map(Party::User);
+        let (on, never) = (Mode::Always, Mode::Never);
+        let emergency = Class {
+            network: Network::Pstn,
+            nature: Nature::Emergency,
+        };
+        for (mode, party, side, diverted, class, want) in [
+            (on, queue, Side::Callee, &[][..], OUTSIDE, Some("bob")),
+            (never, queue, Side::Callee, &[], OUTSIDE, None),
+            (on, dave, Side::Callee, &["1002"], OUTSIDE, Some("bob")),
+            (on, carol, Side::Callee, &["1002"], OUTSIDE, Some("bob")),
+            (
+                on,
+                carol,
+                Side::Callee,
+                &["2001", "1002"],
+                TALK,
+                Some("bob"),
+            ),
+            (on, pstn, Side::Callee, &["1002"], OUTSIDE, Some("bob")),
+            (
+                never,
+                carol,
+                Side::Callee,
+                &["1002"],
+                OUTSIDE,
+                Some("carol"),
+            ),
+            (never, dave, Side::Callee, &["1002"], OUTSIDE, None),
+            // What the queue leaves out is the agent's own.
+            (on, carol, Side::Callee, &["1002"], emergency, Some("carol")),
+            (on, dave, Side::Callee, &["2001"], OUTSIDE, None),
+            (on, carol, Side::Caller, &["1002"], OUTSIDE, Some("carol")),
+        ] {
+            let found = owner(mode, party, side, diverted, class);
+            assert_eq!(found.as_deref(), want, "{mode:?} {party:?} {diverted:?}");
+        }
+    }
+
+    #[test]
+    fn notices_follow_the_network_of_the_call() {
+        let mut settings = settings();
+        let (delay, on, off) = (Duration::from_secs(3), Announce::On, Announce::Off);
+        of_carol(&mut settings).compliance = Compliance {
+            inbound: on,
+            outbound: off,
+            outbound_delay: delay,
+        };
+        of_carol(&mut settings).announce.pstn = on;
+        let plan = |settings: &Settings, side, class| {
+            let half = Half {
+                side,
+                party: Party::User(CAROL),
+                across: "77",
+                class,
+                diverted: &[],
+            };
+            let plan = recorded(settings, half).unwrap();
+            (plan.announce(), plan.compliance())
+        };
+        let now = Some(Duration::ZERO);
+        assert_eq!(plan(&settings, Side::Callee, OUTSIDE), (on, now));
+        assert_eq!(plan(&settings, Side::Caller, OUTSIDE), (on, None));
+        assert_eq!(plan(&settings, Side::Callee, TALK), (off, None));
+        of_carol(&mut settings).compliance.inbound = off;
+        of_carol(&mut settings).compliance.outbound = on;
+        of_carol(&mut settings).announce.internal = on;
+        of_carol(&mut settings).announce.pstn = off;
+        assert_eq!(plan(&settings, Side::Callee, OUTSIDE), (off, None));
+        assert_eq!(plan(&settings, Side::Caller, OUTSIDE), (off, Some(delay)));
+        assert_eq!(plan(&settings, Side::Caller, TALK), (on, None));
     }
 }

@@ -1,17 +1,22 @@
-//! One recording's life as the call sees it.
+//! The recordings of one half of a call, one after the other, as the call sees them.
 //!
 //! ```text
-//!  Idle ──answered──► Announcing ──announced──► Recording ◄──pause/resume──► Paused
-//!    │                     │                        │                          │
-//!    └──────── ended ──────┴──────── ended ─────────┴───────── ended ──────────┴─► Finished
-//!    └──────── lost ───────┴──────── lost ──────────┴───────── lost ───────────┴─► Failed
+//!                          ┌───────────────── start (a new recording) ─────────────────┐
+//!                          ▼                                                           │
+//!  Idle ──answered──► Announcing ──announced──► Capturing (provisional or kept, ──stop──► Stopped
+//!    │                     ▲   └────── stop ─────────────   paused or not) ─────────────►
+//!    └─answered─► Unasked ─┘ start
 //! ```
 //!
-//! Without an announcement `answered` leads straight to Recording. A pause asked for during the
-//! announcement is kept: the recording then starts paused. Controls are idempotent: asking for
-//! what already is succeeds and changes nothing.
+//! `ended` leads from everywhere to Finished, `lost` to Failed. Without an announcement Announcing is
+//! passed at once. Only recordings that begin when their owner asks wait in Unasked and can be stopped.
+//! A call that is answered by somebody on the owner's do-not-record list stays Unrecorded; one that joins
+//! later holds capture back as long as it is there, beside whatever the owner has asked for.
+//!
+//! What is asked for during the announcement is kept: the recording then starts paused, or will be kept.
+//! Controls are idempotent: asking for what already is succeeds and changes nothing.
 
-use crate::policy::{Announce, Mode};
+use crate::policy::{Announce, Keep, Mode, Right, Start};
 
 /// What a person may ask for during a call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -35,6 +40,14 @@ pub enum Input {
     Announced,
     /// The owner asks for something.
     Asked(Control),
+    /// A pause has lasted as long as it may.
+    Limit,
+    /// The party across is on the owner's do-not-record list.
+    Listed,
+    /// It is not, or there is none.
+    Unlisted,
+    /// The recorder can record nothing now.
+    Barred,
     /// The recorder lost this recording.
     Lost,
     /// The call is over.
@@ -44,14 +57,22 @@ pub enum Input {
 /// What is to be done, in order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Step {
-    /// Play the start announcement to both.
+    /// Make the row of another recording: the one before is closed.
+    Again,
+    /// Play the start announcement to all.
     Announce,
-    /// Audio is kept from now.
+    /// What was announced is not so.
+    Hush,
+    /// Audio is captured from now.
     Start,
-    /// Audio is not kept from now.
+    /// What is captured is kept, from the first sample on.
+    Keep,
+    /// Audio is not captured from now.
     Pause,
-    /// Audio is kept again from now.
+    /// Audio is captured again from now.
     Resume,
+    /// The recording is over and the call goes on.
+    Stop,
     /// The control is accepted (with whatever stands beside this step).
     Accept,
     /// The control is refused and changes nothing.
@@ -81,12 +102,18 @@ pub enum Refusal {
     /// The recording is closed or lost.
     #[error("the recording has ended")]
     Ended,
+    /// The other party is on the owner's do-not-record list.
+    #[error("the other party is not to be recorded")]
+    DoNotRecord,
+    /// The recorder lost the recording before it was asked for, or takes none now.
+    #[error("the recorder can not record now")]
+    CannotRecord,
 }
 
 /// Where a recording stands, for whoever looks at the call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Phase {
-    /// Nothing is captured: not answered yet, or not asked for.
+    /// Nothing is captured: not answered yet, not asked for, or not to be.
     Idle,
     /// The parties are being told; capture begins after that.
     Pending,
@@ -109,9 +136,19 @@ pub enum Phase {
 pub enum Outcome {
     /// It ran until the call ended.
     Finished,
-    /// The call ended before any audio was kept.
+    /// Its owner stopped it.
+    Stopped,
+    /// Its owner stopped it before any audio was captured.
+    StoppedEarly,
+    /// The call ended before any audio was captured.
     NeverStarted,
-    /// The recorder lost it.
+    /// Captured, and its owner never asked for it to be kept.
+    NotKept,
+    /// Its owner never started it.
+    NotAsked,
+    /// Not to be recorded with the party that answered.
+    DoNotRecord,
+    /// The recorder lost it, or took none.
     Lost,
 }
 
@@ -119,18 +156,45 @@ pub enum Outcome {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum State {
     Idle,
-    Announcing { then: After },
-    Recording,
-    Paused,
+    /// Answered; capture begins when the owner asks.
+    Unasked,
+    Announcing,
+    Capturing,
+    Stopped,
+    Unrecorded,
+    /// The recorder takes nothing; the row is still open.
+    Barred(Loss),
+    Failed(Loss),
     Finished,
-    Failed,
 }
 
-/// What the recording does when the announcement is over.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum After {
-    Record,
-    Pause,
+/// Whether somebody counted on what was lost.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Loss {
+    /// It was to be kept.
+    Wanted,
+    /// Nobody had asked for it.
+    Silent,
+}
+
+/// What holds capture back; each by itself does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+struct Held {
+    by_owner: Hold,
+    by_list: Hold,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+enum Hold {
+    Yes,
+    #[default]
+    No,
+}
+
+impl Held {
+    fn back(self) -> bool {
+        self != Self::default()
+    }
 }
 
 /// The machine.
@@ -139,6 +203,8 @@ pub struct Recording {
     state: State,
     mode: Mode,
     announce: Announce,
+    keep: Keep,
+    held: Held,
 }
 
 impl Recording {
@@ -148,6 +214,8 @@ impl Recording {
             state: State::Idle,
             mode,
             announce,
+            keep: mode.rights().keep,
+            held: Held::default(),
         }
     }
 
@@ -156,127 +224,233 @@ impl Recording {
     pub fn handle(&mut self, input: Input) -> Vec<Step> {
         match input {
             Input::Answered => self.answered(),
-            Input::Announced => self.announced(),
+            Input::Announced if self.state == State::Announcing => self.capture(),
+            Input::Announced => Vec::new(),
             Input::Asked(control) => self.asked(control),
+            Input::Limit => self.hold(Held {
+                by_owner: Hold::No,
+                ..self.held
+            }),
+            Input::Listed => self.hold(Held {
+                by_list: Hold::Yes,
+                ..self.held
+            }),
+            Input::Unlisted => self.hold(Held {
+                by_list: Hold::No,
+                ..self.held
+            }),
+            Input::Barred => self.barred(),
             Input::Lost => self.lost(),
             Input::Ended => self.ended(),
         }
     }
 
-    /// Whether the parties are being told, so that nothing is kept yet.
+    /// Whether the parties are being told, so that nothing is captured yet.
     pub fn is_announcing(&self) -> bool {
-        matches!(self.state, State::Announcing { .. })
+        self.state == State::Announcing
+    }
+
+    /// Whether the owner has paused it.
+    pub fn is_paused_by_owner(&self) -> bool {
+        self.state == State::Capturing && self.held.by_owner == Hold::Yes
+    }
+
+    /// Whether the call has been answered, and is not over.
+    pub fn is_answered(&self) -> bool {
+        match self.state {
+            State::Idle | State::Barred(_) | State::Failed(_) | State::Finished => false,
+            State::Unasked
+            | State::Announcing
+            | State::Capturing
+            | State::Stopped
+            | State::Unrecorded => true,
+        }
+    }
+
+    /// Whether the party across is on the owner's list.
+    pub fn is_listed(&self) -> bool {
+        self.held.by_list == Hold::Yes
     }
 
     /// Where it stands.
     pub fn phase(&self) -> Phase {
         match self.state {
-            State::Idle => Phase::Idle,
-            State::Announcing { .. } => Phase::Pending,
-            State::Recording => Phase::Started,
-            State::Paused => Phase::Paused,
+            State::Idle | State::Unasked | State::Unrecorded => Phase::Idle,
+            State::Announcing => Phase::Pending,
+            State::Capturing if self.held.back() => Phase::Paused,
+            State::Capturing => match self.keep {
+                Keep::Always => Phase::Started,
+                Keep::OnDemand => Phase::Provisional,
+            },
+            State::Stopped => Phase::Stopped,
+            State::Barred(_) | State::Failed(_) => Phase::Failed,
             State::Finished => Phase::Over,
-            State::Failed => Phase::Failed,
         }
     }
 
-    /// Whether the call is answered and the recording not over.
+    /// Whether something is captured, or will be when everybody has heard of it.
     pub fn is_under_way(&self) -> bool {
-        self.is_announcing() || matches!(self.state, State::Recording | State::Paused)
+        matches!(self.state, State::Announcing | State::Capturing)
+    }
+
+    /// Whether somebody counts on it.
+    pub fn loss(&self) -> Loss {
+        let asked = self.mode.rights().start != Start::OnDemand || self.is_under_way();
+        match self.keep {
+            Keep::Always if asked => Loss::Wanted,
+            Keep::Always | Keep::OnDemand => Loss::Silent,
+        }
     }
 
     fn answered(&mut self) -> Vec<Step> {
-        match (self.state, self.announce) {
-            (State::Idle, Announce::On) => {
-                self.state = State::Announcing {
-                    then: After::Record,
-                };
-                vec![Step::Announce]
+        if self.state != State::Idle {
+            return Vec::new();
+        }
+        if self.is_listed() {
+            self.state = State::Unrecorded;
+            return Vec::new();
+        }
+        match self.mode.rights().start {
+            Start::Never => Vec::new(),
+            Start::AtAnswer => self.begin(),
+            Start::OnDemand => {
+                self.state = State::Unasked;
+                Vec::new()
             }
-            (State::Idle, Announce::Off) => {
-                self.state = State::Recording;
-                vec![Step::Start]
-            }
-            _ => Vec::new(),
         }
     }
 
-    fn announced(&mut self) -> Vec<Step> {
-        match self.state {
-            State::Announcing {
-                then: After::Record,
-            } => {
-                self.state = State::Recording;
-                vec![Step::Start]
+    fn begin(&mut self) -> Vec<Step> {
+        self.held.by_owner = Hold::No;
+        match self.announce {
+            Announce::On => {
+                self.state = State::Announcing;
+                vec![Step::Announce]
             }
-            State::Announcing { then: After::Pause } => {
-                self.state = State::Paused;
-                vec![Step::Start, Step::Pause]
-            }
-            _ => Vec::new(),
+            Announce::Off => self.capture(),
         }
+    }
+
+    fn capture(&mut self) -> Vec<Step> {
+        self.state = State::Capturing;
+        let mut steps = vec![Step::Start];
+        if self.keep != self.mode.rights().keep {
+            steps.push(Step::Keep);
+        }
+        if self.held.back() {
+            steps.push(Step::Pause);
+        }
+        steps
     }
 
     fn asked(&mut self, control: Control) -> Vec<Step> {
         if let Some(refusal) = self.refusal(control) {
             return vec![Step::Refuse(refusal)];
         }
-        match (self.state, control) {
-            (State::Announcing { .. }, Control::Pause) => {
-                self.state = State::Announcing { then: After::Pause };
-                vec![Step::Accept]
+        let mut steps = match (self.state, control) {
+            (State::Unasked, Control::Start) => self.begin(),
+            (State::Stopped, Control::Start) => {
+                let mut steps = vec![Step::Again];
+                steps.extend(self.begin());
+                steps
             }
-            (State::Announcing { .. }, Control::Resume) => {
-                self.state = State::Announcing {
-                    then: After::Record,
-                };
-                vec![Step::Accept]
+            (State::Announcing | State::Capturing, Control::Start) => self.wanted(),
+            (State::Announcing | State::Capturing, Control::Pause) => self.hold(Held {
+                by_owner: Hold::Yes,
+                ..self.held
+            }),
+            (State::Announcing | State::Capturing, Control::Resume) => self.hold(Held {
+                by_owner: Hold::No,
+                ..self.held
+            }),
+            (State::Announcing, Control::Stop) => {
+                self.state = State::Stopped;
+                vec![Step::Hush, Step::Stop, Step::Close(Outcome::StoppedEarly)]
             }
-            (State::Recording, Control::Pause) => {
-                self.state = State::Paused;
-                vec![Step::Pause, Step::Accept]
+            (State::Capturing, Control::Stop) => {
+                self.state = State::Stopped;
+                vec![Step::Stop, Step::Close(Outcome::Stopped)]
             }
-            (State::Paused, Control::Resume) => {
-                self.state = State::Recording;
-                vec![Step::Resume, Step::Accept]
-            }
-            _ => vec![Step::Accept],
+            _ => Vec::new(),
+        };
+        steps.push(Step::Accept);
+        steps
+    }
+
+    /// What is captured, or will be, is kept.
+    fn wanted(&mut self) -> Vec<Step> {
+        let before = std::mem::replace(&mut self.keep, Keep::Always);
+        match (self.state, before) {
+            (State::Capturing, Keep::OnDemand) => vec![Step::Keep],
+            _ => Vec::new(),
+        }
+    }
+
+    fn hold(&mut self, held: Held) -> Vec<Step> {
+        let before = std::mem::replace(&mut self.held, held);
+        match (self.state, before.back(), held.back()) {
+            (State::Capturing, false, true) => vec![Step::Pause],
+            (State::Capturing, true, false) => vec![Step::Resume],
+            _ => Vec::new(),
         }
     }
 
     /// The mode's rights come first: a forbidden control is refused as such in every state.
     fn refusal(&self, control: Control) -> Option<Refusal> {
-        let permitted = match (self.mode, control) {
-            (Mode::Never | Mode::Always | Mode::OnDemand | Mode::OnDemandUserStart, _)
-            | (Mode::AlwaysPauseResume, Control::Stop) => false,
-            (Mode::AlwaysPauseResume, Control::Start | Control::Pause | Control::Resume) => true,
+        let rights = self.mode.rights();
+        // Who may pause may ask for a recording as well, if only to find that it runs.
+        let right = match control {
+            Control::Start | Control::Pause | Control::Resume => rights.pause,
+            Control::Stop => rights.stop,
         };
-        match self.state {
-            _ if !permitted => Some(Refusal::ModeForbids),
-            State::Idle => Some(Refusal::NotAnswered),
-            State::Finished | State::Failed => Some(Refusal::Ended),
-            State::Announcing { .. } | State::Recording | State::Paused => None,
+        match (self.state, control) {
+            _ if right == Right::No => Some(Refusal::ModeForbids),
+            (State::Idle, _) => Some(Refusal::NotAnswered),
+            (State::Unrecorded, _) => Some(Refusal::DoNotRecord),
+            (State::Barred(Loss::Silent) | State::Failed(Loss::Silent), Control::Start) => {
+                Some(Refusal::CannotRecord)
+            }
+            (State::Barred(_) | State::Failed(_) | State::Finished, _) => Some(Refusal::Ended),
+            (State::Unasked | State::Stopped, Control::Start)
+            | (State::Announcing | State::Capturing, Control::Resume)
+                if self.is_listed() =>
+            {
+                Some(Refusal::DoNotRecord)
+            }
+            _ => None,
         }
+    }
+
+    fn barred(&mut self) -> Vec<Step> {
+        if self.state == State::Idle {
+            self.state = State::Barred(self.loss());
+        }
+        Vec::new()
     }
 
     fn lost(&mut self) -> Vec<Step> {
-        match self.state {
-            State::Finished | State::Failed => Vec::new(),
-            State::Idle | State::Announcing { .. } | State::Recording | State::Paused => {
-                self.state = State::Failed;
-                vec![Step::Close(Outcome::Lost)]
-            }
-        }
+        let loss = match self.state {
+            State::Finished | State::Failed(_) | State::Stopped => return Vec::new(),
+            State::Barred(loss) => loss,
+            _ => self.loss(),
+        };
+        self.state = State::Failed(loss);
+        vec![Step::Close(Outcome::Lost)]
     }
 
     fn ended(&mut self) -> Vec<Step> {
-        let outcome = match self.state {
-            State::Finished | State::Failed => return Vec::new(),
-            State::Idle | State::Announcing { .. } => Outcome::NeverStarted,
-            State::Recording | State::Paused => Outcome::Finished,
+        let outcome = match (self.state, self.keep) {
+            (State::Finished | State::Failed(_), _) => return Vec::new(),
+            (State::Stopped, _) => None,
+            (State::Idle | State::Announcing, _) => Some(Outcome::NeverStarted),
+            (State::Unasked, _) => Some(Outcome::NotAsked),
+            (State::Capturing, Keep::Always) => Some(Outcome::Finished),
+            (State::Capturing, Keep::OnDemand) => Some(Outcome::NotKept),
+            (State::Unrecorded, _) => Some(Outcome::DoNotRecord),
+            (State::Barred(_), _) => Some(Outcome::Lost),
         };
         self.state = State::Finished;
-        vec![Step::Close(outcome)]
+        outcome.map(Step::Close).into_iter().collect()
     }
 }
 
@@ -411,5 +585,202 @@ mod tests {
                 refuse(Refusal::Ended),
             ],
         );
+    }
+
+    #[test]
+    fn on_demand_keeps_what_is_asked_for() {
+        use Input::{Announced, Answered, Ended, Lost};
+        use Step::{Accept, Announce as Say, Close, Keep, Pause, Start};
+        let mode = Mode::OnDemand;
+        let (off, on) = (Announce::Off, Announce::On);
+        let forbidden = Step::Refuse(Refusal::ModeForbids);
+        check(
+            mode,
+            off,
+            &[Answered, Ended],
+            &[Start, Close(Outcome::NotKept)],
+        );
+        check(
+            mode,
+            off,
+            &[Answered, PAUSE, START, START, STOP, Ended],
+            &[
+                Start,
+                Pause,
+                Accept,
+                Keep,
+                Accept,
+                Accept,
+                forbidden,
+                Close(Outcome::Finished),
+            ],
+        );
+        check(
+            mode,
+            on,
+            &[Answered, START, PAUSE, Announced, Ended],
+            &[
+                Say,
+                Accept,
+                Accept,
+                Start,
+                Keep,
+                Pause,
+                Close(Outcome::Finished),
+            ],
+        );
+        // What nobody had asked for is lost without a word, and can not be had any more.
+        check(
+            mode,
+            off,
+            &[Answered, Lost, START, PAUSE, Ended],
+            &[
+                Start,
+                Close(Outcome::Lost),
+                Step::Refuse(Refusal::CannotRecord),
+                Step::Refuse(Refusal::Ended),
+            ],
+        );
+        check(
+            mode,
+            off,
+            &[Answered, START, Lost, START],
+            &[
+                Start,
+                Keep,
+                Accept,
+                Close(Outcome::Lost),
+                Step::Refuse(Refusal::Ended),
+            ],
+        );
+    }
+
+    #[test]
+    fn a_user_initiated_start_may_be_repeated() {
+        use Input::{Announced, Answered, Ended};
+        use Step::{Accept, Again, Announce as Say, Close, Hush, Pause, Start, Stop};
+        let mode = Mode::OnDemandUserStart;
+        let (off, on) = (Announce::Off, Announce::On);
+        check(mode, off, &[Answered, Ended], &[Close(Outcome::NotAsked)]);
+        check(
+            mode,
+            off,
+            &[
+                Answered, STOP, PAUSE, RESUME, START, PAUSE, STOP, STOP, PAUSE,
+            ],
+            &[
+                Accept,
+                Accept,
+                Accept,
+                Start,
+                Accept,
+                Pause,
+                Accept,
+                Stop,
+                Close(Outcome::Stopped),
+                Accept,
+                Accept,
+                Accept,
+            ],
+        );
+        // Paused before the stop, the next one is not.
+        check(
+            mode,
+            off,
+            &[Answered, START, PAUSE, STOP, START, Ended],
+            &[
+                Start,
+                Accept,
+                Pause,
+                Accept,
+                Stop,
+                Close(Outcome::Stopped),
+                Accept,
+                Again,
+                Start,
+                Accept,
+                Close(Outcome::Finished),
+            ],
+        );
+        check(
+            mode,
+            on,
+            &[Answered, START, STOP, Announced, Ended],
+            &[
+                Say,
+                Accept,
+                Hush,
+                Stop,
+                Close(Outcome::StoppedEarly),
+                Accept,
+            ],
+        );
+    }
+
+    #[test]
+    fn a_listed_party_holds_capture_back() {
+        use Input::{Announced, Answered, Ended, Limit, Listed, Unlisted};
+        use Step::{Accept, Announce as Say, Close, Pause, Resume, Start, Stop};
+        let refused = Step::Refuse(Refusal::DoNotRecord);
+        let (off, on) = (Announce::Off, Announce::On);
+        let (pausing, by_user) = (Mode::AlwaysPauseResume, Mode::OnDemandUserStart);
+        // One that answers is never recorded, also not after somebody else took its place.
+        check(
+            pausing,
+            on,
+            &[Listed, Answered, PAUSE, Unlisted, RESUME, Ended],
+            &[refused, refused, Close(Outcome::DoNotRecord)],
+        );
+        // One that was called and does not answer is of no matter.
+        check(pausing, on, &[Listed, Unlisted, Answered], &[Say]);
+        check(
+            pausing,
+            off,
+            &[Answered, Listed, RESUME, PAUSE, Unlisted, Limit],
+            &[Start, Pause, refused, Accept, Resume],
+        );
+        check(
+            pausing,
+            off,
+            &[Answered, PAUSE, Listed, Limit, Unlisted],
+            &[Start, Pause, Accept, Resume],
+        );
+        check(
+            pausing,
+            on,
+            &[Answered, Listed, Announced, Unlisted],
+            &[Say, Start, Pause, Resume],
+        );
+        check(
+            by_user,
+            off,
+            &[Answered, Listed, START, Unlisted, START, Listed, STOP],
+            &[
+                refused,
+                Start,
+                Accept,
+                Pause,
+                Stop,
+                Close(Outcome::Stopped),
+                Accept,
+            ],
+        );
+    }
+
+    #[test]
+    fn what_can_not_be_recorded_stays_a_row() {
+        use Input::{Answered, Barred, Ended, Lost};
+        let lost = Step::Close(Outcome::Lost);
+        for (mode, refusal) in [
+            (Mode::AlwaysPauseResume, Refusal::Ended),
+            (Mode::OnDemand, Refusal::CannotRecord),
+            (Mode::OnDemandUserStart, Refusal::CannotRecord),
+        ] {
+            let refused = Step::Refuse(refusal);
+            let story = [Barred, Answered, START, Ended, Lost];
+            check(mode, Announce::On, &story, &[refused, lost]);
+            let story = [Barred, Lost, Answered, START, Ended];
+            check(mode, Announce::On, &story, &[lost, refused]);
+        }
     }
 }

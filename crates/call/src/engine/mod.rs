@@ -486,7 +486,8 @@ impl Engine {
             &mut self.tokens,
             &mut self.keys,
             &mut self.ids,
-        );
+        )
+        .behind(&self.admission.gate);
         take(&mut slot.call, &mut cx);
         let actions = cx.actions;
         self.perform(now, id, actions, work);
@@ -530,6 +531,12 @@ impl Engine {
                     let wanted = self.reach.outcome(now, &settings, &flow, reached);
                     self.carry_out(now, wanted, work);
                 }
+                Action::Forget(recording) => {
+                    // It may be another call's by now.
+                    if self.recordings.get(&recording) == Some(&id) {
+                        self.recordings.remove(&recording);
+                    }
+                }
                 Action::Media(command) => self.order(id, command, work),
                 Action::Log(event) => self.log(id, event, work),
             }
@@ -562,9 +569,6 @@ impl Engine {
             MediaCommand::CloseLeg { leg } if self.legs.remove(leg).is_none() => return,
             MediaCommand::OpenRecording { recording, .. } => {
                 self.recordings.insert(*recording, id);
-            }
-            MediaCommand::CloseRecording { recording, .. } => {
-                self.recordings.remove(recording);
             }
             _ => {}
         }

@@ -26,7 +26,7 @@ impl Engine {
         match self.fetched(now, id, wanted, work) {
             Ok(moved) => {
                 self.legs.insert(moved.leg.id, id);
-                if let Some(recording) = moved.carried.recording() {
+                for recording in moved.carried.recordings() {
                     self.recordings.insert(recording, id);
                 }
                 self.with_call(now, id, work, |call, cx| call.joined(cx, moved));

@@ -19,7 +19,7 @@ use crate::role::b2bua::carry::required;
 use crate::role::b2bua::context::Context;
 use crate::role::b2bua::identity::diversions;
 use crate::role::b2bua::session_timer::shortest_session;
-use crate::role::b2bua::{Begin, Body, Call, Offer, Reached, closing, opening};
+use crate::role::b2bua::{Begin, Body, Call, Offer, Reached, caller_number, closing, opening};
 use crate::route::{NoRoute, Party, route};
 use crate::target::AskId;
 
@@ -229,7 +229,10 @@ impl Engine {
                 return self.refuse(now, key, &invite, why.status_code(), Some(&reason), work);
             }
         };
-        let plan = decide(&settings, &route, &diversions(&invite));
+        let plan = {
+            let calling = caller_number(&settings, route.caller, &invite);
+            decide(&settings, &route, &calling, &diversions(&invite))
+        };
         let group = self.groups.choose([route.caller, route.callee]);
         let recording = self.ids.recording(now);
         let id = self.next_call();
@@ -245,7 +248,7 @@ impl Engine {
             recording,
             group,
         };
-        if let Some(closed) = self.admission.refusal(&settings) {
+        if let Some(closed) = self.admission.refusal_of(&settings, &begin.plan) {
             let invite = &begin.invite;
             let response = unavailable(&settings, invite, closed.retry_after_s, &closed.reason);
             self.keep_refused(now, &begin, HungUpBy::Gate, work);
@@ -272,7 +275,8 @@ impl Engine {
             &mut self.tokens,
             &mut self.keys,
             &mut self.ids,
-        );
+        )
+        .behind(&self.admission.gate);
         let call = Box::new(Call::begin(&mut cx, begin));
         let actions = cx.actions;
         self.invites.insert(key, id);

@@ -6,9 +6,10 @@ use duolog_sip::endpoint::{ClientKey, ServerKey};
 use duolog_sip::{DialogId, Flow, Request, Response, Tokens};
 
 use crate::fact::Side;
+use crate::gate::Gate;
 use crate::ids::Ids;
 use crate::log::LogEvent;
-use crate::media::MediaCommand;
+use crate::media::{MediaCommand, RecordingId};
 use crate::role::b2bua::keys::KeySource;
 use crate::route::Party;
 use crate::settings::Settings;
@@ -37,6 +38,8 @@ pub(crate) enum Action {
     /// The party across from the one that this dialog is with is wanted here by this party; answered
     /// by `Call::fetched`.
     Fetch(DialogId, Party),
+    /// Nobody can ask for this recording any more.
+    Forget(RecordingId),
     /// Tell the media plane.
     Media(MediaCommand),
     /// Tell the log.
@@ -50,6 +53,8 @@ pub(crate) struct Context<'a> {
     pub(crate) tokens: &'a mut Tokens,
     pub(crate) keys: &'a mut KeySource,
     pub(crate) ids: &'a mut Ids,
+    /// Whether what is recorded can be kept.
+    pub(crate) gate: &'a Gate,
     pub(crate) actions: Vec<Action>,
 }
 
@@ -67,8 +72,14 @@ impl<'a> Context<'a> {
             tokens,
             keys,
             ids,
+            gate: &Gate::Open,
             actions: Vec::new(),
         }
+    }
+
+    /// The same behind this gate.
+    pub(crate) fn behind(self, gate: &'a Gate) -> Self {
+        Self { gate, ..self }
     }
 
     pub(crate) fn media(&mut self, command: MediaCommand) {

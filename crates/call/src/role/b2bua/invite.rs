@@ -5,7 +5,7 @@ use duolog_sip::sdp::SdpError;
 use duolog_sip::{Dialog, Flow, Request, Response, StatusCode};
 
 use crate::answer::{not_acceptable, refusal};
-use crate::fact::{Fact, HungUpBy, Keeping, Opening, Side};
+use crate::fact::{Fact, HungUpBy, Opening, Side};
 use crate::log::LogEvent;
 use crate::media::{CallId, LegId, MediaGroup, RecordingId};
 use crate::plan::{Plan, RecordingPlan};
@@ -15,9 +15,10 @@ use crate::role::b2bua::context::{Action, Context};
 use crate::role::b2bua::identity::{diversions, known_as, shown_from};
 use crate::role::b2bua::leg::{Leg, Stage, Who, home, introduce, way_back};
 use crate::role::b2bua::prack::{Speaks, invite_reliably};
-use crate::role::b2bua::recordings::{Placed, Recordings};
+use crate::role::b2bua::recordings::Recordings;
 use crate::role::b2bua::redirect::Redirection;
 use crate::role::b2bua::reliable::Sending;
+use crate::role::b2bua::row::Placed;
 use crate::role::b2bua::session::{Exchange, Offer, Unacked};
 use crate::role::b2bua::sounds::Legs;
 use crate::role::b2bua::{About, Body, Bridging, Call, Phase};
@@ -60,7 +61,10 @@ pub(super) struct Setup {
 /// The row of a recording, as far as it is known at the INVITE.
 pub(crate) fn opening(settings: &Settings, begin: &Begin, plan: &RecordingPlan) -> Opening {
     let invite = &begin.invite;
-    let (from, to) = (caller_number(settings, begin), begin.route.number.clone());
+    let (from, to) = (
+        caller_number(settings, begin.route.caller, invite),
+        begin.route.number.clone(),
+    );
     let party = match plan.side {
         Side::Caller => to.clone(),
         Side::Callee => from.clone(),
@@ -80,15 +84,15 @@ pub(crate) fn opening(settings: &Settings, begin: &Begin, plan: &RecordingPlan) 
         dtmf: plan.settings.dtmf,
         owner_kind: settings.users[plan.owner.0].kind,
         number: 1,
-        keeping: Keeping::Kept,
+        keeping: plan.keeping(),
     }
 }
 
 /// The number a caller is known by, in this node's form.
-fn caller_number(settings: &Settings, begin: &Begin) -> String {
-    let standing = crate::role::b2bua::identity::Standing::of(settings, begin.route.caller);
-    let number = known_as(settings, standing, &begin.invite);
-    crate::route::own_number(settings, begin.route.caller, &number)
+pub(crate) fn caller_number(settings: &Settings, caller: Party, invite: &Request) -> String {
+    let standing = crate::role::b2bua::identity::Standing::of(settings, caller);
+    let number = known_as(settings, standing, invite);
+    crate::route::own_number(settings, caller, &number)
 }
 
 impl Call {
@@ -97,7 +101,10 @@ impl Call {
         let settings = cx.settings;
         let back = way_back(&begin.invite, begin.flow);
         let who = |party, number| Who { party, number };
-        let caller = who(begin.route.caller, caller_number(settings, &begin));
+        let caller = who(
+            begin.route.caller,
+            caller_number(settings, begin.route.caller, &begin.invite),
+        );
         let callee = who(begin.route.callee, begin.route.number.clone());
         let home = home(settings, begin.route.caller, &begin.invite, begin.flow);
         let mut caller = Leg::new(cx, caller, back).at_home(home);
@@ -105,8 +112,8 @@ impl Call {
         let callee = Leg::new(cx, callee, back);
         caller.open(cx, begin.group);
         let legs = Legs {
-            caller: Some(caller.id),
-            callee: Some(callee.id),
+            caller: Some(caller.listener(settings)),
+            callee: Some(callee.listener(settings)),
         };
         let recorded = open_recordings(cx, &begin, legs);
         Self {

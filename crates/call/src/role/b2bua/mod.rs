@@ -4,8 +4,8 @@
 //! carries descriptions across, `agreement` says what a leg's two descriptions agree on, `mid_dialog`
 //! does what happens while the call stands, `transfer` and `replace` exchange its parties, `place`
 //! gives one's place to another, `reports`
-//! takes what the media plane says, `ending` ends the call in every way it can end, `recordings` and
-//! `recorded` record it.
+//! takes what the media plane says, `ending` ends the call in every way it can end, `recordings`,
+//! `recorded` and `row` record it for those who sit in `seats`, `sounds` is what these hear of it.
 
 mod agreement;
 mod body;
@@ -28,6 +28,8 @@ mod redirect;
 pub(crate) mod reliable;
 mod replace;
 mod reports;
+mod row;
+mod seats;
 mod session;
 pub(crate) mod session_timer;
 mod sounds;
@@ -63,7 +65,7 @@ use crate::target::AskId;
 
 pub(crate) use body::Body;
 pub(crate) use ending::{Reached, closing};
-pub(crate) use invite::{Begin, opening};
+pub(crate) use invite::{Begin, caller_number, opening};
 pub(crate) use replace::{Confirmed, Moved, Newcomer};
 pub(crate) use session::Offer;
 pub(crate) use transfer::Unfetched;
@@ -199,6 +201,9 @@ impl Call {
 
     /// Its recorded halves, as they stand.
     pub(crate) fn running(&self, id: CallId) -> Vec<Running> {
+        if self.phase == Phase::Over {
+            return Vec::new();
+        }
         let half = |side: Side| {
             let (recording, owner, phase) = self.recorded.standing(side)?;
             Some(Running {
@@ -266,6 +271,7 @@ impl Call {
     /// Time has passed.
     pub(crate) fn expire(&mut self, cx: &mut Context<'_>) {
         self.recorded.expire(cx);
+        self.end_unrecorded(cx);
         if self.limit.is_some_and(|at| at <= cx.now) {
             self.limit = None;
             self.took_too_long(cx);

@@ -7,15 +7,17 @@ use duolog_sip::endpoint::ServerKey;
 use duolog_sip::sdp::Direction;
 use duolog_sip::{Dialog, DialogId, Method, Request, Response, StatusCode};
 
-use crate::class::classify;
+use crate::class::{classify, network_of};
 use crate::fact::{Arrival, Departure, Fact, HungUpBy, Side};
 use crate::media::MediaCommand;
 use crate::role::b2bua::context::{Action, Context};
 use crate::role::b2bua::ending::{Reached, closing};
 use crate::role::b2bua::leg::{Audible, Holding, Leg, Stage};
 use crate::role::b2bua::own_offer::OwnOffer;
-use crate::role::b2bua::recordings::Carried;
+use crate::role::b2bua::seats::Carried;
+use crate::role::b2bua::sounds::Listener;
 use crate::role::b2bua::{Bridging, Call};
+use crate::settings::Settings;
 
 /// How long one who has transferred the other party may take to hang up.
 const LEAVE: Duration = Duration::from_secs(4);
@@ -25,6 +27,16 @@ pub(crate) struct Leaving {
     pub(super) leg: Leg,
     /// When it gets BYE.
     pub(super) until: Instant,
+}
+
+impl Leg {
+    /// Its party as a listener.
+    pub(super) fn listener(&self, settings: &Settings) -> Listener {
+        Listener {
+            leg: self.id,
+            network: network_of(settings, self.who.party),
+        }
+    }
 }
 
 impl Call {
@@ -47,7 +59,7 @@ impl Call {
         };
         let ended = closing(by, Reached::Answered);
         let number = leg.who.number.clone();
-        let newcomer = leg.id;
+        let newcomer = leg.listener(cx.settings);
         let mut gone = std::mem::replace(self.leg_mut(side), leg);
         cx.media(MediaCommand::CloseLeg { leg: gone.id });
         if let Some(dialog) = dialog.or_else(|| self.leg_mut(side).dialog.take()) {

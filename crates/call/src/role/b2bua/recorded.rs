@@ -1,46 +1,43 @@
-//! One recording on behalf of one party: lets the machines for recording, repeat tone and feature
-//! codes work together, and says what comes of it to the media plane.
+//! The recordings of one half of a call, on behalf of one party: lets the machines for recording, repeat
+//! tone and feature codes work together, and says what comes of it to the media plane.
 
 use std::sync::Arc;
 use std::time::Instant;
 
-use crate::fact::{Fact, HungUpBy, Means, Side};
+use crate::fact::{Fact, HungUpBy, Means, Opening, Side};
 use crate::feature_code::{Collector, Digit, Verdict};
+use crate::gate::Gate;
 use crate::log::LogEvent;
-use crate::media::{End, Ending, LegId, MediaCommand, PromptName, RecordingId, Sound};
-use crate::plan::RecordingPlan;
-use crate::policy::{Announce, Notice, RecordingSettings};
-use crate::recording::{Control, Input, Outcome, Phase, Recording, Refusal, Step};
+use crate::media::{End, LegId, MediaCommand, PromptName, RecordingId, Sound};
+use crate::plan::{RecordingPlan, listed};
+use crate::policy::{Announce, DoNotRecordReason, Notice, OnFailure, RecordingSettings};
+use crate::recording::{Control, Input, Loss, Outcome, Phase, Recording, Refusal, Step};
 use crate::role::b2bua::context::Context;
-use crate::role::b2bua::sounds::{Audience, Voice};
+use crate::role::b2bua::row::{Placed, Row};
+use crate::role::b2bua::sounds::{Audience, Beside, Telling, Voice};
 use crate::settings::UserIndex;
 use crate::tone::{Due, RepeatTone};
 
-/// A recording whose row exists, and what its call has to do for it.
+/// One half of a call that has a row, and what its call has to do for it.
 pub(crate) struct Recorded {
-    id: RecordingId,
+    row: Row,
     /// Where the owner sits now.
     owner: Side,
-    /// Where the owner sat when the row was made: facts go on to be told from there.
-    opened_as: Side,
-    /// On whose behalf.
-    user: UserIndex,
+    /// On whose behalf, and what is said.
+    telling: Telling,
     settings: Arc<RecordingSettings>,
-    announce: Announce,
-    language: String,
     machine: Recording,
     tone: Option<RepeatTone>,
     collector: Option<Collector>,
-    row: Row,
     channel: Channel,
     /// How the last accepted control was asked for: a pause may take effect later.
     asked_by: Means,
-}
-
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Row {
-    Open,
-    Closed,
+    /// When a pause ends by itself.
+    resume_at: Option<Instant>,
+    /// Why nothing is recorded, in words, where that is known before the end.
+    obstacle: Option<String>,
+    /// What is to become of the call because of that, and has not yet.
+    failure: Option<OnFailure>,
 }
 
 /// Whose audio the right channel has.
@@ -62,46 +59,85 @@ pub(crate) struct Closing {
 }
 
 impl Recorded {
-    /// The recording `plan` asks for; its row has been opened.
-    pub(super) fn new(id: RecordingId, plan: &RecordingPlan, cx: &Context<'_>) -> Self {
+    /// Makes the row of the recording that `plan` asks for. Nothing will be captured where the recorder
+    /// takes nothing now.
+    pub(super) fn open(
+        cx: &mut Context<'_>,
+        plan: &RecordingPlan,
+        opening: Opening,
+        at: Placed,
+    ) -> Self {
         let owner = &cx.settings.users[plan.owner.0];
-        let announce = plan.announce();
-        let codes = || Collector::new(cx.settings.feature_codes.clone());
-        Self {
-            id,
+        let telling = Telling {
+            voice: Voice {
+                language: cx.settings.language_of(owner).to_owned(),
+                whose: plan.owner,
+            },
+            start: plan.announce(),
+            compliance: plan.compliance(),
+        };
+        let announce = match telling.compliance {
+            Some(_) => Announce::On,
+            None => telling.start,
+        };
+        let mut recorded = Self {
+            row: Row::open(cx, opening, at),
             owner: plan.side,
-            opened_as: plan.side,
-            user: plan.owner,
+            telling,
             settings: Arc::clone(&plan.settings),
-            announce,
-            language: cx.settings.language_of(owner).to_owned(),
             machine: Recording::new(plan.settings.mode, announce),
             tone: plan.settings.repeat_tone.map(RepeatTone::new),
-            collector: plan.may_pause().then(codes),
-            row: Row::Open,
+            collector: Some(Collector::new(cx.settings.feature_codes.clone())),
             channel: Channel::Turned,
             asked_by: Means::FeatureCode,
+            resume_at: None,
+            obstacle: None,
+            failure: None,
+        };
+        if let Some(reason) = plan.listed {
+            recorded.is_listed(cx, reason);
+            // Not answered yet: no step comes of it.
+            let _ = recorded.machine.handle(Input::Listed);
         }
+        if let Gate::Closed { reason, .. } = cx.gate {
+            recorded.obstacle = Some(reason.clone());
+            recorded.fails(cx);
+            let _ = recorded.machine.handle(Input::Barred);
+        }
+        recorded
     }
 
+    /// The recording that there is now.
     pub(super) fn id(&self) -> RecordingId {
-        self.id
+        self.row.id()
+    }
+
+    /// The names by which it is known: that of its first recording, and of the one that there is now.
+    pub(super) fn names(&self) -> [RecordingId; 2] {
+        [self.row.first(), self.row.id()]
     }
 
     /// Its name, its owner, and where it stands.
     pub(super) fn standing(&self) -> (RecordingId, UserIndex, Phase) {
-        (self.id, self.user, self.machine.phase())
+        let owner = self.telling.voice.whose;
+        (self.row.first(), owner, self.machine.phase())
     }
 
-    /// Whether the owner's digits may be feature codes.
-    pub(super) fn takes_digits(&self) -> bool {
-        self.collector.is_some() && self.row == Row::Open
+    /// What it is for the one across.
+    pub(super) fn beside(&self) -> Beside {
+        match (self.machine.is_announcing(), self.is_under_way()) {
+            (true, _) => Beside::Waits(self.id()),
+            (false, true) if self.channel == Channel::Waiting => Beside::Waits(self.id()),
+            (false, true) => Beside::Captures(self.id()),
+            (false, false) => Beside::Nothing,
+        }
     }
 
     /// When [`Recorded::expire`] is wanted.
     pub(super) fn deadline(&self) -> Option<Instant> {
         let collector = self.collector.as_ref().and_then(Collector::deadline);
-        [self.next_tone(), collector].into_iter().flatten().min()
+        let own = [self.next_tone(), collector, self.resume_at];
+        own.into_iter().flatten().min()
     }
 
     /// When the next repeat tone is due; `None` where none sounds.
@@ -114,11 +150,14 @@ impl Recorded {
         self.tone.as_mut().map_or(Due::NotYet, |tone| tone.due(now))
     }
 
-    /// Half a feature code may have waited long enough.
+    /// Half a feature code may have waited long enough, a pause may have lasted long enough.
     pub(super) fn expire(&mut self, cx: &mut Context<'_>, to: &mut Audience) {
         let verdict = self.collector.as_mut().map(|c| c.expire(cx.now));
         if let Some(verdict) = verdict {
             self.sorted(cx, to, verdict);
+        }
+        if self.resume_at.is_some_and(|at| at <= cx.now) {
+            self.feed(cx, to, Input::Limit);
         }
     }
 
@@ -137,11 +176,14 @@ impl Recorded {
         (side, by): (Side, Means),
         control: Control,
     ) -> Result<(), Refusal> {
-        let refusal = if side == self.owner {
+        let again = (self.machine.phase(), control) == (Phase::Stopped, Control::Start);
+        let refusal = if side != self.owner {
+            Some(Refusal::NotOwner)
+        } else if again && matches!(cx.gate, Gate::Closed { .. }) {
+            Some(Refusal::CannotRecord)
+        } else {
             self.asked_by = by;
             self.feed(cx, to, Input::Asked(control))
-        } else {
-            Some(Refusal::NotOwner)
         };
         let Some(why) = refusal else {
             return Ok(());
@@ -168,42 +210,69 @@ impl Recorded {
             reason: reason.clone(),
         };
         self.note(cx, fact);
-        let recording = self.id;
+        let recording = self.id();
         cx.log(LogEvent::RecordingTrouble { recording, reason });
     }
 
-    /// The recorder lost the recording; the call goes on.
+    /// The recorder lost the recording.
     pub(super) fn lost(&mut self, cx: &mut Context<'_>, reason: String) {
         self.trouble(cx, reason.clone());
+        if !self.row.is_open() {
+            return;
+        }
+        if self.machine.phase() != Phase::Failed {
+            self.fails(cx);
+        }
+        self.obstacle = Some(reason.clone());
         let steps = self.machine.handle(Input::Lost);
         let unstarted = End::Failed;
-        self.close(cx, &steps, Closing { unstarted, reason });
+        self.close(cx, &steps, &Closing { unstarted, reason });
+        self.silence();
+    }
+
+    /// The settings say what becomes of a call that cannot be recorded. What nobody had asked for is
+    /// nobody's loss.
+    fn fails(&mut self, cx: &mut Context<'_>) {
+        let then = match (self.machine.loss(), self.settings.on_failure) {
+            (Loss::Silent, _) | (_, OnFailure::Refuse) => OnFailure::GoOn,
+            (Loss::Wanted, then) => then,
+        };
+        self.note(cx, Fact::Failed { then });
+        let recording = self.id();
+        cx.log(LogEvent::RecordingFailed { recording, then });
+        self.failure = Some(then);
+    }
+
+    /// What is to become of the call because this cannot be recorded, once; with the voice that says so.
+    pub(super) fn take_failure(&mut self) -> Option<(OnFailure, Voice)> {
+        let failure = self.failure.take()?;
+        Some((failure, self.telling.voice.clone()))
     }
 
     /// The call is over, or the owner has left it.
-    pub(super) fn ended(&mut self, cx: &mut Context<'_>, by: HungUpBy, closing: Closing) {
+    pub(super) fn ended(&mut self, cx: &mut Context<'_>, by: HungUpBy, closing: &Closing) {
         // Half a code is nobody's any more.
         self.collector = None;
         self.note(cx, Fact::HungUp { by });
         let steps = self.machine.handle(Input::Ended);
         self.close(cx, &steps, closing);
+        self.silence();
+        self.row.forget(cx);
     }
 
     /// Keeps a fact, as long as the row is open.
     pub(super) fn note(&self, cx: &mut Context<'_>, fact: Fact) {
-        if self.row == Row::Open {
-            let fact = match self.owner == self.opened_as {
-                true => fact,
-                false => fact.turned(),
-            };
-            let recording = self.id;
-            cx.media(MediaCommand::Note { recording, fact });
-        }
+        self.row.note(cx, self.owner, fact);
     }
 
-    /// Whether it is past the answer and not over.
+    /// Whether something is captured, or will be when everybody has heard of it.
     pub(super) fn is_under_way(&self) -> bool {
-        self.machine.is_under_way() && self.row == Row::Open
+        self.machine.is_under_way()
+    }
+
+    /// Whether the owner was in a call before this one.
+    pub(super) fn has_begun(&self) -> bool {
+        self.machine.is_answered()
     }
 
     /// The owner sits there from now.
@@ -212,26 +281,56 @@ impl Recorded {
     }
 
     /// Nobody is across from the owner now.
-    pub(super) fn alone(&mut self, cx: &mut Context<'_>) {
+    pub(super) fn alone(&mut self, cx: &mut Context<'_>, to: &mut Audience) {
         self.channel = Channel::Turned;
         self.turn(cx, None);
+        self.feed(cx, to, Input::Unlisted);
+    }
+
+    /// The party across is known by this number now, or is another one.
+    pub(super) fn meets(&mut self, cx: &mut Context<'_>, to: &mut Audience, number: &str) {
+        self.row.faces(number);
+        match listed(cx.settings, &self.settings, number) {
+            Some(reason) => {
+                self.is_listed(cx, reason);
+                self.feed(cx, to, Input::Listed);
+            }
+            None => {
+                self.feed(cx, to, Input::Unlisted);
+            }
+        }
+    }
+
+    fn is_listed(&mut self, cx: &mut Context<'_>, reason: DoNotRecordReason) {
+        let words = match reason {
+            DoNotRecordReason::BusinessPrivate => "business, private",
+            DoNotRecordReason::Personal => "personal",
+            DoNotRecordReason::Vendor => "a vendor",
+        };
+        let because = format!("the other party is on the do-not-record list: {words}");
+        if self.machine.phase() != Phase::Failed {
+            self.obstacle = Some(because);
+        }
+        self.note(cx, Fact::DoNotRecord { reason });
     }
 
     /// Somebody else is across from the owner: recorded at once, or after hearing of it.
     pub(super) fn faced(&mut self, cx: &mut Context<'_>, to: &mut Audience) {
         let across = self.owner.other();
-        let untold = self.announce == Announce::On && !to.is_told(across);
-        if self.is_under_way() && (untold || self.machine.is_announcing()) {
+        let announcing = self.machine.is_announcing();
+        // One who is not recorded is told nothing.
+        let waits = !self.machine.is_listed() && (to.needs(across, &self.telling) || announcing);
+        if self.is_under_way() && waits {
             self.channel = Channel::Waiting;
-            to.wanted.get_or_insert_with(|| self.voice());
+            to.want(&self.telling);
             return;
         }
         self.turn(cx, to.legs.of(across));
     }
 
     fn turn(&self, cx: &mut Context<'_>, other: Option<LegId>) {
-        if self.row == Row::Open {
-            let recording = self.id;
+        if self.row.is_open() {
+            let recording = self.id();
             cx.media(MediaCommand::TurnRecording { recording, other });
         }
     }
@@ -247,11 +346,8 @@ impl Recorded {
 
     fn sorted(&mut self, cx: &mut Context<'_>, to: &mut Audience, verdict: Verdict) {
         let digits = verdict.release;
-        if let Some(leg) = to
-            .legs
-            .of(self.owner.other())
-            .filter(|_| !digits.is_empty())
-        {
+        let far = to.legs.of(self.owner.other());
+        if let Some(leg) = far.filter(|_| !digits.is_empty()) {
             cx.media(MediaCommand::SendDigits { leg, digits });
         }
         let Some(control) = verdict.code else {
@@ -268,66 +364,142 @@ impl Recorded {
         to: &mut Audience,
         input: Input,
     ) -> Option<Refusal> {
+        let by = match input {
+            Input::Limit => Means::Limit,
+            Input::Listed | Input::Unlisted => Means::Policy,
+            Input::Announced if self.machine.is_listed() => Means::Policy,
+            _ => self.asked_by,
+        };
         let mut refusal = None;
-        for step in self.machine.handle(input) {
+        let steps = self.machine.handle(input);
+        for step in &steps {
             match step {
+                Step::Again => self.again(cx, to),
                 Step::Announce => {
-                    to.wanted.get_or_insert_with(|| self.voice());
+                    if !to.is_announcing() {
+                        to.stop(cx);
+                    }
+                    to.want(&self.telling);
+                }
+                Step::Hush => {
+                    if !matches!(to.beside, Beside::Waits(_)) {
+                        to.cut_announcement(cx);
+                    }
                 }
                 Step::Start => self.start(cx),
-                Step::Pause => self.pause(cx, to),
-                Step::Resume => self.resume(cx, to),
-                Step::Refuse(why) => refusal = Some(why),
+                Step::Keep => self.keep(cx, by),
+                Step::Pause => self.pause(cx, to, by),
+                Step::Resume => self.resume(cx, to, by),
+                Step::Stop => self.stop(cx, to, (by, &steps)),
+                Step::Refuse(why) => refusal = Some(*why),
                 Step::Accept | Step::Close(_) => {}
             }
         }
+        self.resume_at = match (self.machine.is_paused_by_owner(), self.resume_at) {
+            (false, _) => None,
+            (true, Some(at)) => Some(at),
+            (true, None) => self.settings.auto_resume.map(|limit| cx.now + limit),
+        };
         refusal
     }
 
-    fn voice(&self) -> Voice {
-        Voice {
-            language: self.language.clone(),
-            whose: self.user,
+    fn again(&mut self, cx: &mut Context<'_>, to: &Audience) {
+        let [own, far] = [self.owner, self.owner.other()].map(|side| to.legs.of(side));
+        // A leg that never opens stands for a party that is not there.
+        let legs = [own, far].map(|leg| leg.unwrap_or_else(|| cx.ids.leg()));
+        self.row.again(cx, self.owner, legs);
+        if let Beside::Captures(recording) | Beside::Waits(recording) = to.beside {
+            self.note(cx, Fact::OtherRecording { recording });
         }
     }
 
     fn start(&mut self, cx: &mut Context<'_>) {
-        cx.media(MediaCommand::StartRecording { recording: self.id });
+        let recording = self.id();
+        cx.media(MediaCommand::StartRecording { recording });
         self.note(cx, Fact::RecordingStarted);
-        cx.log(LogEvent::RecordingStarted { recording: self.id });
+        cx.log(LogEvent::RecordingStarted { recording });
         if let Some(tone) = &mut self.tone {
             tone.start(cx.now);
         }
     }
 
-    fn pause(&mut self, cx: &mut Context<'_>, to: &mut Audience) {
-        let by = self.asked_by;
-        cx.media(MediaCommand::PauseRecording { recording: self.id });
-        self.note(cx, Fact::Paused { by });
-        let recording = self.id;
-        cx.log(LogEvent::RecordingPaused { recording, by });
-        if let Some(tone) = &mut self.tone {
-            tone.silence();
-        }
-        self.notice(cx, to, PromptName::RecordingPaused);
+    fn keep(&mut self, cx: &mut Context<'_>, by: Means) {
+        let recording = self.id();
+        cx.media(MediaCommand::KeepRecording { recording });
+        self.note(cx, Fact::Kept { by });
+        cx.log(LogEvent::RecordingKept { recording, by });
     }
 
-    fn resume(&mut self, cx: &mut Context<'_>, to: &mut Audience) {
-        let by = self.asked_by;
-        cx.media(MediaCommand::ResumeRecording { recording: self.id });
+    fn pause(&mut self, cx: &mut Context<'_>, to: &mut Audience, by: Means) {
+        let recording = self.id();
+        cx.media(MediaCommand::PauseRecording { recording });
+        self.note(cx, Fact::Paused { by });
+        cx.log(LogEvent::RecordingPaused { recording, by });
+        self.silence();
+        self.notice(cx, to, (by, PromptName::RecordingPaused));
+    }
+
+    fn resume(&mut self, cx: &mut Context<'_>, to: &mut Audience, by: Means) {
+        let recording = self.id();
+        cx.media(MediaCommand::ResumeRecording { recording });
         self.note(cx, Fact::Resumed { by });
-        let recording = self.id;
         cx.log(LogEvent::RecordingResumed { recording, by });
         if let Some(tone) = &mut self.tone {
             tone.start(cx.now);
         }
-        self.notice(cx, to, PromptName::RecordingResumed);
+        self.notice(cx, to, (by, PromptName::RecordingResumed));
     }
 
-    /// Tells everybody that the recording was paused or resumed; what still sounds is cut first.
-    fn notice(&mut self, cx: &mut Context<'_>, to: &mut Audience, prompt: PromptName) {
+    fn stop(&mut self, cx: &mut Context<'_>, to: &mut Audience, (by, steps): (Means, &[Step])) {
+        let recording = self.id();
+        self.note(cx, Fact::Stopped { by });
+        cx.log(LogEvent::RecordingStopped { recording, by });
+        let captured = steps.contains(&Step::Close(Outcome::Stopped));
+        // Where the other party's recording goes on, the call is still recorded.
+        if captured && to.beside == Beside::Nothing {
+            to.stop(cx);
+            if self.telling.start == Announce::On {
+                to.say_stopped(cx, &self.telling.voice);
+            }
+        }
+        for (side, prompt) in to.began() {
+            let (side, prompt) = (*side, *prompt);
+            self.note(cx, Fact::AnnouncementStarted { side, prompt });
+        }
+        // A half without a row waits for nobody.
+        self.channel = Channel::Turned;
+        self.silence();
+        let closing = Closing {
+            unstarted: End::NotStarted,
+            reason: "its owner stopped it".to_owned(),
+        };
+        self.close(cx, steps, &closing);
+    }
+
+    fn silence(&mut self) {
+        if let Some(tone) = &mut self.tone {
+            tone.silence();
+        }
+    }
+
+    /// Tells everybody that the recording was paused or resumed; what still sounds is cut first. What
+    /// the owner's list does is told to nobody.
+    fn notice(
+        &mut self,
+        cx: &mut Context<'_>,
+        to: &mut Audience,
+        (by, prompt): (Means, PromptName),
+    ) {
+        if by == Means::Policy || to.is_parting() {
+            return;
+        }
         if !to.is_announcing() {
             to.stop(cx);
+        }
+        let (start, again) = (self.telling.start, self.settings.announce.after_resume);
+        if prompt == PromptName::RecordingResumed && (start, again) == (Announce::On, Announce::On)
+        {
+            return to.say(cx, &self.telling.voice, PromptName::RecordingStarts);
         }
         match self.settings.notice {
             Notice::None => {}
@@ -335,37 +507,28 @@ impl Recorded {
                 to.play(cx, &Sound::Beep);
                 self.note(cx, Fact::BeepPlayed);
             }
-            Notice::Announcement => {
-                to.play(cx, &self.voice().says(prompt));
-                for side in [Side::Caller, Side::Callee] {
-                    if to.legs.of(side).is_some() {
-                        self.note(cx, Fact::AnnouncementStarted { side, prompt });
-                    }
-                }
-            }
+            Notice::Announcement => to.say(cx, &self.telling.voice, prompt),
         }
     }
 
-    fn close(&mut self, cx: &mut Context<'_>, steps: &[Step], closing: Closing) {
-        let Some(outcome) = steps.iter().find_map(|step| match step {
+    fn close(&mut self, cx: &mut Context<'_>, steps: &[Step], closing: &Closing) {
+        let outcome = steps.iter().find_map(|step| match step {
             Step::Close(outcome) => Some(*outcome),
             _ => None,
-        }) else {
+        });
+        let Some(outcome) = outcome else {
             return;
         };
-        let end = match outcome {
-            Outcome::Finished => End::Finished,
-            Outcome::NeverStarted => closing.unstarted,
-            Outcome::Lost => End::Failed,
+        let said = || closing.reason.clone();
+        let obstacle = || self.obstacle.clone().unwrap_or_else(said);
+        let (end, reason) = match outcome {
+            Outcome::Finished | Outcome::Stopped => (End::Finished, said()),
+            Outcome::NeverStarted | Outcome::StoppedEarly => (closing.unstarted, said()),
+            Outcome::NotKept => (End::NotKept, "the owner did not ask for it".to_owned()),
+            Outcome::NotAsked => (End::NotKept, "the owner did not start it".to_owned()),
+            Outcome::DoNotRecord => (End::NotKept, obstacle()),
+            Outcome::Lost => (End::Failed, obstacle()),
         };
-        if let Some(tone) = &mut self.tone {
-            tone.silence();
-        }
-        self.row = Row::Closed;
-        let recording = self.id;
-        let reason = closing.reason;
-        let ending = Ending { end, reason };
-        cx.media(MediaCommand::CloseRecording { recording, ending });
-        cx.log(LogEvent::RecordingClosed { recording, end });
+        self.row.close(cx, end, reason);
     }
 }

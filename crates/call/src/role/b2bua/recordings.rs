@@ -1,20 +1,19 @@
-//! The recordings of a call: at most one for each side, on behalf of its party. They begin and are
-//! controlled apart; what the parties hear of them they hear once.
+//! The recordings of a call: at most one at a time for each side, on behalf of its party. They begin and
+//! are controlled apart; what the parties hear of them they hear once.
 
 use std::time::Instant;
 
 use crate::announcement::Progress;
-use crate::fact::{Arrival, Departure, Fact, HungUpBy, Means, Opening, Side};
+use crate::fact::{Fact, HungUpBy, Means, Opening, Side};
 use crate::feature_code::Digit;
-use crate::log::LogEvent;
-use crate::media::{
-    Completion, LegId, MediaCommand, MediaGroup, PlayId, PromptName, RecordingId, Sound,
-};
+use crate::media::{Completion, LegId, PlayId, PromptName, RecordingId, Sound};
 use crate::plan::RecordingPlan;
+use crate::policy::OnFailure;
 use crate::recording::{Control, Input, Phase, Refusal};
 use crate::role::b2bua::context::Context;
 use crate::role::b2bua::recorded::{Closing, Recorded};
-use crate::role::b2bua::sounds::{Audience, Legs};
+use crate::role::b2bua::row::Placed;
+use crate::role::b2bua::sounds::{Audience, Beside, Legs, Voice};
 use crate::settings::UserIndex;
 use crate::tone::Due;
 
@@ -25,20 +24,7 @@ const RULING: [Side; 2] = [Side::Callee, Side::Caller];
 pub(crate) struct Recordings {
     caller: Option<Recorded>,
     callee: Option<Recorded>,
-    audience: Audience,
-}
-
-/// What goes along with a party that moves to another call.
-pub(crate) struct Carried {
-    recorded: Option<Recorded>,
-    /// Whether it has heard that calls are recorded.
-    told: Told,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Told {
-    Yes,
-    No,
+    pub(super) audience: Audience,
 }
 
 impl Recordings {
@@ -60,13 +46,17 @@ impl Recordings {
         at: Placed,
     ) {
         let recorded = Recorded::open(cx, plan, opening, at);
-        let across = self.get(plan.side.other()).map(Recorded::id);
-        if let Some(across) = across {
-            recorded.note(cx, Fact::OtherRecording { recording: across });
-            let recording = recorded.id();
-            self.note_at(cx, plan.side.other(), Fact::OtherRecording { recording });
-        }
         *self.slot(plan.side) = Some(recorded);
+        self.link(cx, plan.side);
+    }
+
+    /// Each of two recordings knows of the other one.
+    pub(super) fn link(&self, cx: &mut Context<'_>, side: Side) {
+        for side in [side, side.other()] {
+            if let Some(recording) = self.get(side.other()).map(Recorded::id) {
+                self.note_at(cx, side, Fact::OtherRecording { recording });
+            }
+        }
     }
 
     /// When [`Recordings::expire`] is wanted.
@@ -81,7 +71,10 @@ impl Recordings {
             self.announced(cx);
         }
         self.sound_tones(cx);
-        self.each(|recorded, audience| recorded.expire(cx, audience));
+        for side in RULING {
+            self.act(cx, side, |recorded, cx, to| recorded.expire(cx, to));
+        }
+        self.settle(cx);
     }
 
     /// The tone of one recording is enough: that of the side that rules, while it sounds.
@@ -105,43 +98,97 @@ impl Recordings {
 
     /// Both parties are connected.
     pub(super) fn answered(&mut self, cx: &mut Context<'_>) {
+        self.audience.answered = Some(cx.now);
         for side in RULING {
             self.feed(cx, side, Input::Answered);
         }
-        self.announce(cx);
+        self.settle(cx);
     }
 
-    fn feed(&mut self, cx: &mut Context<'_>, side: Side, input: Input) {
-        let Self {
-            caller,
-            callee,
-            audience,
-        } = self;
+    pub(super) fn feed(&mut self, cx: &mut Context<'_>, side: Side, input: Input) {
+        self.act(cx, side, |recorded, cx, to| {
+            recorded.feed(cx, to, input);
+        });
+    }
+
+    /// Lets the recording of one side do something, if there is one; the other one learns of a new row.
+    pub(super) fn act<R>(
+        &mut self,
+        cx: &mut Context<'_>,
+        side: Side,
+        act: impl FnOnce(&mut Recorded, &mut Context<'_>, &mut Audience) -> R,
+    ) -> Option<R> {
+        let beside = self.get(side.other()).map(Recorded::beside);
+        self.audience.beside = beside.unwrap_or(Beside::Nothing);
         let recorded = match side {
-            Side::Caller => caller,
-            Side::Callee => callee,
-        };
-        if let Some(recorded) = recorded {
-            recorded.feed(cx, audience, input);
+            Side::Caller => self.caller.as_mut(),
+            Side::Callee => self.callee.as_mut(),
+        }?;
+        let before = recorded.id();
+        let done = act(recorded, cx, &mut self.audience);
+        let recording = recorded.id();
+        if recording != before {
+            self.note_at(cx, side.other(), Fact::OtherRecording { recording });
         }
+        Some(done)
     }
 
-    /// Tells the parties that the call is recorded, where a recording waits for that.
-    fn announce(&mut self, cx: &mut Context<'_>) {
-        let Some(voice) = self.audience.wanted.take() else {
-            return;
-        };
-        let prompt = PromptName::RecordingStarts;
-        for side in self.audience.announce(cx, &voice) {
+    /// What was wanted is said, and what was said is a fact.
+    pub(super) fn settle(&mut self, cx: &mut Context<'_>) {
+        if let Some(telling) = self.audience.take_wanted() {
+            self.audience.announce(cx, &telling);
+            if !self.audience.is_announcing() {
+                self.announced(cx);
+            }
+        }
+        self.speak_of_failure(cx);
+        for (side, prompt) in self.audience.take_began() {
             self.note(cx, &Fact::AnnouncementStarted { side, prompt });
         }
-        if !self.audience.is_announcing() {
-            self.announced(cx);
+    }
+
+    pub(super) fn announced(&mut self, cx: &mut Context<'_>) {
+        for side in RULING {
+            self.act(cx, side, |recorded, cx, to| recorded.announced(cx, to));
         }
     }
 
-    fn announced(&mut self, cx: &mut Context<'_>) {
-        self.each(|recorded, audience| recorded.announced(cx, audience));
+    /// Where something cannot be recorded, the strictest of its owners decides what becomes of a call that
+    /// is connected.
+    fn speak_of_failure(&mut self, cx: &mut Context<'_>) {
+        if self.audience.answered.is_none() {
+            return;
+        }
+        let own = [&mut self.callee, &mut self.caller].into_iter().flatten();
+        let failures = own.filter_map(Recorded::take_failure);
+        let Some((then, voice)) = failures.max_by_key(|(then, _)| strictness(*then)) else {
+            return;
+        };
+        let waits = |recorded: &Recorded| matches!(recorded.beside(), Beside::Waits(_));
+        if !self.all().any(waits) {
+            self.audience.cut_announcement(cx);
+        }
+        match then {
+            OnFailure::Refuse | OnFailure::GoOn => {}
+            OnFailure::GoOnAnnounced => self.say_failure(cx, &voice),
+            OnFailure::EndAnnounced if self.audience.is_parting() => {}
+            OnFailure::EndAnnounced => self.audience.say_farewell(cx, &voice),
+        }
+    }
+
+    fn say_failure(&mut self, cx: &mut Context<'_>, voice: &Voice) {
+        if self.audience.is_parting() {
+            return;
+        }
+        if !self.audience.is_announcing() {
+            self.audience.stop(cx);
+        }
+        self.audience.say(cx, voice, PromptName::FailureContinues);
+    }
+
+    /// Whether the call is to end because it cannot be recorded, and all have heard it.
+    pub(super) fn have_parted(&self) -> bool {
+        self.audience.has_parted()
     }
 
     /// A sound has ended on a leg.
@@ -167,26 +214,22 @@ impl Recordings {
         if progress == Progress::Done {
             self.announced(cx);
         }
+        self.settle(cx);
     }
 
     /// The party of a leg pressed a key.
     pub(super) fn digit(&mut self, cx: &mut Context<'_>, leg: LegId, digit: Digit) {
-        for side in RULING {
-            if self.audience.legs.of(side) != Some(leg) {
-                continue;
-            }
-            let (recorded, audience) = self.with_audience(side);
-            if let Some(recorded) = recorded {
-                recorded.digit(cx, audience, digit);
-            }
+        if let Some(side) = self.audience.side_of(leg) {
+            self.act(cx, side, |recorded, cx, to| recorded.digit(cx, to, digit));
+            self.settle(cx);
         }
     }
 
-    /// The legs whose digits may be feature codes.
+    /// The legs whose digits may be feature codes: those of owners.
     pub(super) fn digit_legs(&self) -> Vec<LegId> {
-        let takes = |side: &Side| self.get(*side).is_some_and(Recorded::takes_digits);
-        let sides = [Side::Caller, Side::Callee].into_iter().filter(takes);
-        sides
+        let owners = [Side::Caller, Side::Callee].into_iter();
+        let owners = owners.filter(|side| self.has(*side));
+        owners
             .filter_map(|side| self.audience.legs.of(side))
             .collect()
     }
@@ -203,9 +246,11 @@ impl Recordings {
             Some(_) => side,
             None => side.other(),
         };
-        let (recorded, audience) = self.with_audience(whose);
-        let recorded = recorded.ok_or(Refusal::NotRecorded)?;
-        recorded.control(cx, audience, (side, by), control)
+        let done = self.act(cx, whose, |recorded, cx, to| {
+            recorded.control(cx, to, (side, by), control)
+        });
+        self.settle(cx);
+        done.unwrap_or(Err(Refusal::NotRecorded))
     }
 
     /// The recorder reported a loss that a recording survives.
@@ -216,17 +261,20 @@ impl Recordings {
     }
 
     /// The recorder lost a recording.
-    pub(super) fn lost(&mut self, cx: &mut Context<'_>, id: RecordingId, reason: String) {
+    pub(super) fn lost(&mut self, cx: &mut Context<'_>, id: RecordingId, reason: &str) {
         let all = [&mut self.caller, &mut self.callee].into_iter().flatten();
         for recorded in all.filter(|recorded| recorded.id() == id) {
-            recorded.lost(cx, reason.clone());
+            recorded.lost(cx, reason.to_owned());
         }
+        self.settle(cx);
     }
 
     /// The call is over.
     pub(super) fn ended(&mut self, cx: &mut Context<'_>, by: HungUpBy, closing: &Closing) {
         self.audience.hush();
-        self.each(|recorded, _| recorded.ended(cx, by, closing.clone()));
+        for recorded in [&mut self.callee, &mut self.caller].into_iter().flatten() {
+            recorded.ended(cx, by, closing);
+        }
     }
 
     /// Keeps a fact in all recordings.
@@ -243,119 +291,8 @@ impl Recordings {
         }
     }
 
-    /// The party of a side leaves: its own recording ends, that of the other one goes on.
-    pub(super) fn leave(
-        &mut self,
-        cx: &mut Context<'_>,
-        side: Side,
-        how: Departure,
-        (by, closing): (HungUpBy, Closing),
-    ) {
-        if let Some(mut recorded) = self.slot(side).take() {
-            recorded.ended(cx, by, closing);
-        }
-        self.vacate(cx, side, how);
-    }
-
-    /// The party of a side leaves for another call, and its recording goes with it.
-    pub(super) fn take(&mut self, side: Side) -> Carried {
-        let told = match self.audience.is_told(side) {
-            true => Told::Yes,
-            false => Told::No,
-        };
-        let recorded = self.slot(side).take();
-        // What still sounds to it is not waited for.
-        let _ = self.audience.seat(side, None);
-        Carried { recorded, told }
-    }
-
-    fn vacate(&mut self, cx: &mut Context<'_>, side: Side, how: Departure) {
-        let was_there = self.audience.legs.of(side).is_some();
-        let progress = self.audience.seat(side, None);
-        let (recorded, _) = self.with_audience(side.other());
-        if let Some(recorded) = recorded.filter(|_| was_there) {
-            recorded.note(cx, Fact::PartyLeft { side, how });
-            recorded.alone(cx);
-        }
-        if progress == Progress::Done {
-            self.announced(cx);
-        }
-    }
-
-    /// A party comes to a side that is free, with a recording of its own or without; `numbers` are its
-    /// own and that of the party it meets.
-    pub(super) fn join(
-        &mut self,
-        cx: &mut Context<'_>,
-        (side, leg): (Side, LegId),
-        [number, across]: [&str; 2],
-        (how, with): (Arrival, Carried),
-    ) {
-        self.sit(side, leg, with);
-        self.meets(cx, side.other(), number, how);
-        if self.get(side).is_some_and(Recorded::is_under_way) {
-            let left = Fact::PartyLeft {
-                side: side.other(),
-                how: Departure::Transferred,
-            };
-            self.note_at(cx, side, left);
-            self.meets(cx, side, across, how);
-        }
-        let ids = [side, side.other()].map(|side| self.get(side).map(Recorded::id));
-        if let [Some(own), Some(other)] = ids {
-            self.note_at(cx, side, Fact::OtherRecording { recording: other });
-            self.note_at(cx, side.other(), Fact::OtherRecording { recording: own });
-        }
-        self.feed(cx, side, Input::Answered);
-        self.announce(cx);
-        if !self.audience.is_announcing() {
-            self.announced(cx);
-        }
-    }
-
-    /// Another party than the one that was called answers: nothing has begun yet.
-    pub(super) fn picked_up(
-        &mut self,
-        cx: &mut Context<'_>,
-        (side, leg): (Side, LegId),
-        number: &str,
-        with: Carried,
-    ) {
-        self.vacate(cx, side, Departure::Replaced);
-        self.sit(side, leg, with);
-        self.meets(cx, side.other(), number, Arrival::PickedUp);
-        // The announcement comes when the call is answered.
-        self.audience.wanted = None;
-    }
-
-    fn sit(&mut self, side: Side, leg: LegId, with: Carried) {
-        // Whoever was there has left already.
-        let _ = self.audience.seat(side, Some(leg));
-        if with.told == Told::Yes {
-            self.audience.tell(side);
-        }
-        *self.slot(side) = with.recorded;
-        if let Some(recorded) = self.slot(side) {
-            recorded.move_to(side);
-        }
-    }
-
-    /// The owner of `side` is across from another party now.
-    fn meets(&mut self, cx: &mut Context<'_>, side: Side, number: &str, how: Arrival) {
-        let joined = Fact::PartyJoined {
-            side: side.other(),
-            number: number.to_owned(),
-            how,
-        };
-        let (recorded, audience) = self.with_audience(side);
-        if let Some(recorded) = recorded {
-            recorded.note(cx, joined);
-            recorded.faced(cx, audience);
-        }
-    }
-
     /// Ends the recording of one side alone; nobody leaves.
-    pub(super) fn close(&mut self, cx: &mut Context<'_>, side: Side, by: HungUpBy, c: Closing) {
+    pub(super) fn close(&mut self, cx: &mut Context<'_>, side: Side, by: HungUpBy, c: &Closing) {
         if let Some(mut recorded) = self.slot(side).take() {
             recorded.ended(cx, by, c);
         }
@@ -366,9 +303,12 @@ impl Recordings {
         self.get(side).map(Recorded::standing)
     }
 
-    /// Whose recording this is.
+    /// Whose recording this is: the first of a half, or the one that there is now.
     pub(super) fn side_of(&self, recording: RecordingId) -> Option<Side> {
-        let is = |side: &Side| self.get(*side).is_some_and(|own| own.id() == recording);
+        let is = |side: &Side| {
+            let own = self.get(*side);
+            own.is_some_and(|own| own.names().contains(&recording))
+        };
         [Side::Caller, Side::Callee].into_iter().find(is)
     }
 
@@ -377,102 +317,30 @@ impl Recordings {
         self.get(side).is_some()
     }
 
-    fn get(&self, side: Side) -> Option<&Recorded> {
+    pub(super) fn get(&self, side: Side) -> Option<&Recorded> {
         match side {
             Side::Caller => self.caller.as_ref(),
             Side::Callee => self.callee.as_ref(),
         }
     }
 
-    fn slot(&mut self, side: Side) -> &mut Option<Recorded> {
+    pub(super) fn slot(&mut self, side: Side) -> &mut Option<Recorded> {
         match side {
             Side::Caller => &mut self.caller,
             Side::Callee => &mut self.callee,
         }
     }
 
-    fn with_audience(&mut self, side: Side) -> (Option<&mut Recorded>, &mut Audience) {
-        let recorded = match side {
-            Side::Caller => self.caller.as_mut(),
-            Side::Callee => self.callee.as_mut(),
-        };
-        (recorded, &mut self.audience)
-    }
-
     fn all(&self) -> impl Iterator<Item = &Recorded> {
         self.callee.iter().chain(&self.caller)
     }
-
-    fn each(&mut self, mut act: impl FnMut(&mut Recorded, &mut Audience)) {
-        for recorded in [&mut self.callee, &mut self.caller].into_iter().flatten() {
-            act(recorded, &mut self.audience);
-        }
-    }
 }
 
-impl Carried {
-    /// A party that is new here.
-    pub(super) fn new(recorded: Option<Recorded>) -> Self {
-        let told = Told::No;
-        Self { recorded, told }
-    }
-
-    /// The recording that goes along.
-    pub(crate) fn recording(&self) -> Option<RecordingId> {
-        self.recorded.as_ref().map(Recorded::id)
-    }
-
-    /// The recorder lost its recording.
-    pub(super) fn lost(&mut self, cx: &mut Context<'_>, id: RecordingId, reason: &str) {
-        if let Some(recorded) = self
-            .recorded
-            .as_mut()
-            .filter(|recorded| recorded.id() == id)
-        {
-            recorded.lost(cx, reason.to_owned());
-        }
-    }
-
-    /// Its recording ends: nobody wants the party.
-    pub(super) fn end(self, cx: &mut Context<'_>, by: HungUpBy, closing: Closing) {
-        if let Some(mut recorded) = self.recorded {
-            recorded.ended(cx, by, closing);
-        }
-    }
-}
-
-/// A recording's id and where its legs are.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Placed {
-    pub(crate) recording: RecordingId,
-    pub(crate) group: MediaGroup,
-    pub(crate) owner: LegId,
-    pub(crate) other: LegId,
-}
-
-impl Recorded {
-    /// Makes the row of a recording.
-    pub(super) fn open(
-        cx: &mut Context<'_>,
-        plan: &RecordingPlan,
-        opening: Opening,
-        at: Placed,
-    ) -> Self {
-        let Placed {
-            recording,
-            group,
-            owner,
-            other,
-        } = at;
-        let opening = Box::new(opening);
-        cx.media(MediaCommand::OpenRecording {
-            recording,
-            group,
-            owner,
-            other,
-            opening,
-        });
-        cx.log(LogEvent::RecordingOpened { recording });
-        Self::new(recording, plan, cx)
+/// How much a policy takes from the call: the one that takes more wins.
+fn strictness(then: OnFailure) -> u8 {
+    match then {
+        OnFailure::Refuse | OnFailure::GoOn => 0,
+        OnFailure::GoOnAnnounced => 1,
+        OnFailure::EndAnnounced => 2,
     }
 }

@@ -3,18 +3,19 @@
 
 use duolog_sip::{NameAddr, Response, StatusCode, Uri};
 
-use crate::class::Nature;
-use crate::fact::{Arrival, Departure, Fact, HungUpBy, Keeping, Opening, Side};
+use crate::class::{Nature, network_of};
+use crate::fact::{Fact, HungUpBy, Opening, Side};
 use crate::media::End;
 use crate::number::number;
-use crate::plan::recorded;
+use crate::plan::{Half, recorded};
 use crate::policy::Voicemail;
 use crate::role::b2bua::Call;
 use crate::role::b2bua::branches::{Branches, Failing};
 use crate::role::b2bua::context::{Action, Context};
 use crate::role::b2bua::leg::{Who, uri_at};
 use crate::role::b2bua::recorded::Closing;
-use crate::role::b2bua::recordings::Placed;
+use crate::role::b2bua::row::Placed;
+use crate::role::b2bua::sounds::Listener;
 use crate::route::{Party, own_number};
 use crate::settings::{Redirects, Settings, TrunkIndex};
 use crate::target::{Answer, AskId, Found, Question};
@@ -140,16 +141,31 @@ impl Call {
             Party::User(user) => cx.settings.users.get(user.0).map(|u| u.recording.voicemail),
             Party::Trunk(_) => None,
         };
-        let (left, how) = (Departure::Redirected, Arrival::Redirected);
-        let joined = Fact::PartyJoined {
-            side,
-            number: who.number.clone(),
-            how,
+        let listener = Listener {
+            leg: self.callee.id,
+            network: network_of(cx.settings, who.party),
         };
-        for fact in [Fact::PartyLeft { side, how: left }, joined] {
-            self.recorded.note_at(cx, Side::Caller, fact);
-        }
+        self.recorded.redirected(cx, listener, &who.number);
         if mailbox && self.recorded.has(side) && wanted == Some(Voicemail::Recorded) {
+            return;
+        }
+        let called = || std::iter::once(self.callee.who.number.clone());
+        let earlier = || self.about.diversion.iter();
+        let caller = self.caller.who.party;
+        let own = |number: &String| own_number(cx.settings, caller, number);
+        let diverted: Vec<String> = called().chain(earlier().map(own)).collect();
+        let diversion: Vec<String> = called().chain(earlier().cloned()).collect();
+        let half = Half {
+            side,
+            party: who.party,
+            across: &self.caller.who.number,
+            class: found.class,
+            diverted: &diverted,
+        };
+        let plan = recorded(cx.settings, half);
+        let standing = self.recorded.standing(side).map(|(_, owner, _)| owner);
+        if standing.is_some() && standing == plan.as_ref().map(|plan| plan.owner) {
+            // It was called for the same owner from the start: a queue's.
             return;
         }
         let closing = Closing {
@@ -157,8 +173,8 @@ impl Call {
             reason: "the call was redirected".to_owned(),
         };
         self.recorded
-            .close(cx, side, HungUpBy::CalleeRefused(302), closing);
-        let Some(plan) = recorded(cx.settings, who.party, side, found.class) else {
+            .close(cx, side, HungUpBy::CalleeRefused(302), &closing);
+        let Some(plan) = plan else {
             return;
         };
         let opening = Opening {
@@ -171,14 +187,12 @@ impl Call {
             direction: plan.direction,
             class: found.class,
             correlation: self.about.chain,
-            diversion: std::iter::once(self.callee.who.number.clone())
-                .chain(self.about.diversion.iter().cloned())
-                .collect(),
+            diversion,
             mode: plan.settings.mode,
             dtmf: plan.settings.dtmf,
             owner_kind: cx.settings.users[plan.owner.0].kind,
             number: 1,
-            keeping: Keeping::Kept,
+            keeping: plan.keeping(),
         };
         let at = Placed {
             recording: cx.ids.recording(cx.now),

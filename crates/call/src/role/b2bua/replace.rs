@@ -15,8 +15,8 @@ use crate::role::b2bua::context::{Action, Context};
 use crate::role::b2bua::ending::{Reached, closing};
 use crate::role::b2bua::leg::{Agreed, Leg, Ports, Stage, Who, introduce, way_back};
 use crate::role::b2bua::recorded::Closing;
-use crate::role::b2bua::recordings::Carried;
 use crate::role::b2bua::reliable::Sending;
+use crate::role::b2bua::seats::Carried;
 use crate::role::b2bua::session::transcoding;
 use crate::role::b2bua::{Body, Call, Phase, Unfetched};
 use crate::route::Party;
@@ -183,7 +183,7 @@ impl Call {
         let Ok(dialog) = Dialog::uas(&invite, &reply, leg.flow) else {
             cx.media(MediaCommand::CloseLeg { leg: leg.id });
             let by = HungUpBy::BadSession;
-            carried.end(cx, by, closing(by, Reached::Offered));
+            carried.end(cx, by, &closing(by, Reached::Offered));
             return self.refuse(cx, server, &invite, 400, None);
         };
         self.setup.replaced = Some((server, leg.id));
@@ -215,9 +215,9 @@ impl Call {
             unstarted: End::NotAnswered,
             reason: "another party picked the call up".to_owned(),
         };
-        self.recorded.close(cx, side, HungUpBy::Replaced, ended);
+        self.recorded.close(cx, side, HungUpBy::Replaced, &ended);
         let number = self.callee.who.number.clone();
-        let newcomer = self.callee.id;
+        let newcomer = self.callee.listener(cx.settings);
         self.recorded
             .picked_up(cx, (side, newcomer), &number, carried);
         let Some(exchange) = &self.exchange else {
@@ -257,7 +257,7 @@ impl Call {
         let status = response.status.code();
         cx.log(LogEvent::Refused { status });
         cx.act(Action::Respond(coming.server, response));
-        coming.carried.end(cx, by, closing(by, Reached::Offered));
+        coming.carried.end(cx, by, &closing(by, Reached::Offered));
     }
 
     /// The media plane has said nothing about the newcomer's ports for too long.

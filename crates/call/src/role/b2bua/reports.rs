@@ -21,7 +21,10 @@ impl Call {
                     None => self.transfer_fails(cx, 503),
                 }
             }
-            MediaEvent::Played { leg, play, whole } => self.recorded.played(cx, leg, play, whole),
+            MediaEvent::Played { leg, play, whole } => {
+                self.recorded.played(cx, leg, play, whole);
+                self.end_unrecorded(cx);
+            }
             MediaEvent::Digit { leg, digit } => {
                 if self.phase != Phase::Over {
                     self.recorded.digit(cx, leg, digit);
@@ -49,8 +52,16 @@ impl Call {
                 if let Some(target) = target {
                     target.carried.lost(cx, recording, &reason);
                 }
-                self.recorded.lost(cx, recording, reason);
+                self.recorded.lost(cx, recording, &reason);
+                self.end_unrecorded(cx);
             }
+        }
+    }
+
+    /// A call that cannot be recorded ends, where its owner wants that and all have heard it.
+    pub(super) fn end_unrecorded(&mut self, cx: &mut Context<'_>) {
+        if self.recorded.have_parted() {
+            self.end(cx, HungUpBy::NotRecorded);
         }
     }
 

@@ -1,36 +1,53 @@
 //! What the parties of a recorded call hear of it, and which of that still sounds.
 
+use std::time::{Duration, Instant};
+
 use crate::announcement::{Announcement, Progress};
+use crate::class::Network;
 use crate::fact::Side;
-use crate::media::{LegId, MediaCommand, PlayId, PromptName, Sound};
+use crate::media::{LegId, MediaCommand, PlayId, PromptName, RecordingId, Sound};
+use crate::policy::Announce;
 use crate::role::b2bua::context::Context;
 use crate::settings::UserIndex;
+
+const SIDES: [Side; 2] = [Side::Caller, Side::Callee];
+
+/// A party as a listener.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Listener {
+    pub(crate) leg: LegId,
+    /// Where it is.
+    pub(crate) network: Network,
+}
 
 /// The legs of a call that are there now.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Legs {
-    pub(crate) caller: Option<LegId>,
-    pub(crate) callee: Option<LegId>,
+    pub(crate) caller: Option<Listener>,
+    pub(crate) callee: Option<Listener>,
 }
 
 impl Legs {
     pub(crate) fn of(self, side: Side) -> Option<LegId> {
+        self.at(side).map(|listener| listener.leg)
+    }
+
+    fn at(self, side: Side) -> Option<Listener> {
         match side {
             Side::Caller => self.caller,
             Side::Callee => self.callee,
         }
     }
 
-    fn set(&mut self, side: Side, leg: Option<LegId>) {
+    fn set(&mut self, side: Side, listener: Option<Listener>) {
         match side {
-            Side::Caller => self.caller = leg,
-            Side::Callee => self.callee = leg,
+            Side::Caller => self.caller = listener,
+            Side::Callee => self.callee = listener,
         }
     }
 
     fn side_of(self, leg: LegId) -> Option<Side> {
-        let here = |side: &Side| self.of(*side) == Some(leg);
-        [Side::Caller, Side::Callee].into_iter().find(here)
+        SIDES.into_iter().find(|side| self.of(*side) == Some(leg))
     }
 }
 
@@ -43,7 +60,7 @@ pub(super) struct Voice {
 
 impl Voice {
     /// A prompt in this voice.
-    pub(super) fn says(&self, prompt: PromptName) -> Sound {
+    fn says(&self, prompt: PromptName) -> Sound {
         Sound::Prompt {
             prompt,
             language: self.language.clone(),
@@ -52,19 +69,67 @@ impl Voice {
     }
 }
 
+/// What is to be said before a recording starts.
+#[derive(Debug, Clone)]
+pub(super) struct Telling {
+    pub(super) voice: Voice,
+    /// Whether parties hear that it starts.
+    pub(super) start: Announce,
+    /// How long after the answer a party on the public network hears the compliance announcement, in
+    /// place of that.
+    pub(super) compliance: Option<Duration>,
+}
+
+impl Telling {
+    /// What a party there is told, and how long after the answer; `None` for nothing.
+    fn to(&self, network: Network) -> Option<(PromptName, Duration)> {
+        match (network, self.compliance, self.start) {
+            (Network::Pstn, Some(delay), _) => Some((PromptName::Compliance, delay)),
+            (_, _, Announce::On) => Some((PromptName::RecordingStarts, Duration::ZERO)),
+            (_, _, Announce::Off) => None,
+        }
+    }
+}
+
+/// The recording of the party across, for the one that acts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Beside {
+    /// Nothing is captured for it.
+    Nothing,
+    /// It captures.
+    Captures(RecordingId),
+    /// It starts when everybody has been told.
+    Waits(RecordingId),
+}
+
 /// The parties of a call as listeners.
 pub(super) struct Audience {
     pub(super) legs: Legs,
     /// What was played and has not been reported as ended.
     playing: Vec<Playing>,
-    /// Who has heard that the call is recorded.
-    told: Vec<LegId>,
+    /// Who has heard that the call is recorded, and in which words.
+    told: Vec<(LegId, PromptName)>,
     /// Who hears it in the announcement that runs.
-    hearing: Vec<LegId>,
+    hearing: Vec<(LegId, PromptName)>,
+    /// Who is to hear it later.
+    later: Vec<(Instant, Playing)>,
     /// The announcement that runs.
     announcement: Option<Announcement>,
-    /// The voice of an announcement that a recording waits for.
-    pub(super) wanted: Option<Voice>,
+    farewell: Farewell,
+    /// An announcement that a recording waits for.
+    wanted: Option<Telling>,
+    /// What began to be said and is not a fact yet.
+    began: Vec<(Side, PromptName)>,
+    pub(super) beside: Beside,
+    /// When both parties were connected.
+    pub(super) answered: Option<Instant>,
+}
+
+/// What all hear before the call ends.
+enum Farewell {
+    No,
+    Said(Announcement),
+    Heard,
 }
 
 /// A sound that some leg hears, as far as is known.
@@ -82,73 +147,144 @@ impl Audience {
             playing: Vec::new(),
             told: Vec::new(),
             hearing: Vec::new(),
+            later: Vec::new(),
             announcement: None,
+            farewell: Farewell::No,
             wanted: None,
+            began: Vec::new(),
+            beside: Beside::Nothing,
+            answered: None,
         }
     }
 
-    /// Plays a sound to everybody who is there; returns who that is.
-    pub(super) fn play(&mut self, cx: &mut Context<'_>, sound: &Sound) -> Vec<(LegId, PlayId)> {
-        // One that never came to its end does not count twice.
-        self.playing.retain(|playing| playing.sound != *sound);
-        let sides = [Side::Caller, Side::Callee].into_iter();
-        let legs: Vec<LegId> = sides.filter_map(|side| self.legs.of(side)).collect();
-        legs.into_iter()
-            .filter_map(|leg| self.play_to(cx, leg, sound))
-            .collect()
+    /// Plays a sound to everybody who is there.
+    pub(super) fn play(&mut self, cx: &mut Context<'_>, sound: &Sound) {
+        self.play_to_sides(cx, &SIDES, sound);
     }
 
-    fn play_to(
+    fn play_to_sides(
         &mut self,
         cx: &mut Context<'_>,
-        leg: LegId,
+        sides: &[Side],
         sound: &Sound,
-    ) -> Option<(LegId, PlayId)> {
-        let side = self.legs.side_of(leg)?;
-        let (play, sound) = (cx.ids.play(), sound.clone());
-        let command = MediaCommand::Play {
-            leg,
-            play,
-            sound: sound.clone(),
-        };
-        cx.media(command);
-        self.playing.push(Playing {
-            leg,
-            play,
-            side,
-            sound,
-        });
-        Some((leg, play))
-    }
-
-    /// Tells those of it who have not heard it that the call is recorded; returns their sides. Nobody:
-    /// all have.
-    pub(super) fn announce(&mut self, cx: &mut Context<'_>, voice: &Voice) -> Vec<Side> {
-        let sound = voice.says(PromptName::RecordingStarts);
-        let sides = [Side::Caller, Side::Callee].into_iter();
-        let new = sides.filter(|side| {
-            let leg = self.legs.of(*side);
-            leg.is_some_and(|leg| !self.told.contains(&leg) && !self.hears(leg, &sound))
-        });
-        let new: Vec<Side> = new.collect();
-        let legs = new.iter().filter_map(|side| self.legs.of(*side));
-        let legs: Vec<LegId> = legs.collect();
-        self.hearing.extend(&legs);
-        let plays = legs
-            .into_iter()
-            .filter_map(|leg| self.play_to(cx, leg, &sound));
-        let plays: Vec<(LegId, PlayId)> = plays.collect();
-        match &mut self.announcement {
-            Some(announcement) => announcement.also(cx.now, plays),
-            None if plays.is_empty() => {}
-            None => self.announcement = Some(Announcement::new(cx.now, plays)),
+    ) -> Vec<(LegId, PlayId)> {
+        // One that never came to its end does not count twice.
+        self.playing
+            .retain(|playing| playing.sound != *sound || !sides.contains(&playing.side));
+        let mut plays = Vec::new();
+        for side in sides {
+            if let Some(leg) = self.legs.of(*side) {
+                let play = cx.ids.play();
+                plays.push((leg, play));
+                let (side, sound) = (*side, sound.clone());
+                self.begin(
+                    cx,
+                    Playing {
+                        leg,
+                        play,
+                        side,
+                        sound,
+                    },
+                );
+            }
         }
-        new
+        plays
     }
 
-    fn hears(&self, leg: LegId, sound: &Sound) -> bool {
-        let mut playing = self.playing.iter();
-        playing.any(|playing| playing.leg == leg && playing.sound == *sound)
+    fn begin(&mut self, cx: &mut Context<'_>, playing: Playing) {
+        let (leg, play, sound) = (playing.leg, playing.play, playing.sound.clone());
+        if let Sound::Prompt { prompt, .. } = &sound {
+            self.began.push((playing.side, *prompt));
+        }
+        cx.media(MediaCommand::Play { leg, play, sound });
+        self.playing.push(playing);
+    }
+
+    /// Says something to everybody who is there.
+    pub(super) fn say(&mut self, cx: &mut Context<'_>, voice: &Voice, prompt: PromptName) {
+        self.play_to_sides(cx, &SIDES, &voice.says(prompt));
+    }
+
+    /// Says that the recording is over, to those who had not been told in other words that calls are
+    /// recorded. Another one would be announced to them anew.
+    pub(super) fn say_stopped(&mut self, cx: &mut Context<'_>, voice: &Voice) {
+        let mut sides = SIDES.to_vec();
+        sides.retain(|side| {
+            let leg = self.legs.of(*side);
+            !leg.is_some_and(|leg| self.told.contains(&(leg, PromptName::Compliance)))
+        });
+        self.play_to_sides(cx, &sides, &voice.says(PromptName::RecordingStops));
+        self.told
+            .retain(|(_, prompt)| *prompt == PromptName::Compliance);
+    }
+
+    /// A recording waits for this to be said.
+    pub(super) fn want(&mut self, telling: &Telling) {
+        match &mut self.wanted {
+            None => self.wanted = Some(telling.clone()),
+            Some(wanted) => {
+                if telling.start == Announce::On {
+                    wanted.start = Announce::On;
+                }
+                wanted.compliance = wanted.compliance.or(telling.compliance);
+            }
+        }
+    }
+
+    /// What a recording wants to be said.
+    pub(super) fn take_wanted(&mut self) -> Option<Telling> {
+        self.wanted.take()
+    }
+
+    /// What began to be said since this was asked last.
+    pub(super) fn take_began(&mut self) -> Vec<(Side, PromptName)> {
+        std::mem::take(&mut self.began)
+    }
+
+    /// What began to be said since then.
+    pub(super) fn began(&self) -> &[(Side, PromptName)] {
+        &self.began
+    }
+
+    /// Tells those of it who have not heard it that the call is recorded.
+    pub(super) fn announce(&mut self, cx: &mut Context<'_>, telling: &Telling) {
+        for side in SIDES {
+            let (Some(listener), true) = (self.legs.at(side), self.needs(side, telling)) else {
+                continue;
+            };
+            let Some((prompt, delay)) = telling.to(listener.network) else {
+                continue;
+            };
+            let (leg, play) = (listener.leg, cx.ids.play());
+            let at = self.answered.map_or(cx.now, |answered| answered + delay);
+            let at = at.max(cx.now);
+            let sound = telling.voice.says(prompt);
+            let playing = Playing {
+                leg,
+                play,
+                side,
+                sound,
+            };
+            self.hearing.push((leg, prompt));
+            match at > cx.now {
+                true => self.later.push((at, playing)),
+                false => self.begin(cx, playing),
+            }
+            match &mut self.announcement {
+                Some(announcement) => announcement.also(at, [(leg, play)]),
+                None => self.announcement = Some(Announcement::new(at, [(leg, play)])),
+            }
+        }
+    }
+
+    /// Whether the party of a side has yet to hear of a recording.
+    pub(super) fn needs(&self, side: Side, telling: &Telling) -> bool {
+        self.legs.at(side).is_some_and(|listener| {
+            let is = |(leg, _): &(LegId, PromptName)| *leg == listener.leg;
+            telling.to(listener.network).is_some()
+                && !self.told.iter().any(is)
+                && !self.hearing.iter().any(is)
+        })
     }
 
     /// Whether an announcement runs.
@@ -157,23 +293,40 @@ impl Audience {
     }
 
     /// When [`Audience::expire`] is wanted.
-    pub(super) fn deadline(&self) -> Option<std::time::Instant> {
-        self.announcement.as_ref().and_then(Announcement::deadline)
+    pub(super) fn deadline(&self) -> Option<Instant> {
+        let announcement = self.announcement.as_ref().and_then(Announcement::deadline);
+        let farewell = match &self.farewell {
+            Farewell::Said(farewell) => farewell.deadline(),
+            Farewell::No | Farewell::Heard => None,
+        };
+        let later = self.later.iter().map(|(at, _)| *at);
+        later.chain(announcement).chain(farewell).min()
     }
 
-    /// Time has passed: the announcement may be over.
-    pub(super) fn expire(&mut self, cx: &Context<'_>) -> Progress {
-        let progress = self.announcement.as_mut().map(|a| a.expire(cx.now));
+    /// Time has passed: the announcement may be over, or begin at one party.
+    pub(super) fn expire(&mut self, cx: &mut Context<'_>) -> Progress {
+        let now = cx.now;
+        let due: Vec<_> = self.later.extract_if(.., |(at, _)| *at <= now).collect();
+        for (_, playing) in due {
+            self.begin(cx, playing);
+        }
+        if let Farewell::Said(farewell) = &mut self.farewell {
+            let progress = farewell.expire(now);
+            self.said(progress);
+        }
+        let progress = self.announcement.as_mut().map(|a| a.expire(now));
         self.progressed(progress)
     }
 
     /// A play has ended on a leg: the announcement may be over with it.
     pub(super) fn played(&mut self, leg: LegId, play: PlayId) -> (Option<Playing>, Progress) {
-        let at = self.playing.iter();
-        let at = at
-            .clone()
-            .position(|playing| playing.play == play && playing.leg == leg);
+        let is_it = |playing: &Playing| playing.play == play && playing.leg == leg;
+        let at = self.playing.iter().position(is_it);
         let ended = at.map(|at| self.playing.swap_remove(at));
+        if let Farewell::Said(farewell) = &mut self.farewell {
+            let progress = farewell.played(leg, play);
+            self.said(progress);
+        }
         let progress = self.announcement.as_mut().map(|a| a.played(leg, play));
         (ended, self.progressed(progress))
     }
@@ -187,46 +340,97 @@ impl Audience {
         Progress::Done
     }
 
+    fn said(&mut self, progress: Progress) {
+        if progress == Progress::Done {
+            self.farewell = Farewell::Heard;
+        }
+    }
+
     /// Cuts what still sounds.
     pub(super) fn stop(&self, cx: &mut Context<'_>) {
-        for side in [Side::Caller, Side::Callee] {
-            if let Some(leg) = self.legs.of(side)
-                && self.playing.iter().any(|playing| playing.leg == leg)
-            {
+        for leg in SIDES.into_iter().filter_map(|side| self.legs.of(side)) {
+            if self.playing.iter().any(|playing| playing.leg == leg) {
                 cx.media(MediaCommand::StopPlaying { leg });
             }
         }
     }
 
+    /// Nobody is recorded after the announcement that runs: it is cut.
+    pub(super) fn cut_announcement(&mut self, cx: &mut Context<'_>) {
+        if self.announcement.take().is_some() {
+            self.hearing.clear();
+            self.later.clear();
+            self.stop(cx);
+        }
+        self.wanted = None;
+    }
+
+    /// Says something to all, in place of whatever sounds; the call ends when they have heard it.
+    pub(super) fn say_farewell(&mut self, cx: &mut Context<'_>, voice: &Voice) {
+        self.cut_announcement(cx);
+        self.stop(cx);
+        let sound = voice.says(PromptName::FailureEnds);
+        let plays = self.play_to_sides(cx, &SIDES, &sound);
+        self.farewell = match plays.is_empty() {
+            true => Farewell::Heard,
+            false => Farewell::Said(Announcement::new(cx.now, plays)),
+        };
+    }
+
+    /// Whether the call is to end, or about to.
+    pub(super) fn is_parting(&self) -> bool {
+        !matches!(self.farewell, Farewell::No)
+    }
+
+    /// Whether all have heard that the call ends.
+    pub(super) fn has_parted(&self) -> bool {
+        matches!(self.farewell, Farewell::Heard)
+    }
+
     /// A party comes to a side; `None`: the one that was there goes. The announcement may be over with
     /// it.
-    pub(super) fn seat(&mut self, side: Side, leg: Option<LegId>) -> Progress {
+    pub(super) fn seat(&mut self, side: Side, listener: Option<Listener>) -> Progress {
         let gone = self.legs.of(side);
-        self.legs.set(side, leg);
+        let leg = listener.map(|listener| listener.leg);
+        self.legs.set(side, listener);
         let Some(gone) = gone.filter(|gone| Some(*gone) != leg) else {
             return Progress::Playing;
         };
         self.playing.retain(|playing| playing.leg != gone);
-        self.told.retain(|told| *told != gone);
-        self.hearing.retain(|hearing| *hearing != gone);
+        self.told.retain(|(told, _)| *told != gone);
+        self.hearing.retain(|(hearing, _)| *hearing != gone);
+        self.later.retain(|(_, playing)| playing.leg != gone);
+        if let Farewell::Said(farewell) = &mut self.farewell {
+            let progress = farewell.gone(gone);
+            self.said(progress);
+        }
         let progress = self.announcement.as_mut().map(|a| a.gone(gone));
         self.progressed(progress)
     }
 
-    /// Whether the party of a side has heard that the call is recorded.
-    pub(super) fn is_told(&self, side: Side) -> bool {
-        let leg = self.legs.of(side);
-        leg.is_some_and(|leg| self.told.contains(&leg))
+    /// In which words the party of a side has heard that the call is recorded.
+    pub(super) fn told(&self, side: Side) -> Option<PromptName> {
+        let leg = self.legs.of(side)?;
+        let told = self.told.iter().find(|(told, _)| *told == leg);
+        told.map(|(_, prompt)| *prompt)
     }
 
     /// The party of a side heard it in another call.
-    pub(super) fn tell(&mut self, side: Side) {
-        self.told.extend(self.legs.of(side));
+    pub(super) fn tell(&mut self, side: Side, prompt: PromptName) {
+        self.told
+            .extend(self.legs.of(side).map(|leg| (leg, prompt)));
+    }
+
+    /// Which side a leg has.
+    pub(super) fn side_of(&self, leg: LegId) -> Option<Side> {
+        self.legs.side_of(leg)
     }
 
     /// Nothing is announced any more.
     pub(super) fn hush(&mut self) {
         self.announcement = None;
+        self.farewell = Farewell::No;
         self.wanted = None;
+        self.later.clear();
     }
 }

@@ -6,10 +6,10 @@ use duolog_sip::sdp::{Description, Direction, SdpError};
 use duolog_sip::{Headers, Method, NameAddr, Request, Response, Uri};
 
 use crate::class::classify;
-use crate::fact::{Arrival, HungUpBy, Keeping, Opening, Side};
+use crate::fact::{Arrival, HungUpBy, Opening, Side};
 use crate::log::LogEvent;
 use crate::media::{LegId, MediaCommand};
-use crate::plan::{RecordingPlan, recorded};
+use crate::plan::{Half, RecordingPlan, recorded};
 use crate::role::b2bua::agreement::media;
 use crate::role::b2bua::branches::{Branch, Branches, Step, Verdict};
 use crate::role::b2bua::context::{Action, Context};
@@ -17,7 +17,8 @@ use crate::role::b2bua::ending::{Reached, closing};
 use crate::role::b2bua::identity;
 use crate::role::b2bua::leg::{Agreed, Leg, Ports, Who, introduce};
 use crate::role::b2bua::recorded::Recorded;
-use crate::role::b2bua::recordings::{Carried, Placed};
+use crate::role::b2bua::row::Placed;
+use crate::role::b2bua::seats::Carried;
 use crate::role::b2bua::session::transcoding;
 use crate::role::b2bua::subscription::Course;
 use crate::role::b2bua::transfer::{Refer, Transfer};
@@ -81,7 +82,14 @@ impl Call {
         let settings = cx.settings;
         let (party, number) = (leg.who.party, &leg.who.number);
         let class = classify(settings, across.who.party, party, number);
-        let plan = recorded(settings, party, role, class)?;
+        let half = Half {
+            side: role,
+            party,
+            across: &across.who.number,
+            class,
+            diverted: &[],
+        };
+        let plan = recorded(settings, half)?;
         let plan = RecordingPlan { side, ..plan };
         let (from, to) = match role {
             Side::Callee => (&across.who.number, number),
@@ -102,7 +110,7 @@ impl Call {
             dtmf: plan.settings.dtmf,
             owner_kind: cx.settings.users[plan.owner.0].kind,
             number: 1,
-            keeping: Keeping::Kept,
+            keeping: plan.keeping(),
         };
         let at = Placed {
             recording: cx.ids.recording(cx.now),
@@ -301,7 +309,7 @@ impl Call {
             408 => HungUpBy::NoAnswer,
             status => HungUpBy::CalleeRefused(status),
         };
-        target.carried.end(cx, by, closing(by, Reached::Offered));
+        target.carried.end(cx, by, &closing(by, Reached::Offered));
     }
 }
 
