@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use duolog_audio::codec::Codec;
 use duolog_media::{
-    Command, Direction, Encoding, Entry, LegIdentity, LegKey, Outbox, PayloadFormat, PeerMedia,
+    Command, Direction, Encoding, Entry, Keeping, LegIdentity, LegKey, Outbox, PayloadFormat, PeerMedia,
     PortId, RecordingCommand, RecordingKey, RtcpMux, Shard, ShardSettings,
 };
 use duolog_rtp::packet::{self, Marker, Outgoing};
@@ -103,6 +103,7 @@ impl Calls {
         let open = RecordingCommand::Open {
             owner,
             other: Some(other),
+            keeping: Keeping::Kept,
             payload: Bytes::new(),
         };
         for command in [open, RecordingCommand::Start] {

@@ -37,6 +37,12 @@ const REST: Duration = Duration::from_millis(40);
 /// Memory of one queued block of 320 ms in G.711: its bytes, the block and its place in the queue.
 const BLOCK_BYTES: u64 = 5_120 + 128;
 
+/// A key from the operating system.
+fn random(key: &mut [u8; 32]) {
+    // The node's own seed came from there before its first call.
+    getrandom::fill(key).expect("a system that gave random bytes at the start still gives them");
+}
+
 /// A relay thread's end of the way to the spool.
 #[derive(Debug, Clone)]
 pub struct SpoolQueue {
@@ -261,7 +267,8 @@ impl Keeper {
     fn take(&mut self, (shard, entry): (usize, Entry)) {
         self.vitals.depth.fetch_sub(1, Ordering::Relaxed);
         let recording = RecordingId(entry.recording().0);
-        if let Err(error) = entries::keep(&mut self.writer, Instant::now(), &self.wall, &entry) {
+        let (now, wall) = (Instant::now(), &self.wall);
+        if let Err(error) = entries::keep(&mut self.writer, now, wall, &entry, random) {
             tracing::error!(%recording, %error, "the spool refused an entry");
         }
         match entry {

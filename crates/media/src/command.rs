@@ -92,9 +92,14 @@ pub enum RecordingCommand {
         owner: LegKey,
         /// The leg whose party is channel 2; `None`: the owner's stream holds both parties, mixed.
         other: Option<LegKey>,
+        /// Whether its audio is kept without being asked for.
+        keeping: Keeping,
         /// For the spool.
         payload: Bytes,
     },
+    /// The audio of a provisional recording is kept, all of it, from its first sample on. Of one that is
+    /// kept already it changes nothing.
+    Keep,
     /// From now on channel 2 is another leg's party. What came from the one before is kept, nothing that
     /// comes later; nothing of the new one lies before this moment. A mixed recording has no channel 2.
     Turn {
@@ -117,6 +122,15 @@ pub enum RecordingCommand {
         /// For the spool.
         payload: Bytes,
     },
+}
+
+/// Whether what a recording captures is kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Keeping {
+    /// It is.
+    Kept,
+    /// Nobody may ever read it, unless [`RecordingCommand::Keep`] comes before its close.
+    Provisional,
 }
 
 /// How a sound is played.

@@ -8,6 +8,7 @@ use std::time::Instant;
 use bytes::Bytes;
 use duolog_audio::g711::Law;
 
+use crate::command::Keeping;
 use crate::counters::DropReason;
 use crate::leg::Leg;
 use crate::outbox::{Channel, Entry};
@@ -67,7 +68,7 @@ impl Shard {
         now: Instant,
         key: RecordingKey,
         (owner, other): (LegKey, Option<LegKey>),
-        payload: Bytes,
+        (keeping, payload): (Keeping, Bytes),
     ) -> Option<()> {
         if self.recording_index.contains_key(&key) || other == Some(owner) {
             return None;
@@ -92,6 +93,7 @@ impl Shard {
         self.entries.push(Entry::Open {
             recording: key,
             at: now,
+            keeping,
             payload,
         });
         let sides = Channel::BOTH.into_iter().zip(wanted).zip(legs);

@@ -54,8 +54,8 @@ mod track;
 mod transcode;
 
 pub use command::{
-    Command, Direction, Encoding, How, LegIdentity, PayloadFormat, PeerMedia, RecordingCommand,
-    RtcpMux, Security,
+    Command, Direction, Encoding, How, Keeping, LegIdentity, PayloadFormat, PeerMedia,
+    RecordingCommand, RtcpMux, Security,
 };
 pub use counters::{Counters, DropReason};
 pub use ids::{LegKey, PlayKey, PortId, RecordingKey};

@@ -6,6 +6,7 @@ use std::time::Instant;
 use bytes::Bytes;
 use duolog_rtp::event::Digit;
 
+use crate::command::Keeping;
 use crate::track::{Block, GapReason, Totals};
 use crate::{LegKey, PlayKey, PortId, RecordingKey};
 
@@ -41,8 +42,17 @@ pub enum Entry {
         recording: RecordingKey,
         /// When.
         at: Instant,
+        /// Whether its audio may be readable before [`Entry::Keep`].
+        keeping: Keeping,
         /// As given with the command.
         payload: Bytes,
+    },
+    /// All audio of a recording is kept, what came before and what follows. More than one may come.
+    Keep {
+        /// Which.
+        recording: RecordingKey,
+        /// When.
+        at: Instant,
     },
     /// Audio. Give it back with [`crate::Shard::recycle`] when it has been written.
     Block(Box<Block>),
@@ -112,6 +122,7 @@ impl Entry {
         match self {
             Entry::Block(block) => block.recording,
             Entry::Open { recording, .. }
+            | Entry::Keep { recording, .. }
             | Entry::Coded { recording, .. }
             | Entry::Gap { recording, .. }
             | Entry::Fact { recording, .. }

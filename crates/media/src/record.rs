@@ -82,10 +82,11 @@ impl Shard {
         if let RecordingCommand::Open {
             owner,
             other,
+            keeping,
             payload,
         } = command
         {
-            return self.open_recording(now, key, (owner, other), payload);
+            return self.open_recording(now, key, (owner, other), (keeping, payload));
         }
         let index = *self.recording_index.get(&key)?;
         let track = &mut self.recordings.at_mut(index)?.track;
@@ -93,6 +94,13 @@ impl Shard {
             RecordingCommand::Open { .. } => None,
             RecordingCommand::Start => self.start_recording(now, index),
             RecordingCommand::Turn { other } => self.turn_recording(now, index, other),
+            RecordingCommand::Keep => {
+                self.entries.push(Entry::Keep {
+                    recording: key,
+                    at: now,
+                });
+                Some(())
+            }
             RecordingCommand::Pause => track.pause(now).then_some(()),
             RecordingCommand::Resume => track.resume(now).then_some(()),
             RecordingCommand::Note { payload } => {

@@ -418,6 +418,7 @@ fn a_mixed_recording_has_one_channel_and_says_so() {
             RecordingCommand::Open {
                 owner,
                 other,
+                keeping: Keeping::Kept,
                 payload: payload.clone(),
             },
             RecordingCommand::Start,
@@ -456,6 +457,7 @@ fn the_same_leg_twice_is_no_recording() {
     let command = RecordingCommand::Open {
         owner,
         other,
+        keeping: Keeping::Kept,
         payload,
     };
     world.command(Command::Record {

@@ -483,6 +483,7 @@ fn a_recording_may_be_opened_before_its_legs() {
         let open = RecordingCommand::Open {
             owner: expected[0],
             other: Some(expected[1]),
+            keeping: Keeping::Kept,
             payload: Bytes::new(),
         };
         record(&mut world, open);
@@ -517,6 +518,7 @@ fn a_recording_may_be_opened_before_its_legs() {
     let open = RecordingCommand::Open {
         owner: late_owner,
         other: Some(late_other),
+        keeping: Keeping::Kept,
         payload: Bytes::new(),
     };
     world.command(Command::Record {
@@ -540,6 +542,7 @@ fn a_mixed_recording_has_no_second_channel_to_turn() {
     let open = RecordingCommand::Open {
         owner: THIRD,
         other: None,
+        keeping: Keeping::Kept,
         payload: Bytes::new(),
     };
     record(&mut world, open);
@@ -743,6 +746,7 @@ fn two_recordings_of_the_same_legs_are_each_exact_whatever_the_other_does() {
         RecordingCommand::Open {
             owner: OTHER,
             other: Some(OWNER),
+            keeping: Keeping::Kept,
             payload: Bytes::from_static(b"second"),
         },
     );

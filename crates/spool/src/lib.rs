@@ -7,8 +7,8 @@
 //!
 //! # What it does not know
 //!
-//! SIP, RTP, codecs, the catalogue. A payload is opaque bytes. It reads no clock: `Instant` and
-//! wall time are arguments. Its only I/O is behind [`Disk`].
+//! SIP, RTP, codecs, the catalogue. A payload is opaque bytes. It reads no clock and has no random
+//! source: `Instant`, wall time and keys are arguments. Its only I/O is behind [`Disk`].
 //!
 //! # Invariants
 //!
@@ -19,6 +19,8 @@
 //! 4. A file that failed to sync or to append is never written again; the recording goes on in a
 //!    new part.
 //! 5. Recovery needs no memory of the crashed process.
+//! 6. Audio of a recording opened with a key ([`Writer::open_locked`]) can be read if, and only if, its
+//!    Key frame is on disk. Without one nobody can, whatever they find on the disk.
 //!
 //! # Bounds on memory
 //!
@@ -31,6 +33,7 @@ mod ballast;
 mod disk;
 mod frame;
 mod gaps;
+mod lock;
 mod name;
 mod part;
 mod reader;
@@ -43,6 +46,7 @@ pub use disk::real::RealDisk;
 pub use disk::sim::SimDisk;
 pub use disk::{Disk, DiskError, FileId, Listed, SyncFailure};
 pub use frame::{Closing, Frame, FrameIn, MAX_PAYLOAD_BYTES, gap_reason};
+pub use lock::LockKey;
 pub use name::{ParseIdError, RecordingId};
 pub use reader::{Numbered, ReadError, Reader, Release, State, Trouble, recordings, release};
 pub use recovery::{Leftover, LeftoverReason, Recovered, Recovery, RecoveryError, recover};

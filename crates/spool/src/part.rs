@@ -2,7 +2,7 @@
 
 use crate::disk::{Disk, DiskError};
 use crate::frame::check_part_header;
-use crate::frame::{FRAME_HEADER_BYTES, Frame, Head, HeaderFault, PART_HEADER_BYTES};
+use crate::frame::{FRAME_HEADER_BYTES, Frame, Head, HeaderFault, PART_HEADER_BYTES, Version};
 use crate::name::PartName;
 
 const WINDOW_BYTES: usize = 64 * 1024;
@@ -11,6 +11,7 @@ const WINDOW_BYTES: usize = 64 * 1024;
 pub(crate) struct PartReader<'d, D> {
     disk: &'d D,
     name: PartName,
+    version: Version,
     /// Bytes read and not yet taken are `window[taken..]`; they end at file offset `read_to`.
     window: Vec<u8>,
     taken: usize,
@@ -36,6 +37,7 @@ impl<'d, D: Disk> PartReader<'d, D> {
         let mut part = PartReader {
             disk,
             name,
+            version: Version::One,
             window,
             taken,
             read_to,
@@ -43,7 +45,10 @@ impl<'d, D: Disk> PartReader<'d, D> {
         };
         part.fill(PART_HEADER_BYTES)?;
         match check_part_header(name.recording, name.part, &part.window) {
-            Ok(()) => part.taken = PART_HEADER_BYTES,
+            Ok(version) => {
+                part.version = version;
+                part.taken = PART_HEADER_BYTES;
+            }
             Err(fault) => part.end = Some(PartEnd::NoHeader(fault)),
         }
         Ok(part)
@@ -62,7 +67,7 @@ impl<'d, D: Disk> PartReader<'d, D> {
         }
         let head = ahead
             .first_chunk()
-            .and_then(|head| Head::parse(self.name.recording, head));
+            .and_then(|head| Head::parse(self.version, self.name.recording, head));
         if let Some(head) = head {
             self.fill(FRAME_HEADER_BYTES + head.body_len)?;
             let body = self.window[self.taken..].get(FRAME_HEADER_BYTES..);

@@ -4,6 +4,8 @@
 //! 2. A frame whose number was already given is skipped: a later part repeats what an earlier one
 //!    may not hold. A number that is jumped over is named as missing.
 //! 3. The Seal ends the recording.
+//! 4. At the first locked block the recording is searched for its key. If it is there, wherever it is,
+//!    this block and all others are given as the audio they were; else as they lie.
 
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
@@ -11,6 +13,7 @@ use std::vec;
 
 use crate::disk::{Disk, DiskError};
 use crate::frame::Frame;
+use crate::lock::Lock;
 use crate::name::{PartName, PartState, RecordingId};
 use crate::part::{PartEnd, PartReader};
 
@@ -74,6 +77,11 @@ pub enum Trouble {
         /// How many, at least 1.
         count: u64,
     },
+    /// Locked audio that the recording's key does not open: it was changed.
+    Changed {
+        /// The frame's number.
+        number: u64,
+    },
 }
 
 /// Reads one recording, frame by frame.
@@ -85,6 +93,15 @@ pub struct Reader<'d, D> {
     next: u64,
     progress: ControlFlow<()>,
     troubles: Vec<Trouble>,
+    all: Vec<PartName>,
+    lock: Sought,
+}
+
+/// What opens locked audio.
+enum Sought {
+    NotYet,
+    /// Or there is none.
+    Found(Option<Lock>),
 }
 
 impl<'d, D: Disk> Reader<'d, D> {
@@ -95,19 +112,23 @@ impl<'d, D: Disk> Reader<'d, D> {
             .remove(&recording)
             .ok_or(unknown)?;
         let state = state_of(&parts).ok_or(ReadError::Unknown { recording })?;
-        Ok(Self::over(disk, state, parts))
+        let mut reader = Self::over(disk, state, parts);
+        reader.lock = Sought::NotYet;
+        Ok(reader)
     }
 
-    /// Reads these parts, which are in order.
+    /// Reads these parts, which are in order; locked audio stays locked.
     pub(crate) fn over(disk: &'d D, state: State, parts: Vec<PartName>) -> Self {
         Reader {
             disk,
             state,
+            all: parts.clone(),
             parts: parts.into_iter(),
             current: None,
             next: 0,
             progress: ControlFlow::Continue(()),
             troubles: Vec::new(),
+            lock: Sought::Found(None),
         }
     }
 
@@ -170,10 +191,43 @@ impl<'d, D: Disk> Reader<'d, D> {
                 });
             }
             self.next = number.saturating_add(1);
+            let recording = name.recording;
+            let frame = match frame {
+                Frame::Locked { .. } => self.opened(recording, number, frame)?,
+                frame => frame,
+            };
             if matches!(frame, Frame::Seal { .. }) {
                 self.progress = ControlFlow::Break(());
             }
             return Ok(Some(Numbered { number, frame }));
+        }
+        Ok(None)
+    }
+
+    fn opened(
+        &mut self,
+        recording: RecordingId,
+        number: u64,
+        frame: Frame,
+    ) -> Result<Frame, DiskError> {
+        if let Sought::NotYet = self.lock {
+            self.lock = Sought::Found(self.find_lock()?);
+        }
+        let Sought::Found(Some(lock)) = &self.lock else {
+            return Ok(frame);
+        };
+        let frame = frame.opened(recording, number, lock);
+        if let Frame::Locked { .. } = frame {
+            self.troubles.push(Trouble::Changed { number });
+        }
+        Ok(frame)
+    }
+
+    fn find_lock(&self) -> Result<Option<Lock>, DiskError> {
+        for read in Reader::over(self.disk, self.state, self.all.clone()).frames() {
+            if let (_, Frame::Key { key }) = read? {
+                return Ok(Some(Lock::new(&key)));
+            }
         }
         Ok(None)
     }

@@ -14,7 +14,7 @@
 
 use crate::ballast;
 use crate::disk::{Disk, DiskError, FileId};
-use crate::frame::{Closing, Draft, Frame, PART_HEADER_BYTES, write_part_header};
+use crate::frame::{Closing, Draft, Frame, PART_HEADER_BYTES, Version, write_part_header};
 use crate::name::{PartName, PartNo, PartState, RecordingId};
 use crate::part::PartReader;
 use crate::reader::{Reader, State, parts_by_recording, remove_parts};
@@ -272,8 +272,8 @@ fn write_seal<D: Disk>(
     };
     let draft = Draft::seal(scan.end, wall_us, Closing::Interrupted, &[]);
     let mut bytes = Vec::with_capacity(PART_HEADER_BYTES + draft.len());
-    write_part_header(recording, part, &mut bytes);
-    draft.write(recording, scan.next_number, &mut bytes);
+    write_part_header(Version::One, recording, part, &mut bytes);
+    draft.write(recording, scan.next_number, None, &mut bytes);
     match create_with(disk, &name.to_string(), &bytes) {
         Err(error) if error.is_full() && disk.remove(ballast::NAME).is_ok() => {
             create_with(disk, &name.to_string(), &bytes)

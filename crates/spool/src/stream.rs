@@ -4,9 +4,10 @@ use std::time::{Duration, Instant};
 
 use crate::disk::{Disk, DiskError, FileId};
 use crate::frame::{
-    Draft, FRAME_HEADER_BYTES, Frame, FrameIn, Head, PART_HEADER_BYTES, write_part_header,
+    Draft, FRAME_HEADER_BYTES, Frame, FrameIn, Head, PART_HEADER_BYTES, Version, write_part_header,
 };
 use crate::gaps::{Dropped, Gaps};
+use crate::lock::{LockKey, Locking};
 use crate::name::{PartName, PartNo, PartState, RecordingId};
 
 /// After durable frames are let go, a stream holds on to this much memory for the next ones.
@@ -28,6 +29,9 @@ pub(crate) enum Phase {
 pub(crate) struct Stream {
     pub recording: RecordingId,
     pub phase: Phase,
+    version: Version,
+    /// What audio is encrypted with, where the recording may not be kept.
+    locking: Option<Locking>,
     /// Frames encoded and not yet durable, from the last good commit on. They are all that is
     /// needed to go on in a new part when this one fails.
     pub kept: Vec<u8>,
@@ -52,10 +56,16 @@ pub(crate) struct Stream {
 }
 
 impl Stream {
-    pub fn new(recording: RecordingId) -> Stream {
+    /// Without a key everything is kept in clear.
+    pub fn new(recording: RecordingId, key: Option<LockKey>) -> Stream {
         Stream {
             recording,
             phase: Phase::Open,
+            version: match key {
+                Some(_) => Version::Two,
+                None => Version::One,
+            },
+            locking: key.map(Locking::new),
             kept: Vec::new(),
             written: 0,
             next_number: 0,
@@ -75,9 +85,21 @@ impl Stream {
     /// Numbers and encodes a frame; gives its number.
     pub fn keep(&mut self, draft: &Draft<'_>) -> u64 {
         let number = self.next_number;
-        draft.write(self.recording, number, &mut self.kept);
+        let lock = self.locking.as_ref().map(|locking| &locking.lock);
+        draft.write(self.recording, number, lock, &mut self.kept);
         self.next_number += 1;
         number
+    }
+
+    /// The key, if it was not written yet: it is to be written now.
+    pub fn take_key(&mut self) -> Option<LockKey> {
+        self.locking.as_mut()?.key.take()
+    }
+
+    /// No audio follows: nothing is encrypted any more, and what was not kept never will be.
+    pub fn close(&mut self) {
+        self.phase = Phase::Sealing;
+        self.locking = None;
     }
 
     pub fn drop_audio(&mut self, dropped: Dropped, write_at: Instant) {
@@ -117,12 +139,17 @@ impl Stream {
         let kept = std::mem::take(&mut self.kept);
         let mut seal = None;
         let mut ahead = kept.as_slice();
-        while let Some((head, raw)) = first_frame(self.recording, ahead) {
+        while let Some((head, raw)) = first_frame(self.version, self.recording, ahead) {
             ahead = &ahead[raw.len()..];
             match head.frame(&raw[FRAME_HEADER_BYTES..]) {
-                Some(Frame::Audio {
-                    position, samples, ..
-                }) => {
+                Some(
+                    Frame::Audio {
+                        position, samples, ..
+                    }
+                    | Frame::Locked {
+                        position, samples, ..
+                    },
+                ) => {
                     self.gaps.add(Dropped {
                         position,
                         samples: samples.into(),
@@ -169,7 +196,7 @@ impl Stream {
     pub fn begin_part<D: Disk>(&mut self, disk: &mut D) -> Result<(), DiskError> {
         let (name, file) = self.create_part(disk)?;
         let mut bytes = Vec::with_capacity(PART_HEADER_BYTES + self.kept.len());
-        write_part_header(self.recording, name.part, &mut bytes);
+        write_part_header(self.version, self.recording, name.part, &mut bytes);
         bytes.extend_from_slice(&self.kept);
         if let Err(error) = disk.append(file, &bytes) {
             disk.close(file);
@@ -238,7 +265,11 @@ impl Stream {
 }
 
 /// The first frame of `bytes`, which we encoded ourselves.
-fn first_frame(recording: RecordingId, bytes: &[u8]) -> Option<(Head, &[u8])> {
-    let head = Head::parse(recording, bytes.first_chunk()?)?;
+fn first_frame(
+    version: Version,
+    recording: RecordingId,
+    bytes: &[u8],
+) -> Option<(Head, &[u8])> {
+    let head = Head::parse(version, recording, bytes.first_chunk()?)?;
     Some((head, bytes.get(..FRAME_HEADER_BYTES + head.body_len)?))
 }

@@ -9,6 +9,8 @@
 //! 4. On a full disk audio is dropped and listed as gaps; facts and seals go on, in the room the
 //!    ballast gives up.
 //! 5. A recording whose Seal is durable has its parts renamed, and only then is reported sealed.
+//! 6. Audio of a recording opened with a key is encrypted before it is kept or written, to its end. Its
+//!    key is written when it is to be kept, and until then is in this process's memory alone.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -16,6 +18,7 @@ use std::time::{Duration, Instant};
 use crate::disk::{Disk, DiskError};
 use crate::frame::{Closing, Draft, FrameIn, MAX_PAYLOAD_BYTES, gap_reason};
 use crate::gaps::Dropped;
+use crate::lock::LockKey;
 use crate::name::RecordingId;
 use crate::stream::{Phase, Stream};
 
@@ -63,7 +66,7 @@ impl<D: Disk> Writer<D> {
         })
     }
 
-    /// Opens a recording. A disk that fails is no error: the recording begins in memory.
+    /// Opens a recording that is kept. A disk that fails is no error: the recording begins in memory.
     pub fn open(
         &mut self,
         now: Instant,
@@ -71,12 +74,46 @@ impl<D: Disk> Writer<D> {
         wall_us: u64,
         payload: &[u8],
     ) -> Result<u64, AppendError> {
+        self.begin(now, recording, wall_us, payload, None)
+    }
+
+    /// Opens a recording whose audio nobody can read unless [`Writer::unlock`] comes before its Seal:
+    /// the rest is in clear. Else as [`Writer::open`].
+    pub fn open_locked(
+        &mut self,
+        now: Instant,
+        recording: RecordingId,
+        wall_us: u64,
+        payload: &[u8],
+        key: LockKey,
+    ) -> Result<u64, AppendError> {
+        self.begin(now, recording, wall_us, payload, Some(key))
+    }
+
+    /// All audio of a recording is to be kept, what came before and what follows: as soon as the next
+    /// commit reports it durable. Always taken, whatever the disk does; for a recording that is kept
+    /// already it changes nothing.
+    pub fn unlock(&mut self, now: Instant, recording: RecordingId) -> Result<(), AppendError> {
+        let Some(key) = self.stream(recording)?.take_key() else {
+            return Ok(());
+        };
+        self.keep(now, recording, &Draft::key(&key), 0).map(drop)
+    }
+
+    fn begin(
+        &mut self,
+        now: Instant,
+        recording: RecordingId,
+        wall_us: u64,
+        payload: &[u8],
+        key: Option<LockKey>,
+    ) -> Result<u64, AppendError> {
         let duplicate = AppendError::Duplicate { recording };
         if self.streams.contains_key(&recording) {
             return self.refuse(duplicate);
         }
         self.check_length(recording, payload)?;
-        let mut stream = Stream::new(recording);
+        let mut stream = Stream::new(recording, key);
         let number = stream.keep(&Draft::open(wall_us, payload));
         match stream.begin_part(&mut self.disk) {
             Ok(()) => {}
@@ -147,7 +184,7 @@ impl<D: Disk> Writer<D> {
         self.check_length(recording, payload)?;
         let draft = Draft::seal(position, wall_us, Closing::Ended, payload);
         let number = self.keep(now, recording, &draft, position)?;
-        self.stream(recording)?.phase = Phase::Sealing;
+        self.stream(recording)?.close();
         Ok(number)
     }
 

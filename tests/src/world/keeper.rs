@@ -31,6 +31,8 @@ pub struct Keeper {
     sealed: Vec<RecordingId>,
     dropped: u64,
     deepest: usize,
+    /// Keys given out: each is another, which is all that a world needs of them.
+    keys: u64,
 }
 
 impl Keeper {
@@ -56,6 +58,7 @@ impl Keeper {
             sealed: Vec::new(),
             dropped: 0,
             deepest: 0,
+            keys: 0,
         }
     }
 
@@ -93,7 +96,9 @@ impl Keeper {
         }
         self.busy_until = None;
         while let Some((shard, entry)) = self.queue.pop_front() {
-            if let Err(error) = entries::keep(&mut self.writer, now, &self.wall, &entry) {
+            self.keys += 1;
+            let fresh = |key: &mut [u8; 32]| key[..8].copy_from_slice(&self.keys.to_le_bytes());
+            if let Err(error) = entries::keep(&mut self.writer, now, &self.wall, &entry, fresh) {
                 watch.fault(format!("the spool refused an entry: {error}"));
             }
             match entry {

@@ -218,7 +218,9 @@ impl Watch {
                 }
             }
             RecordingCommand::Close { .. } => life.closing = Some(at),
-            RecordingCommand::Open { .. } | RecordingCommand::Note { .. } => {}
+            RecordingCommand::Open { .. }
+            | RecordingCommand::Keep
+            | RecordingCommand::Note { .. } => {}
         }
     }
 
@@ -257,6 +259,7 @@ impl Watch {
                 life.opens += 1;
                 ensure(life.opens == 1, || "two openings".into())
             }
+            Entry::Keep { .. } => Ok(()),
             Entry::Block(block) => {
                 self.blocks += 1;
                 ensure(block.position >= life.block_end, || {

@@ -454,7 +454,7 @@ mod tests {
     use crate::clock::WallClock;
     use crate::gate::Gate;
     use crate::keeper::{Keeper, Spent, Work};
-    use duolog_media::{RecordingCommand, RecordingKey, ShardSettings};
+    use duolog_media::{Keeping, RecordingCommand, RecordingKey, ShardSettings};
     use duolog_spool::{RealDisk, Writer};
     use rand_chacha::rand_core::SeedableRng;
 
@@ -500,6 +500,7 @@ mod tests {
         order(RecordingCommand::Open {
             owner,
             other,
+            keeping: Keeping::Kept,
             payload: payload.clone(),
         });
         // More than the queue of a keeper that does nothing holds.

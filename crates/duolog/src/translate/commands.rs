@@ -155,12 +155,17 @@ impl Translator {
                 self.recordings.insert(recording, recorded);
                 let user = self.settings.users.iter().find(|u| u.name == opening.owner);
                 let payload = facts::opening(&opening, user, &self.settings).write();
+                let keeping = match opening.keeping {
+                    call::Keeping::Kept => media::Keeping::Kept,
+                    call::Keeping::Provisional => media::Keeping::Provisional,
+                };
                 let (owner, other) = (key(owner), key(other));
                 (
                     recording,
                     RecordingCommand::Open {
                         owner,
                         other: Some(other),
+                        keeping,
                         payload: payload.into(),
                     },
                 )
@@ -172,6 +177,7 @@ impl Translator {
             MediaCommand::StartRecording { recording } => (recording, RecordingCommand::Start),
             MediaCommand::PauseRecording { recording } => (recording, RecordingCommand::Pause),
             MediaCommand::ResumeRecording { recording } => (recording, RecordingCommand::Resume),
+            MediaCommand::KeepRecording { recording } => (recording, RecordingCommand::Keep),
             MediaCommand::Note { recording, fact } => {
                 let owner = self.recordings.get(&recording)?.owner;
                 let payload = facts::fact(&fact, owner).write();

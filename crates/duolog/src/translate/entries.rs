@@ -4,11 +4,12 @@ use std::time::Instant;
 
 use duolog_archive::{GapReason, SampleFormat, wire};
 use duolog_media::{self as media, Entry};
-use duolog_spool::{AppendError, Disk, FrameIn, RecordingId, Writer};
+use duolog_spool::{AppendError, Disk, FrameIn, LockKey, RecordingId, Writer};
 
 use crate::clock::WallClock;
 
-/// Writes one entry to the spool.
+/// Writes one entry to the spool. `fresh` fills in the key of a recording that may not be kept: random
+/// bytes, never the same twice.
 ///
 /// # Errors
 ///
@@ -18,13 +19,29 @@ pub fn keep<D: Disk>(
     now: Instant,
     wall: &WallClock,
     entry: &Entry,
+    fresh: impl FnOnce(&mut [u8; 32]),
 ) -> Result<(), AppendError> {
     let wall_us = |at: &Instant| wall.unix_us(*at).max(0) as u64;
     let recording = RecordingId(entry.recording().0);
     match entry {
-        Entry::Open { at, payload, .. } => {
-            writer.open(now, recording, wall_us(at), payload).map(drop)
+        Entry::Open {
+            at,
+            keeping: media::Keeping::Kept,
+            payload,
+            ..
+        } => writer.open(now, recording, wall_us(at), payload).map(drop),
+        Entry::Open {
+            at,
+            keeping: media::Keeping::Provisional,
+            payload,
+            ..
+        } => {
+            let key = LockKey::filled(fresh);
+            writer
+                .open_locked(now, recording, wall_us(at), payload, key)
+                .map(drop)
         }
+        Entry::Keep { .. } => writer.unlock(now, recording),
         Entry::Close {
             position,
             at,
@@ -96,8 +113,8 @@ fn sound(entry: &Entry) -> FrameIn<'_> {
             samples: *samples,
             reason: gap(*reason).code(),
         },
-        Entry::Open { .. } | Entry::Fact { .. } | Entry::Close { .. } => {
-            unreachable!("an opening, a fact and a closing hold no sound")
+        Entry::Open { .. } | Entry::Keep { .. } | Entry::Fact { .. } | Entry::Close { .. } => {
+            unreachable!("what opens, keeps, tells and closes holds no sound")
         }
     }
 }

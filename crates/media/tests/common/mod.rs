@@ -130,6 +130,7 @@ impl World {
         world.record(RecordingCommand::Open {
             owner: OWNER,
             other: Some(OTHER),
+            keeping: Keeping::Kept,
             payload: Bytes::from_static(b"open"),
         });
         world

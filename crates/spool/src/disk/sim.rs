@@ -55,6 +55,8 @@ struct Platter {
     failing_appends: u32,
     next_stall: Duration,
     stalled: Duration,
+    /// By inode, everything it was ever to hold; `None` while nobody asked.
+    history: Option<BTreeMap<u64, Vec<u8>>>,
 }
 
 impl SimDisk {
@@ -75,6 +77,7 @@ impl SimDisk {
             failing_appends: 0,
             next_stall: Duration::ZERO,
             stalled: Duration::ZERO,
+            history: None,
         })))
     }
 
@@ -154,6 +157,18 @@ impl SimDisk {
         platter.names.insert(name.to_owned(), inode);
         platter.durable_names.insert(name.to_owned(), inode);
         platter.measure();
+    }
+
+    /// From now on everything written is remembered for [`SimDisk::ever_written`].
+    pub fn remember_writes(&self) {
+        self.platter().history.get_or_insert_default();
+    }
+
+    /// What every file was ever to hold, removed ones too, since [`SimDisk::remember_writes`]: more
+    /// than anybody can find on the disk.
+    pub fn ever_written(&self) -> Vec<Vec<u8>> {
+        let platter = self.platter();
+        platter.history.iter().flat_map(BTreeMap::values).cloned().collect()
     }
 
     fn platter(&self) -> MutexGuard<'_, Platter> {
@@ -341,6 +356,9 @@ impl Disk for SimDisk {
             .get(&file)
             .cloned()
             .ok_or_else(|| closed(file))?;
+        if let Some(history) = &mut platter.history {
+            history.entry(inode).or_default().extend_from_slice(bytes);
+        }
         let room = platter.capacity.saturating_sub(platter.used);
         let (mut written, mut answer) = (bytes.len(), Ok(()));
         if Platter::take_failure(&mut platter.failing_appends) {

@@ -137,7 +137,10 @@ pub(super) fn frame_in(frame: &Frame) -> FrameIn<'_> {
             wall_us,
             payload,
         },
-        Frame::Open { .. } | Frame::Seal { .. } => panic!("these have calls of their own"),
+        Frame::Open { .. } | Frame::Seal { .. } | Frame::Key { .. } => {
+            panic!("these have calls of their own")
+        }
+        Frame::Locked { .. } => panic!("nobody appends what is locked"),
     }
 }
 
