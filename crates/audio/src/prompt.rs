@@ -239,9 +239,19 @@ mod tests {
         check(fixture!("prompts/en/recording-started.wav"));
         check(fixture!("prompts/en/recording-paused.wav"));
         check(fixture!("prompts/en/recording-resumed.wav"));
+        check(fixture!("prompts/en/recording-stopped.wav"));
+        check(fixture!("prompts/en/failure-continues.wav"));
+        check(fixture!("prompts/en/failure-ends.wav"));
+        check(fixture!("prompts/en/compliance.wav"));
+        check(fixture!("prompts/en/mailbox-greeting.wav"));
         check(fixture!("prompts/nl/recording-started.wav"));
         check(fixture!("prompts/nl/recording-paused.wav"));
         check(fixture!("prompts/nl/recording-resumed.wav"));
+        check(fixture!("prompts/nl/recording-stopped.wav"));
+        check(fixture!("prompts/nl/failure-continues.wav"));
+        check(fixture!("prompts/nl/failure-ends.wav"));
+        check(fixture!("prompts/nl/compliance.wav"));
+        check(fixture!("prompts/nl/mailbox-greeting.wav"));
     }
 
     #[test]
