@@ -409,7 +409,7 @@ fn serve_operations(
     runtime: &Runtime,
     node: Arc<dyn duolog_portal::Node>,
 ) -> Result<SocketAddr> {
-    let address = config.operations;
+    let address = config.doors.operations;
     let bind = tokio::net::TcpListener::bind(address);
     let listener = runtime
         .block_on(bind)
