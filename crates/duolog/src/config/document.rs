@@ -273,11 +273,7 @@ impl<'a> Section<'a> {
     }
 
     /// A word of a closed list, `None` where the key is absent or mistaken.
-    pub(super) fn chosen<T: Clone>(
-        &mut self,
-        key: &'static str,
-        words: &[(&str, T)],
-    ) -> Option<T> {
+    pub(super) fn chosen<T: Clone>(&mut self, key: &'static str, words: &[(&str, T)]) -> Option<T> {
         self.optional(key, &one_of(words), |text| found(words, text))
     }
 

@@ -17,14 +17,10 @@ pub(super) const MODES: [(&str, Mode); 5] = [
     ("always-pause-resume", Mode::AlwaysPauseResume),
 ];
 pub(super) const SELECTED: [(&str, Selected); 2] = [("on", Selected::Yes), ("off", Selected::No)];
-pub(super) const EMERGENCY: [(&str, Emergency); 2] = [
-    ("recorded", Emergency::Recorded),
-    ("left", Emergency::Left),
-];
-pub(super) const VOICEMAIL: [(&str, Voicemail); 2] = [
-    ("recorded", Voicemail::Recorded),
-    ("left", Voicemail::Left),
-];
+pub(super) const EMERGENCY: [(&str, Emergency); 2] =
+    [("recorded", Emergency::Recorded), ("left", Emergency::Left)];
+pub(super) const VOICEMAIL: [(&str, Voicemail); 2] =
+    [("recorded", Voicemail::Recorded), ("left", Voicemail::Left)];
 pub(super) const REASONS: [(&str, DoNotRecordReason); 3] = [
     ("business-private", DoNotRecordReason::BusinessPrivate),
     ("personal", DoNotRecordReason::Personal),

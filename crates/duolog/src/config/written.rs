@@ -17,14 +17,20 @@ pub fn written(layer: &Layer) -> Value {
         ("emergency", layer.emergency.map(|v| word(&EMERGENCY, &v))),
         ("voicemail", layer.voicemail.map(|v| word(&VOICEMAIL, &v))),
         ("notice", layer.notice.map(|v| word(&NOTICES, &v))),
-        ("on_failure", layer.on_failure.map(|v| word(&ON_FAILURE, &v))),
+        (
+            "on_failure",
+            layer.on_failure.map(|v| word(&ON_FAILURE, &v)),
+        ),
         ("dtmf", layer.dtmf.map(|v| word(&DTMF, &v))),
     ];
     let listed = layer.do_not_record.as_ref();
     let tone = layer.repeat_tone.map(|tone| tone.map(|t| t.duration()));
     let others = [
         ("selective", layer.selective.map(selective)),
-        ("do_not_record", listed.map(|list| list.iter().map(number).collect())),
+        (
+            "do_not_record",
+            listed.map(|list| list.iter().map(number).collect()),
+        ),
         ("announce", layer.announce.map(announce)),
         ("compliance", layer.compliance.map(compliance)),
         ("repeat_tone", tone.map(span_or_off)),
@@ -55,7 +61,12 @@ pub fn written_whole(layer: &Layer, language: &str) -> Value {
         auto_resume: Some(settled.auto_resume),
         on_failure: Some(settled.on_failure),
         dtmf: Some(settled.dtmf),
-        language: Some(layer.language.clone().unwrap_or_else(|| language.to_owned())),
+        language: Some(
+            layer
+                .language
+                .clone()
+                .unwrap_or_else(|| language.to_owned()),
+        ),
     })
 }
 

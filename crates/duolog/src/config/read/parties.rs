@@ -17,8 +17,8 @@ use super::signalling::ADDRESS;
 use super::words::{destination, number, prefix, some_text};
 use super::{SECONDS, within};
 use crate::config::document::Section;
-use crate::config::units::transport_address;
 use crate::config::recording::KINDS;
+use crate::config::units::transport_address;
 use crate::config::{MediaSecurity, Sip, Trunk, User};
 
 const DESTINATION: &str = "write udp:HOST:PORT, tcp:HOST:PORT or tls:HOST:PORT with a numeric host, or \

@@ -75,7 +75,11 @@ impl Levels {
     }
 
     /// An owner's keys over those of their group and of the tenant, and the group's name.
-    pub(super) fn owner(&self, section: &mut Section<'_>, kind: OwnerKind) -> (Option<String>, Layer) {
+    pub(super) fn owner(
+        &self,
+        section: &mut Section<'_>,
+        kind: OwnerKind,
+    ) -> (Option<String>, Layer) {
         let group = section.optional("group", "write the name of a group", some_text);
         let own = layer(section, self.longest_repeat_tone_s);
         let below = match &group {
@@ -198,7 +202,12 @@ fn selective(section: &mut Section<'_>) -> Option<Selective> {
     }
     let mut section = section.section("selective");
     let mut of = |key| -> Option<Selected> {
-        let find = |text: &str| SELECTED.iter().find(|(word, _)| *word == text).map(|(_, v)| *v);
+        let find = |text: &str| {
+            SELECTED
+                .iter()
+                .find(|(word, _)| *word == text)
+                .map(|(_, v)| *v)
+        };
         section.required(key, "all four are: on or off", find)
     };
     let all = [
@@ -229,7 +238,10 @@ fn do_not_record(section: &mut Section<'_>) -> Option<Vec<DoNotRecord>> {
     for mut section in section.sections("do_not_record") {
         let number = section.required("number", digits, number);
         let reason = section.required_choice("reason", &REASONS);
-        if let Some(number) = number.as_ref().filter(|n| listed.iter().any(|l| l.number == **n)) {
+        if let Some(number) = number
+            .as_ref()
+            .filter(|n| listed.iter().any(|l| l.number == **n))
+        {
             section.refuse("number", format!("{number} is listed already"));
         }
         section.finish();
