@@ -92,7 +92,7 @@ fn demonstrate(node: &Node) -> Result<()> {
     let call = script::Call {
         caller: &caller,
         callee: &callee,
-        codes: &config.codes,
+        codes: &config.recording.codes,
         began,
     };
     let heard = script::play(&call, number, proxy)?;

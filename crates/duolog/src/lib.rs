@@ -15,6 +15,7 @@
 //! 5. Numbers and names appear in logs only redacted, digits never.
 
 pub mod abilities;
+pub mod api;
 pub mod archivist;
 pub mod cli;
 pub mod clock;

@@ -1,6 +1,7 @@
 //! Everything that is counted, in one registry. Counters of other threads are read from what they
 //! publish; nothing here is asked on the packet path. No label names a call, a number or a person.
 
+mod policy;
 mod quality;
 mod reach;
 
@@ -8,7 +9,7 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use duolog_call::{CallLog, End, LogEvent, Means};
+use duolog_call::{CallLog, End, LogEvent};
 use duolog_media::{Counters, DropReason};
 use duolog_portal::{Liveness, Node, Readiness};
 use prometheus_client::collector::Collector;
@@ -18,6 +19,7 @@ use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::registry::{Registry, Unit};
 
+pub use policy::{ApiMetrics, PolicyMetrics};
 pub use quality::Quality;
 pub use reach::ReachMetrics;
 
@@ -41,7 +43,9 @@ pub struct CallMetrics {
     controls_refused: Counter,
     trouble: Counter,
     dropped: Counter,
+    policy: PolicyMetrics,
     reach: ReachMetrics,
+    api: ApiMetrics,
 }
 
 impl CallMetrics {
@@ -69,11 +73,19 @@ impl CallMetrics {
         registry.register("recording_trouble", help, self.trouble.clone());
         let help = "SIP messages dropped before any transaction";
         registry.register("sip_messages_dropped", help, self.dropped.clone());
+        self.policy.register(registry);
         self.reach.register(registry);
+        self.api.register(registry);
+    }
+
+    /// What the API counts.
+    pub fn api(&self) -> ApiMetrics {
+        self.api.clone()
     }
 
     /// Counts one line of the engine.
     pub fn count(&self, line: &CallLog) {
+        self.policy.count(&line.event);
         let one = |family: &Labelled, name, value| {
             family.get_or_create(&vec![(name, value)]).inc();
         };
@@ -104,14 +116,7 @@ impl CallMetrics {
                 one(&self.recordings, "end", end);
             }
             LogEvent::RecordingPaused { by, .. } => {
-                let by = match by {
-                    Means::FeatureCode => "feature_code",
-                    Means::Info => "sip_info",
-                    Means::Offer => "sip_offer",
-                    Means::Api => "api",
-                    Means::Limit | Means::Policy => "system",
-                };
-                one(&self.pauses, "by", by);
+                one(&self.pauses, "by", policy::label(*by));
             }
             LogEvent::ControlRefused { .. } => drop(self.controls_refused.inc()),
             LogEvent::RecordingTrouble { .. } => drop(self.trouble.inc()),
@@ -480,6 +485,8 @@ mod tests {
         }
         archive.quality.touch();
         calls.reach.touch();
+        calls.policy.touch();
+        calls.api.answered(duolog_portal::Outcome::Done);
         (Operations::new(&calls, &archive, sources.clone()), sources)
     }
 

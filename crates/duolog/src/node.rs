@@ -12,6 +12,7 @@ use bytes::Bytes;
 use duolog_archive::WallTime;
 use duolog_call::Engine;
 use duolog_media::{Shard, ShardSettings};
+use duolog_portal::Right;
 use duolog_sip::Transport;
 use duolog_spool::{RealDisk, Writer};
 use rand_chacha::ChaCha12Rng;
@@ -20,9 +21,10 @@ use tokio::runtime::Runtime;
 use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::abilities::Abilities;
+use crate::api::{Desk, Owners};
 use crate::archivist::{self, LocalArchive};
 use crate::clock::WallClock;
-use crate::config::Config;
+use crate::config::{Api, ApiRight, Config, Token};
 use crate::gate::{Gate, Intake};
 use crate::keeper::{Keeper, Work};
 use crate::metrics::{ArchiveMetrics, CallMetrics, Operations, Sources};
@@ -37,6 +39,9 @@ const REPORTS: usize = 16_384;
 
 /// Work that may wait for the archive before it waits in the spool thread.
 const WORK: usize = 16_384;
+
+/// Questions of the API that may wait for signalling; more are answered "busy".
+const ASKS: usize = 64;
 
 /// Longest time from the append of a block to its commit. With the window of 200 ms and the block of 320 ms
 /// of a track, and the spool thread's rest of 40 ms, a crash costs less than a second.
@@ -54,6 +59,7 @@ pub struct Node {
     config: Config,
     listening: Vec<(Transport, SocketAddr)>,
     operations: SocketAddr,
+    api: Option<SocketAddr>,
     archive: LocalArchive,
     gate: Gate,
     intent: watch::Sender<Intent>,
@@ -77,7 +83,7 @@ impl Node {
     /// # Errors
     ///
     /// What could not be opened or bound, and what to do about it.
-    pub fn start(config: Config) -> Result<Self> {
+    pub fn start(mut config: Config) -> Result<Self> {
         raise_file_limit();
         let wall = WallClock::read();
         let gate = Gate::default();
@@ -87,10 +93,12 @@ impl Node {
         let runtime = archive_runtime()?;
         let mut spooling = open_spool(&config, &gate, wall)?;
         let archive = open_archive(&config, &abilities, &runtime, wall)?;
+        let owners = stored_settings(&mut config, &archive, &runtime)?;
         let (tls, listeners) = open_doors(&config)?;
         let listening = listeners.addresses();
         let settings = Arc::new(settings(&config, &abilities, &listening, &wall));
         let (reports_in, reports) = mpsc::channel(REPORTS);
+        let (asks_in, asks) = mpsc::channel(ASKS);
         let mut sources = Sources {
             signalling: Arc::default(),
             relays: Vec::new(),
@@ -118,6 +126,7 @@ impl Node {
             translator: Translator::new(shards, settings, prompts, abilities.dtls),
             relays: relays.iter().map(|(orders, _)| orders.clone()).collect(),
             reports,
+            asks,
             gate: gate.watch(),
             intent: wanted,
             metrics: calls.clone(),
@@ -130,11 +139,15 @@ impl Node {
         let node: Arc<dyn duolog_portal::Node> =
             Arc::new(Operations::new(&calls, &stored, sources));
         let operations = serve_operations(&config, &runtime, node)?;
+        let catalogue = archive.catalogue().clone();
+        let desk = Desk::new(asks_in, catalogue, owners, wall, calls.api());
+        let api = serve_api(&config, &runtime, desk)?;
         let archivist = runtime.spawn(archivist::run(archive.clone(), spooling.work, stored, wall));
         Ok(Self {
             config,
             listening,
             operations,
+            api,
             archive,
             gate,
             intent,
@@ -159,6 +172,11 @@ impl Node {
     /// Where metrics and health are served.
     pub fn operations(&self) -> SocketAddr {
         self.operations
+    }
+
+    /// Where the API is served; `None` where nobody has a token.
+    pub fn api(&self) -> Option<SocketAddr> {
+        self.api
     }
 
     /// The archive.
@@ -409,7 +427,7 @@ fn serve_operations(
     runtime: &Runtime,
     node: Arc<dyn duolog_portal::Node>,
 ) -> Result<SocketAddr> {
-    let address = config.operations;
+    let address = config.doors.operations;
     let bind = tokio::net::TcpListener::bind(address);
     let listener = runtime
         .block_on(bind)
@@ -421,6 +439,55 @@ fn serve_operations(
         }
     });
     Ok(bound)
+}
+
+/// Without a token nobody could ask, so nothing is listened on.
+fn serve_api(config: &Config, runtime: &Runtime, desk: Desk) -> Result<Option<SocketAddr>> {
+    let Api { listen, tokens } = &config.doors.api;
+    if tokens.is_empty() {
+        return Ok(None);
+    }
+    if !listen.ip().is_loopback() {
+        tracing::warn!(address = %listen, "the API is heard beyond this machine without TLS: put a proxy before it");
+    }
+    let listener = runtime
+        .block_on(tokio::net::TcpListener::bind(listen))
+        .with_context(|| format!("{listen} can not be listened on; change api.listen"))?;
+    let bound = listener.local_addr()?;
+    let tokens = tokens.iter().map(token).collect();
+    let never = std::future::pending();
+    runtime.spawn(async move {
+        let desk = Arc::new(desk);
+        if let Err(error) = duolog_portal::serve_api(listener, desk, tokens, never).await {
+            tracing::error!(%error, "the API's listener ended");
+        }
+    });
+    Ok(Some(bound))
+}
+
+fn token(token: &Token) -> duolog_portal::Token {
+    let right = |right: &ApiRight| match right {
+        ApiRight::Control => Right::Control,
+        ApiRight::Settings => Right::Settings,
+        ApiRight::Read => Right::Read,
+    };
+    let rights = token.rights.iter().map(right).collect();
+    let users = token.users.clone();
+    duolog_portal::Token::new(&token.name, token.secret.expose(), users, rights)
+}
+
+/// Puts what was stored while earlier runs went on over what is configured; gives what was configured.
+fn stored_settings(
+    config: &mut Config,
+    archive: &LocalArchive,
+    runtime: &Runtime,
+) -> Result<Owners> {
+    let owners = Owners::of(config);
+    let stored = runtime
+        .block_on(archive.catalogue().owner_settings())
+        .context("stored settings can not be read")?;
+    owners.overlay(config, &stored);
+    Ok(owners)
 }
 
 fn archive_runtime() -> Result<Runtime> {

@@ -60,4 +60,7 @@ pub fn announce(node: &Node) {
         tracing::info!(transport = transport.as_str(), %address, "SIP is heard");
     }
     tracing::info!(address = %node.operations(), "metrics and health are served");
+    if let Some(address) = node.api() {
+        tracing::info!(%address, "the API is served");
+    }
 }

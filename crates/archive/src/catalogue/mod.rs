@@ -8,9 +8,11 @@
 
 mod rows;
 mod schema;
+mod settings;
 
 pub use rows::{AudioRef, CallRow, ManifestRef, Row, RowEnding, RowError, State};
 pub use schema::SchemaError;
+pub use settings::OwnerSetting;
 
 use crate::end_state::EndState;
 use crate::id::{IdError, IdRange, recording_text};

@@ -30,7 +30,7 @@ pub enum SchemaError {
 }
 
 /// Step n brings a catalogue from schema n - 1 to schema n.
-pub(super) const STEPS: [&str; 2] = [FIRST, CHAINS];
+pub(super) const STEPS: [&str; 3] = [FIRST, CHAINS, OWNERS];
 
 const FIRST: &str = "
 CREATE TABLE recording (
@@ -68,6 +68,17 @@ ALTER TABLE recording ADD COLUMN network     TEXT;
 ALTER TABLE recording ADD COLUMN nature      TEXT;
 ALTER TABLE recording ADD COLUMN correlation TEXT;
 CREATE INDEX recording_by_chain ON recording (correlation) WHERE correlation IS NOT NULL;
+";
+
+/// What somebody stored of owners' settings while a node ran.
+const OWNERS: &str = "
+CREATE TABLE owner_setting (
+    owner         TEXT PRIMARY KEY NOT NULL,
+    document      TEXT NOT NULL,
+    version       INTEGER NOT NULL,
+    changed_at_us INTEGER NOT NULL,
+    changed_by    TEXT NOT NULL
+) STRICT;
 ";
 
 /// Takes every step that this catalogue has not taken yet. Each is a transaction of its own, so a kill

@@ -222,7 +222,7 @@ async fn a_newer_catalogue_and_a_damaged_row_are_named() {
     else {
         panic!("{error}");
     };
-    assert_eq!((found, known), (99, 2));
+    assert_eq!((found, known), (99, 3));
     let missing = Catalogue::open(&folder.path().join("no/such/folder/c.sqlite")).await;
     assert!(matches!(missing, Err(CatalogueError::Open { .. })));
 }
@@ -253,6 +253,7 @@ async fn the_first_catalogues_are_brought_up_to_date() {
     let found = catalogue.row(row(1).id).await.unwrap().unwrap();
     assert_eq!(found.call.call_id, "call-1");
     assert_eq!((found.call.class, found.call.correlation), (None, None));
+    assert_eq!(catalogue.owner_settings().await.unwrap(), []);
     let done = ended(1, EndState::Complete, "now");
     assert_eq!(catalogue.end_row(&done).await.unwrap(), Written::Now);
     assert_eq!(catalogue.row(row(1).id).await.unwrap(), Some(done));
@@ -325,4 +326,37 @@ async fn many_write_while_others_list() {
         done.unwrap();
     }
     assert!(catalogue.unfinished().await.unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn an_owner_s_document_is_stored_replaced_and_found_again() {
+    let (folder, catalogue) = catalogue().await;
+    let store = async |owner: &str, document: &str, at: i64, by: &str| {
+        let stored = catalogue.store_owner_setting(owner, document, WallTime(at), by);
+        stored.await.unwrap()
+    };
+    assert_eq!(catalogue.owner_setting("anna").await.unwrap(), None);
+    assert_eq!(store("anna", "{\"mode\":\"always\"}", 5, "crm").await, 1);
+    assert_eq!(store("ben'; --", "{}", 6, "crm").await, 1);
+    assert_eq!(store("anna", "any text", 7, "admin").await, 2);
+    catalogue.close().await;
+
+    let again = Catalogue::open(&folder.path().join("catalogue.sqlite"))
+        .await
+        .unwrap();
+    let anna = OwnerSetting {
+        owner: "anna".to_owned(),
+        document: "any text".to_owned(),
+        version: 2,
+        changed_at: WallTime(7),
+        changed_by: "admin".to_owned(),
+    };
+    assert_eq!(
+        again.owner_setting("anna").await.unwrap(),
+        Some(anna.clone())
+    );
+    let all = again.owner_settings().await.unwrap();
+    let names: Vec<&str> = all.iter().map(|found| found.owner.as_str()).collect();
+    assert_eq!(names, ["anna", "ben'; --"]);
+    assert_eq!(all[0], anna);
 }

@@ -85,6 +85,13 @@ pub enum Input {
         /// How they are now.
         settings: Arc<RecordingSettings>,
     },
+    /// The language of a user's prompts has changed, for calls that begin from now on.
+    LanguageChanged {
+        /// Whose.
+        user: UserIndex,
+        /// The language; `None` for the node's.
+        language: Option<String>,
+    },
     /// Whether new calls can be recorded, and so taken.
     Gate(Gate),
     /// No new calls from now; running calls go on.
@@ -165,6 +172,7 @@ impl fmt::Debug for Input {
                 by,
             } => write!(f, "Control({id:?} {recording:?} {control:?} {by:?})"),
             Self::Changed { user, .. } => write!(f, "Changed({user:?})"),
+            Self::LanguageChanged { user, .. } => write!(f, "LanguageChanged({user:?})"),
             Self::Gate(gate) => write!(f, "Gate({gate:?})"),
             Self::Drain => f.write_str("Drain"),
             Self::HangUpAll => f.write_str("HangUpAll"),
@@ -289,6 +297,7 @@ impl Engine {
                 work.out.push(Output::Controlled { id, result });
             }
             Input::Changed { user, settings } => self.changed(user, settings),
+            Input::LanguageChanged { user, language } => self.speaks(user, language),
             Input::Gate(gate) => self.admission.gate = gate,
             Input::Drain => self.admission.drain(),
             Input::HangUpAll => {
@@ -311,6 +320,13 @@ impl Engine {
         let settings = Arc::make_mut(&mut self.settings);
         if let Some(user) = settings.users.get_mut(user.0) {
             user.recording = recording;
+        }
+    }
+
+    fn speaks(&mut self, user: UserIndex, language: Option<String>) {
+        let settings = Arc::make_mut(&mut self.settings);
+        if let Some(user) = settings.users.get_mut(user.0) {
+            user.language = language;
         }
     }
 

@@ -162,6 +162,12 @@ impl<'a> Section<'a> {
         self.table.is_some_and(|table| table.contains_key(key))
     }
 
+    /// Whether the key is written as a table.
+    pub(super) fn holds_table(&self, key: &str) -> bool {
+        let item = self.table.and_then(|table| table.get(key));
+        item.is_some_and(Item::is_table_like)
+    }
+
     /// As [`Section::optional`], and an absent key is a mistake.
     pub(super) fn required<T>(
         &mut self,
@@ -263,15 +269,21 @@ impl<'a> Section<'a> {
         default: T,
         words: &[(&str, T)],
     ) -> T {
-        let list: Vec<&str> = words.iter().map(|(word, _)| *word).collect();
-        let allowed = format!("one of {}", list.join(", "));
-        let find = |text: &str| {
-            words
-                .iter()
-                .find(|(w, _)| *w == text)
-                .map(|(_, v)| v.clone())
-        };
-        self.parsed(key, default, &allowed, find)
+        self.chosen(key, words).unwrap_or(default)
+    }
+
+    /// A word of a closed list, `None` where the key is absent or mistaken.
+    pub(super) fn chosen<T: Clone>(&mut self, key: &'static str, words: &[(&str, T)]) -> Option<T> {
+        self.optional(key, &one_of(words), |text| found(words, text))
+    }
+
+    /// As [`Section::chosen`], and an absent key is a mistake.
+    pub(super) fn required_choice<T: Clone>(
+        &mut self,
+        key: &'static str,
+        words: &[(&str, T)],
+    ) -> Option<T> {
+        self.required(key, &one_of(words), |text| found(words, text))
     }
 
     /// Says that what was read does not fit together.
@@ -335,4 +347,14 @@ impl<'a> Section<'a> {
             known: Vec::new(),
         }
     }
+}
+
+fn one_of<T>(words: &[(&str, T)]) -> String {
+    let list: Vec<&str> = words.iter().map(|(word, _)| *word).collect();
+    format!("one of {}", list.join(", "))
+}
+
+fn found<T: Clone>(words: &[(&str, T)], text: &str) -> Option<T> {
+    let found = words.iter().find(|(word, _)| *word == text);
+    found.map(|(_, value)| value.clone())
 }

@@ -1,12 +1,15 @@
 //! The configuration: one TOML file, every mistake reported at once, before a port is bound.
 
 mod document;
+mod doors;
 mod parties;
 mod read;
+mod recording;
 mod signalling;
 mod units;
+mod written;
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -15,10 +18,13 @@ use duolog_reach::registrar::RegistrarSettings;
 use duolog_sip::sdp::Encoding;
 
 pub use document::Mistake;
-pub use parties::{Announce, Dtmf, MediaSecurity, Mode, Notice, Trunk, User};
-pub use read::read;
+pub use doors::{Api, ApiRight, Doors, Token};
+pub use parties::{MediaSecurity, Trunk, User};
+pub use read::{document, read};
+pub use recording::{Codes, Layer, Recording};
 pub use signalling::{Clients, Dns, Numbering, Route, Session, Sip, Tls};
 pub(crate) use units::duration;
+pub use written::{written, written_whole};
 
 /// The configuration that `duolog serve` runs with where no file is given: loopback only.
 pub const EMBEDDED: &str = include_str!("../../../../deploy/embedded.toml");
@@ -44,16 +50,16 @@ pub struct Config {
     pub store: Store,
     /// What parties hear.
     pub announcements: Announcements,
-    /// Digits that control a recording.
-    pub codes: Codes,
+    /// What holds for all recordings.
+    pub recording: Recording,
     /// Neighbours that calls come from and go to.
     pub trunks: Vec<Trunk>,
     /// People whose calls may be recorded.
     pub users: Vec<User>,
     /// How the node logs.
     pub log: Log,
-    /// Where metrics and health are served.
-    pub operations: SocketAddr,
+    /// Where HTTP is served.
+    pub doors: Doors,
 }
 
 /// `[media]`
@@ -141,15 +147,6 @@ pub struct Announcements {
     /// Directory with own prompts, `<language>/<prompt>.<any audio format>`, used before the
     /// shipped ones.
     pub directory: Option<PathBuf>,
-}
-
-/// `[codes]`
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Codes {
-    /// Pauses the recording.
-    pub pause: String,
-    /// Resumes it.
-    pub resume: String,
 }
 
 /// `[log]`

@@ -1,13 +1,14 @@
 //! Who calls come from and go to, as configured.
 
 use std::net::SocketAddr;
-use std::time::Duration;
 
-use duolog_call::{NumberRules, Ping, Redirects, TrunkKind, TrunkRegistration, Trust, Voicemail};
+use duolog_call::{NumberRules, OwnerKind, Ping, Redirects, TrunkKind, TrunkRegistration, Trust};
 use duolog_reach::digest::{Credentials, Secret};
 use duolog_reach::hops::Destination;
 use duolog_reach::limits::Network;
 use duolog_sip::Transport;
+
+use super::recording::Layer;
 
 /// `[[trunk]]`
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -65,22 +66,14 @@ pub struct User {
     pub password: Option<Secret>,
     /// Name in a TLS client certificate that stands for the password.
     pub certificate: Option<String>,
-    /// When this user's calls are recorded.
-    pub mode: Mode,
-    /// Whether both parties are told before the recording starts.
-    pub announce: Announce,
-    /// How pause and resume are told.
-    pub notice: Notice,
-    /// Interval of the repeat tone.
-    pub repeat_tone: Option<Duration>,
-    /// Language of this user's announcements.
-    pub language: Option<String>,
     /// Whether media to and from their phone is encrypted.
     pub media_security: MediaSecurity,
-    /// What becomes of dialled digits in their recordings.
-    pub dtmf: Dtmf,
-    /// Whether their calls with a voicemail system are recorded.
-    pub voicemail: Voicemail,
+    /// What kind of owner this is.
+    pub kind: OwnerKind,
+    /// The group whose settings stand below theirs.
+    pub group: Option<String>,
+    /// How their calls are recorded: their own keys over the group's over the tenant's.
+    pub recording: Layer,
 }
 
 /// Whether media to and from a party is encrypted by SDES-SRTP (RFC 4568).
@@ -92,44 +85,4 @@ pub enum MediaSecurity {
     Never,
     /// Always: a party that cannot is refused.
     Always,
-}
-
-/// What becomes of dialled digits in recordings (SPEC L3).
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Dtmf {
-    /// Recorded as they sound.
-    Keep,
-    /// Silenced in the recording, and only there.
-    Mask,
-}
-
-/// Recording modes of this release.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Mode {
-    /// Not recorded.
-    Never,
-    /// Recorded from answer to hang-up.
-    Always,
-    /// As always, and the owner may pause and resume.
-    AlwaysPauseResume,
-}
-
-/// Start announcement.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Announce {
-    /// Nobody is told by duolog.
-    Off,
-    /// Both parties hear the announcement before the recording starts.
-    On,
-}
-
-/// How pause and resume are told.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Notice {
-    /// Not at all.
-    None,
-    /// A beep under the conversation.
-    Beep,
-    /// A spoken announcement.
-    Announcement,
 }

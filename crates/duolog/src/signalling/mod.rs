@@ -1,6 +1,7 @@
 //! The signalling thread: SIP sockets, timers and the call engine, on a tokio runtime of its own.
 //! Everything the engine decides passes through here to the network, the relay threads and the log.
 
+mod asks;
 mod connection;
 mod connections;
 mod dns;
@@ -31,11 +32,13 @@ use crate::gate::Obstacles;
 use crate::metrics::CallMetrics;
 use crate::relay::{Order, Orders, Report};
 use crate::translate::commands::{self, ShardIndex, Task, Translator};
+use asks::Waiting;
 use connections::{Connection, Connections, Shop};
 use listeners::Listener;
 use places::Places;
 use share::{Share, Shares};
 
+pub use asks::Ask;
 pub use dns::{Dns, DnsUnusable};
 pub use listeners::Listeners;
 pub use tls::{Tls, TlsError};
@@ -126,6 +129,8 @@ pub struct Setting {
     pub relays: Vec<Orders>,
     /// What the relay threads report.
     pub reports: mpsc::Receiver<Report>,
+    /// What people ask of running calls.
+    pub asks: mpsc::Receiver<Ask>,
     /// Whether new calls can be recorded.
     pub gate: watch::Receiver<Obstacles>,
     /// What the program wants.
@@ -192,9 +197,11 @@ pub async fn run(setting: Setting) -> std::io::Result<()> {
         relays: setting.relays,
         metrics: setting.metrics,
         vitals: setting.vitals,
+        waiting: Waiting::default(),
     };
+    let told = (setting.gate, setting.intent);
     signalling
-        .turn(heard, setting.reports, setting.gate, setting.intent)
+        .turn(heard, setting.reports, setting.asks, told)
         .await;
     Ok(())
 }
@@ -236,6 +243,7 @@ struct Signalling {
     relays: Vec<Orders>,
     metrics: CallMetrics,
     vitals: Arc<Vitals>,
+    waiting: Waiting,
 }
 
 impl Signalling {
@@ -243,8 +251,8 @@ impl Signalling {
         mut self,
         mut heard: mpsc::Receiver<Heard>,
         mut reports: mpsc::Receiver<Report>,
-        mut gate: watch::Receiver<Obstacles>,
-        mut intent: watch::Receiver<Intent>,
+        mut asks: mpsc::Receiver<Ask>,
+        (mut gate, mut intent): (watch::Receiver<Obstacles>, watch::Receiver<Intent>),
     ) {
         let mut messages = Vec::with_capacity(BURST);
         let mut events = Vec::with_capacity(BURST);
@@ -269,6 +277,7 @@ impl Signalling {
                     let wanted = *intent.borrow_and_update();
                     self.intend(wanted);
                 }
+                Some(ask) = asks.recv() => self.asked(ask),
                 () = sleep_until(deadline.into()) => {}
             }
             for message in messages.drain(..) {
@@ -341,8 +350,7 @@ impl Signalling {
                     }
                     Output::Resolve { id, question } => self.resolve(id, question),
                     Output::Media(command) => inputs.extend(self.order(now, command)),
-                    // Nobody asks yet.
-                    Output::Controlled { .. } => {}
+                    Output::Controlled { id, result } => self.waiting.answer(id, result),
                     Output::Log(line) => {
                         self.metrics.count(&line);
                         log::write(&line);
@@ -498,6 +506,7 @@ mod tests {
             translator: Translator::new(1, settings, prompts, None),
             relays: Vec::new(),
             reports,
+            asks: mpsc::channel(1).1,
             gate: gate.watch(),
             intent: wanted,
             metrics: CallMetrics::default(),

@@ -77,6 +77,20 @@ impl Translator {
         }
     }
 
+    /// A user's settings have changed: recordings that are opened from now on say so.
+    pub fn changed(
+        &mut self,
+        user: call::UserIndex,
+        recording: Arc<call::RecordingSettings>,
+        language: Option<String>,
+    ) {
+        let settings = Arc::make_mut(&mut self.settings);
+        if let Some(user) = settings.users.get_mut(user.0) {
+            user.recording = recording;
+            user.language = language;
+        }
+    }
+
     /// Legs and recordings known now; 0 when every call is over.
     pub fn known(&self) -> usize {
         self.legs.len() + self.recordings.len()

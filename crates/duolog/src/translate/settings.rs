@@ -3,9 +3,8 @@
 use std::net::SocketAddr;
 
 use duolog_call::{
-    Announce, Contact, Dtmf, Epoch, FeatureCodes, LocalAddresses, Location, MediaSettings, Mode,
-    Notice, NumberRoute, Numbering, OwnerKind, ReachSettings, RecordingSettings, RepeatInterval,
-    SessionTimer, Settings, StartStop, Trunk, TrunkIndex, User,
+    Contact, Epoch, FeatureCodes, LocalAddresses, Location, MediaSettings, NumberRoute, Numbering,
+    ReachSettings, SessionTimer, Settings, Trunk, TrunkIndex, User,
 };
 use duolog_reach::hops::HopSettings;
 use duolog_reach::registrar::RegistrarSettings;
@@ -44,7 +43,7 @@ pub fn settings(
         users: config.users.iter().map(user).collect(),
         next_hop: (!config.trunks.is_empty()).then_some(TrunkIndex(0)),
         language: config.announcements.language.clone(),
-        feature_codes: codes(&config.codes),
+        feature_codes: codes(&config.recording.codes),
         ring_limit: config.sip.ring_timeout,
         drain_retry_after_s: DRAIN_RETRY_AFTER_S,
         media: MediaSettings {
@@ -140,44 +139,10 @@ fn user(user: &config::User) -> User {
         },
         secret: user.password.clone(),
         certificate: user.certificate.clone(),
-        language: user.language.clone(),
+        language: user.recording.language.clone(),
         media_security: security(user.media_security),
-        kind: OwnerKind::User,
-        recording: recording(user).into(),
-    }
-}
-
-fn recording(user: &config::User) -> RecordingSettings {
-    let announce = match user.announce {
-        config::Announce::On => Announce::On,
-        config::Announce::Off => Announce::Off,
-    };
-    RecordingSettings {
-        mode: match user.mode {
-            config::Mode::Never => Mode::Never,
-            config::Mode::Always => Mode::Always,
-            config::Mode::AlwaysPauseResume => Mode::AlwaysPauseResume,
-        },
-        announce: StartStop {
-            internal: announce,
-            pstn: announce,
-            ..StartStop::OFF
-        },
-        notice: match user.notice {
-            config::Notice::None => Notice::None,
-            config::Notice::Beep => Notice::Beep,
-            config::Notice::Announcement => Notice::Announcement,
-        },
-        dtmf: match user.dtmf {
-            config::Dtmf::Keep => Dtmf::Keep,
-            config::Dtmf::Mask => Dtmf::Mask,
-        },
-        // The range was checked with the configuration.
-        repeat_tone: user
-            .repeat_tone
-            .and_then(|interval| RepeatInterval::new(interval.as_secs() as u32).ok()),
-        voicemail: user.voicemail,
-        ..RecordingSettings::default()
+        kind: user.kind,
+        recording: user.recording.settled().into(),
     }
 }
 
@@ -190,7 +155,7 @@ fn security(security: config::MediaSecurity) -> MediaSecurity {
 }
 
 fn codes(codes: &config::Codes) -> FeatureCodes {
-    FeatureCodes::new("*44", "*45", &codes.pause, &codes.resume)
+    FeatureCodes::new(&codes.start, &codes.stop, &codes.pause, &codes.resume)
         .unwrap_or_else(|error| panic!("the codes were checked with the configuration: {error}"))
 }
 

@@ -1,10 +1,12 @@
 //! From the document to the [`Config`]: names, ranges and defaults of every key.
 
+mod doors;
 mod parties;
+mod recording;
 mod signalling;
 mod words;
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -12,8 +14,11 @@ use toml_edit::Document;
 
 use super::document::{Mistake, Section, Source};
 use super::units::{duration, ports, size};
-use super::{Announcements, Codes, Config, Dtls, Format, Log, LogFormat, Media, Spool, Store};
-use words::{CODECS, LANGUAGE, TRANSCODED, code, codec, ip, language, some_text};
+use super::{Announcements, Config, Dtls, Format, Log, LogFormat, Media, Spool, Store};
+use recording::Levels;
+use words::{CODECS, LANGUAGE, TRANSCODED, codec, ip, language, some_text};
+
+pub use recording::document;
 
 const SECONDS: Duration = Duration::from_secs(1);
 
@@ -43,7 +48,8 @@ pub fn read(text: &str) -> Result<Config, Vec<Mistake>> {
 fn root(mut root: Section<'_>) -> Config {
     let sip = signalling::sip(root.section("sip"));
     let trunks = parties::trunks(root.sections("trunk"), &sip);
-    let users = parties::users(root.sections("user"), &sip);
+    let (levels, recording) = Levels::read(&mut root);
+    let users = parties::users(root.sections("user"), &sip, &levels);
     let config = Config {
         registrar: signalling::registrar(root.section("registrar")),
         dns: signalling::dns(root.section("dns")),
@@ -53,9 +59,9 @@ fn root(mut root: Section<'_>) -> Config {
         spool: spool(root.section("spool")),
         store: store(root.section("store")),
         announcements: announcements(root.section("announcements")),
-        codes: codes(root.section("codes")),
+        recording,
         log: log(root.section("log")),
-        operations: operations(root.section("operations")),
+        doors: doors::doors(&mut root, &users),
         sip,
         trunks,
         users,
@@ -138,19 +144,6 @@ fn announcements(mut section: Section<'_>) -> Announcements {
     announcements
 }
 
-fn codes(mut section: Section<'_>) -> Codes {
-    let allowed = "write * or # and one to four digits, for example *48";
-    let codes = Codes {
-        pause: section.parsed("pause", "*48".into(), allowed, code),
-        resume: section.parsed("resume", "*49".into(), allowed, code),
-    };
-    if codes.pause == codes.resume {
-        section.refuse("resume", format!("{} already pauses", codes.pause));
-    }
-    section.finish();
-    codes
-}
-
 fn log(mut section: Section<'_>) -> Log {
     let formats = [("json", LogFormat::Json), ("text", LogFormat::Text)];
     let filter = |text: &str| {
@@ -168,18 +161,6 @@ fn log(mut section: Section<'_>) -> Log {
     };
     section.finish();
     log
-}
-
-fn operations(mut section: Section<'_>) -> SocketAddr {
-    let default = SocketAddr::from(([127, 0, 0, 1], 9060));
-    let listen = section.parsed(
-        "listen",
-        default,
-        "write HOST:PORT with a numeric host",
-        |t| t.parse().ok(),
-    );
-    section.finish();
-    listen
 }
 
 fn path(section: &mut Section<'_>, key: &'static str, default: &str) -> PathBuf {

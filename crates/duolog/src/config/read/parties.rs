@@ -5,21 +5,21 @@ use std::fs;
 use std::net::SocketAddr;
 
 use duolog_call::{
-    NumberRule, NumberRules, Ping, Redirects, TrunkKind, TrunkRegistration, Trust, Voicemail,
+    NumberRule, NumberRules, OwnerKind, Ping, Redirects, TrunkKind, TrunkRegistration, Trust,
 };
 use duolog_reach::digest::{Credentials, Secret};
 use duolog_reach::hops::{Destination, Host};
 use duolog_reach::limits::Network;
 use duolog_sip::{Transport, Uri};
 
+use super::recording::Levels;
 use super::signalling::ADDRESS;
-use super::words::{
-    LANGUAGE, REPEAT_TONE, destination, language, number, prefix, repeat_tone, some_text,
-};
+use super::words::{destination, number, prefix, some_text};
 use super::{SECONDS, within};
 use crate::config::document::Section;
+use crate::config::recording::KINDS;
 use crate::config::units::transport_address;
-use crate::config::{Announce, Dtmf, MediaSecurity, Mode, Notice, Sip, Trunk, User};
+use crate::config::{MediaSecurity, Sip, Trunk, User};
 
 const DESTINATION: &str = "write udp:HOST:PORT, tcp:HOST:PORT or tls:HOST:PORT with a numeric host, or \
                            sip:NAME, sip:NAME:PORT or sip:NAME;transport=udp, tcp or tls";
@@ -140,26 +140,34 @@ fn mentions_password(section: &Section<'_>) -> bool {
     section.has("password") || section.has("password_file")
 }
 
-/// `password`, or the first line of `password_file`. No mistake shows it.
 fn password(section: &mut Section<'_>) -> Option<Secret> {
-    let written = section.secret("password");
-    let file = section.optional("password_file", "write a path", some_text);
+    secret(section, "password", "password_file")
+}
+
+/// What is written at `key`, or the first line of the file at `file_key`. No mistake shows it.
+pub(super) fn secret(
+    section: &mut Section<'_>,
+    key: &'static str,
+    file_key: &'static str,
+) -> Option<Secret> {
+    let written = section.secret(key);
+    let file = section.optional(file_key, "write a path", some_text);
     let Some(file) = file else {
         return written.map(Secret::new);
     };
-    if section.has("password") {
-        section.refuse("password_file", "there is a password already".into());
+    if section.has(key) {
+        section.refuse(file_key, format!("there is a {key} already"));
     }
     let text = match fs::read_to_string(&file) {
         Ok(text) => text,
         Err(error) => {
-            section.refuse("password_file", format!("{file} can not be read: {error}"));
+            section.refuse(file_key, format!("{file} can not be read: {error}"));
             return None;
         }
     };
     let line = text.lines().next().unwrap_or_default();
     if line.is_empty() {
-        section.refuse("password_file", format!("{file} has no first line"));
+        section.refuse(file_key, format!("{file} has no first line"));
         return None;
     }
     Some(Secret::new(line.to_owned()))
@@ -191,11 +199,11 @@ fn rules(section: &mut Section<'_>, key: &'static str) -> Vec<NumberRule> {
     section.sections(key).into_iter().filter_map(rule).collect()
 }
 
-pub(super) fn users(sections: Vec<Section<'_>>, sip: &Sip) -> Vec<User> {
+pub(super) fn users(sections: Vec<Section<'_>>, sip: &Sip, levels: &Levels) -> Vec<User> {
     let mut owners: HashMap<String, String> = HashMap::new();
     let mut users: Vec<User> = Vec::new();
     for mut section in sections {
-        let user = user(&mut section, sip);
+        let user = user(&mut section, sip, levels);
         for number in user.iter().flat_map(|u| &u.numbers) {
             let name = user.as_ref().map_or("", |u| &u.name);
             if let Some(other) = owners.insert(number.clone(), name.into()) {
@@ -212,41 +220,25 @@ pub(super) fn users(sections: Vec<Section<'_>>, sip: &Sip) -> Vec<User> {
     users
 }
 
-fn user(section: &mut Section<'_>, sip: &Sip) -> Option<User> {
-    let modes = [
-        ("never", Mode::Never),
-        ("always", Mode::Always),
-        ("always-pause-resume", Mode::AlwaysPauseResume),
-    ];
-    let switch = [("on", Announce::On), ("off", Announce::Off)];
-    let notices = [
-        ("none", Notice::None),
-        ("beep", Notice::Beep),
-        ("announcement", Notice::Announcement),
-    ];
-    let dtmf = [("keep", Dtmf::Keep), ("mask", Dtmf::Mask)];
-    let voicemail = [("recorded", Voicemail::Recorded), ("left", Voicemail::Left)];
+fn user(section: &mut Section<'_>, sip: &Sip, levels: &Levels) -> Option<User> {
     let digits = "write digits, * # and a leading +";
     let name = section.required("name", "write a name", some_text);
     let numbers = section.list("numbers", Vec::new(), digits, number);
+    let kind = section.choice("kind", OwnerKind::User, &KINDS);
     let contact = contact(section, sip);
     let password = password(section);
     let certificate = certificate(section, sip);
-    check_reachable(section);
-    let repeat_tone = section.parsed("repeat_tone", None, REPEAT_TONE, repeat_tone);
+    check_reachable(section, kind);
+    let (group, recording) = levels.owner(section, kind);
     Some(User {
         numbers,
         contact,
         password,
         certificate,
-        mode: section.choice("mode", Mode::Never, &modes),
-        announce: section.choice("announce", Announce::Off, &switch),
-        notice: section.choice("notice", Notice::None, &notices),
-        repeat_tone,
-        language: section.optional("language", LANGUAGE, language),
         media_security: media_security(section),
-        dtmf: section.choice("dtmf", Dtmf::Keep, &dtmf),
-        voicemail: section.choice("voicemail", Voicemail::Left, &voicemail),
+        kind,
+        group,
+        recording,
         name: name?,
     })
 }
@@ -259,12 +251,23 @@ fn contact(section: &mut Section<'_>, sip: &Sip) -> Option<(Transport, SocketAdd
     contact
 }
 
-/// A phone is at an address, or it proves who it is when it registers.
-fn check_reachable(section: &Section<'_>) {
+/// A phone is at an address, or it proves who it is when it registers. Lines and queues have none.
+fn check_reachable(section: &Section<'_>, kind: OwnerKind) {
     let proof = mentions_password(section) || section.has("certificate");
-    if !proof && !section.has("contact") {
-        let what = format!("is missing; {ADDRESS}, or give a password to register with");
-        section.refuse("contact", what);
+    match kind {
+        OwnerKind::User | OwnerKind::Workspace if !proof && !section.has("contact") => {
+            let what = format!("is missing; {ADDRESS}, or give a password to register with");
+            section.refuse("contact", what);
+        }
+        OwnerKind::User | OwnerKind::Workspace => {}
+        OwnerKind::VirtualLine | OwnerKind::Queue => {
+            for key in ["contact", "password", "password_file", "certificate"] {
+                if section.has(key) {
+                    let what = "is not allowed: a virtual-line or queue has no phone of its own";
+                    section.refuse(key, what.into());
+                }
+            }
+        }
     }
 }
 

@@ -1,14 +1,12 @@
 //! Values of one word: what is allowed, and how it reads.
 
 use std::net::IpAddr;
-use std::time::Duration;
 
 use duolog_call::RepeatInterval;
 use duolog_reach::hops::{Destination, Host};
 use duolog_sip::sdp::Encoding;
 use duolog_sip::{Scheme, Transport, Uri};
 
-use super::SECONDS;
 use crate::config::units::{duration, transport, transport_address};
 
 /// What is cheap to transcode and what every phone and trunk can.
@@ -42,16 +40,19 @@ pub(super) fn codec(text: &str) -> Option<Encoding> {
 }
 
 pub(super) const LANGUAGE: &str = "write a language as in en or nl";
-pub(super) const REPEAT_TONE: &str = "write 10s to 90s, on for 20s, or off";
 
-/// E5: 10 to 90 whole seconds, 20 where only `on` is said; refused outside, never clamped.
-pub(super) fn repeat_tone(text: &str) -> Option<Option<Duration>> {
+/// E5: 10 to 90 whole seconds, or to what the tenant opened; 20 where only `on` is said; refused outside, never
+/// clamped.
+pub(super) fn repeat_tone(text: &str, longest_s: u32) -> Option<Option<RepeatInterval>> {
     match text {
         "off" => Some(None),
-        "on" => Some(Some(RepeatInterval::default().duration())),
-        _ => duration(text)
-            .filter(|d| (10 * SECONDS..=90 * SECONDS).contains(d) && d.subsec_nanos() == 0)
-            .map(Some),
+        "on" => Some(Some(RepeatInterval::default())),
+        _ => {
+            let span = duration(text).filter(|span| span.subsec_nanos() == 0)?;
+            let seconds = u32::try_from(span.as_secs()).ok()?;
+            let interval = RepeatInterval::wide(seconds).ok()?;
+            (seconds <= longest_s).then_some(Some(interval))
+        }
     }
 }
 

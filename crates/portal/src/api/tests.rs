@@ -1,0 +1,390 @@
+use std::sync::Mutex;
+
+use axum::body::{Body, to_bytes};
+use axum::http::header;
+use tower::ServiceExt;
+
+use super::*;
+
+const ADMIN: &str = "admin-0123456789abcdef";
+const ANNAS: &str = "annas-0123456789abcdef";
+const READER: &str = "reader-0123456789abcdef";
+
+/// A node with a call of anna's and one of ben's, that remembers what it was asked.
+#[derive(Default)]
+struct Fake {
+    asked: Mutex<Vec<String>>,
+    outcomes: Mutex<Vec<Outcome>>,
+}
+
+impl Fake {
+    fn note(&self, what: String) {
+        self.asked.lock().expect("not poisoned").push(what);
+    }
+}
+
+impl CallControl for Fake {
+    async fn running(&self) -> Result<Vec<Half>, NotDone> {
+        let half = |id: &str, owner: &str, state| Half {
+            id: id.into(),
+            call: 7,
+            call_id: "c@x".into(),
+            owner: owner.into(),
+            party: "+31612345678".into(),
+            state,
+        };
+        Ok(vec![
+            half("rec_a", "anna", "started"),
+            half("rec_b", "ben", "paused"),
+        ])
+    }
+
+    async fn owner(&self, id: &str) -> Result<Option<String>, NotDone> {
+        Ok(match id {
+            "rec_b" => Some("ben".into()),
+            "rec_busy" => return Err(NotDone::Busy),
+            id if id.starts_with("rec_a") => Some("anna".into()),
+            _ => None,
+        })
+    }
+
+    async fn control(&self, id: &str, action: Action) -> Result<&'static str, NotDone> {
+        self.note(format!("{id} {action:?}"));
+        match id {
+            "rec_always" => Err(NotDone::Forbidden {
+                reason: "mode-forbids",
+                detail: "the recording mode does not allow this".into(),
+            }),
+            "rec_a_ringing" => Err(NotDone::Conflict {
+                reason: "not-answered",
+                detail: "the call is not answered yet".into(),
+            }),
+            "rec_a_gone" => Err(NotDone::NoSuchCall),
+            "rec_a_broken" => Err(NotDone::Failed("it broke".into())),
+            _ if action == Action::Pause => Ok("paused"),
+            _ => Ok("started"),
+        }
+    }
+
+    async fn settings(&self, owner: &str) -> Result<Value, NotDone> {
+        match owner {
+            "anna" => Ok(json!({ "document": {}, "effective": { "mode": "always" } })),
+            _ => Err(NotDone::NoSuchUser),
+        }
+    }
+
+    async fn change(&self, owner: &str, document: &Value, by: &str) -> Result<Value, NotDone> {
+        self.note(format!("{owner} {document} {by}"));
+        if document["mode"] == "sometimes" {
+            let mistake = |key: &str| (key.to_owned(), "is not allowed; one of ...".to_owned());
+            return Err(NotDone::Mistaken(vec![mistake("mode"), mistake("notice")]));
+        }
+        Ok(json!({ "document": document }))
+    }
+
+    async fn switch_off(&self, owner: &str, by: &str) -> Result<Value, NotDone> {
+        self.note(format!("{owner} off {by}"));
+        Ok(json!({ "document": { "mode": "never" } }))
+    }
+
+    fn answered(&self, outcome: Outcome) {
+        self.outcomes.lock().expect("not poisoned").push(outcome);
+    }
+}
+
+fn tokens() -> Vec<Token> {
+    use Right::{Control, Read, Settings};
+    let annas = Some(vec!["anna".to_owned()]);
+    vec![
+        Token::new("admin", ADMIN, None, vec![Control, Settings, Read]),
+        Token::new("annas", ANNAS, annas, vec![Control, Settings]),
+        Token::new("reader", READER, None, vec![Read]),
+    ]
+}
+
+/// Method and path, the `Authorization`, the body; status, body, and what the node was asked.
+async fn asked(what: &str, authorization: Option<&str>, body: &str) -> (u16, Value, Vec<String>) {
+    let (method, path) = what.split_once(' ').expect("a method and a path");
+    let fake = Arc::new(Fake::default());
+    let mut request = Request::builder().method(method).uri(path);
+    if let Some(value) = authorization {
+        request = request.header(header::AUTHORIZATION, value);
+    }
+    let request = request
+        .body(Body::from(body.to_owned()))
+        .expect("a request");
+    let router = router(Arc::clone(&fake), tokens());
+    let response = router.oneshot(request).await.expect("infallible");
+    let status = response.status().as_u16();
+    let kind = response.headers()[header::CONTENT_TYPE]
+        .to_str()
+        .expect("text")
+        .to_owned();
+    assert_eq!(
+        kind == "application/problem+json",
+        status >= 400,
+        "{what}: {kind}"
+    );
+    assert_eq!(response.headers()[header::CACHE_CONTROL], "no-store");
+    assert_eq!(
+        response.headers().contains_key(header::WWW_AUTHENTICATE),
+        status == 401
+    );
+    assert_eq!(
+        response.headers().contains_key(header::RETRY_AFTER),
+        status == 503
+    );
+    let bytes = to_bytes(response.into_body(), 1 << 20)
+        .await
+        .expect("a short body");
+    let body: Value = serde_json::from_slice(&bytes).expect("JSON");
+    if status >= 400 {
+        assert_eq!(body["status"], status);
+        for key in ["type", "title", "reason", "detail", "next"] {
+            assert!(
+                body[key].as_str().is_some_and(|t| !t.is_empty()),
+                "{what}: {key} of {body}"
+            );
+        }
+    }
+    let outcomes = fake.outcomes.lock().expect("not poisoned").clone();
+    let expected = match status {
+        401 => Outcome::Unknown,
+        ..400 => Outcome::Done,
+        400..500 => Outcome::Refused,
+        _ => Outcome::Failed,
+    };
+    assert_eq!(outcomes, [expected], "{what}");
+    let asked = fake.asked.lock().expect("not poisoned").clone();
+    (status, body, asked)
+}
+
+async fn check(what: &str, token: &str, body: &str, expected: (u16, &str), done: &[&str]) {
+    let bearer = format!("Bearer {token}");
+    let (status, answer, asked) = asked(what, Some(&bearer), body).await;
+    let shown = format!("{what} {body} by {token}: {answer}");
+    assert_eq!(status, expected.0, "{shown}");
+    assert!(answer.to_string().contains(expected.1), "{shown}");
+    assert_eq!(asked, done, "{shown}");
+}
+
+#[tokio::test]
+async fn nobody_is_heard_without_a_token() {
+    let off_by_one = format!("Bearer {ADMIN}x");
+    let short = format!("Bearer {}", &ADMIN[1..]);
+    let basic = format!("Basic {ADMIN}");
+    let bare = ADMIN.to_owned();
+    let wrong = [
+        off_by_one,
+        short,
+        basic,
+        bare,
+        "Bearer ".into(),
+        String::new(),
+    ];
+    let all = [
+        "GET /api/v1/calls",
+        "GET /api/v1/calls/rec_a",
+        "POST /api/v1/calls/rec_a/recording",
+        "GET /api/v1/users/anna/recording",
+        "PUT /api/v1/users/anna/recording",
+        "DELETE /api/v1/users/anna/recording",
+        "GET /anything",
+        "PATCH /api/v1/calls",
+    ];
+    for what in all {
+        for authorization in wrong.iter().map(|w| Some(w.as_str())).chain([None]) {
+            let (status, body, done) = asked(what, authorization, "{\"action\":\"pause\"}").await;
+            assert_eq!(
+                (status, body["reason"].as_str()),
+                (401, Some("no-token")),
+                "{what}"
+            );
+            assert_eq!(done, [""; 0], "{what} {authorization:?}");
+        }
+    }
+    let bearer = format!("bearer {ADMIN}");
+    assert_eq!(asked("GET /api/v1/calls", Some(&bearer), "").await.0, 200);
+}
+
+#[tokio::test]
+async fn calls_are_listed_for_those_they_concern() {
+    let all = "GET /api/v1/calls";
+    check(all, READER, "", (200, "\"owner\":\"ben\""), &[]).await;
+    let (_, body, _) = asked(all, Some(&format!("Bearer {ANNAS}")), "").await;
+    let half = json!({ "id": "rec_a", "call": 7, "call_id": "c@x", "owner": "anna",
+        "party": "+31612345678", "state": "started" });
+    assert_eq!(body, json!({ "calls": [half] }));
+    check("GET /api/v1/calls/rec_a", ANNAS, "", (200, "rec_a"), &[]).await;
+    check("GET /api/v1/calls/rec_b", ADMIN, "", (200, "paused"), &[]).await;
+    check(
+        "GET /api/v1/calls/rec_b",
+        ANNAS,
+        "",
+        (404, "no-such-call"),
+        &[],
+    )
+    .await;
+    check(
+        "GET /api/v1/calls/rec_c",
+        ADMIN,
+        "",
+        (404, "no-such-call"),
+        &[],
+    )
+    .await;
+}
+
+#[tokio::test]
+async fn controls_are_carried_out_or_refused_with_the_reason() {
+    let of = |id: &str| format!("POST /api/v1/calls/{id}/recording");
+    let pause = "{\"action\": \"pause\"}";
+    check(
+        &of("rec_a"),
+        ANNAS,
+        pause,
+        (200, "\"state\":\"paused\""),
+        &["rec_a Pause"],
+    )
+    .await;
+    for (word, action) in [("start", "Start"), ("stop", "Stop"), ("resume", "Resume")] {
+        let (body, done) = (
+            format!("{{\"action\":\"{word}\"}}"),
+            format!("rec_a {action}"),
+        );
+        check(&of("rec_a"), ADMIN, &body, (200, "started"), &[&done]).await;
+    }
+    check(&of("rec_a"), READER, pause, (403, "no-right"), &[]).await;
+    check(&of("rec_b"), ANNAS, pause, (404, "no-such-call"), &[]).await;
+    check(&of("rec_c"), ADMIN, pause, (404, "no-such-call"), &[]).await;
+    check(&of("rec_busy"), ADMIN, pause, (503, "busy"), &[]).await;
+    for (id, expected) in [
+        ("rec_always", (403, "mode-forbids")),
+        ("rec_a_ringing", (409, "not-answered")),
+        ("rec_a_gone", (404, "no-such-call")),
+        ("rec_a_broken", (500, "it broke")),
+    ] {
+        let done = format!("{id} Pause");
+        check(&of(id), ADMIN, pause, expected, &[&done]).await;
+    }
+    let bad = [
+        "",
+        "pause",
+        "[]",
+        "\"pause\"",
+        "{}",
+        "{\"action\": \"Pause\"}",
+        "{\"action\": 1}",
+        "{\"action\": \"pause\", \"for\": \"10s\"}",
+    ];
+    for body in bad {
+        check(&of("rec_a"), ADMIN, body, (400, "malformed"), &[]).await;
+    }
+}
+
+#[tokio::test]
+async fn settings_are_shown_changed_and_switched_off() {
+    let of = |method: &str, name: &str| format!("{method} /api/v1/users/{name}/recording");
+    check(&of("GET", "anna"), READER, "", (200, "effective"), &[]).await;
+    check(&of("GET", "nobody"), ADMIN, "", (404, "no-such-user"), &[]).await;
+    let document = "{\"mode\":\"always\"}";
+    let done = "anna {\"mode\":\"always\"} annas";
+    check(
+        &of("PUT", "anna"),
+        ANNAS,
+        document,
+        (200, "always"),
+        &[done],
+    )
+    .await;
+    check(
+        &of("DELETE", "anna"),
+        ADMIN,
+        "",
+        (200, "never"),
+        &["anna off admin"],
+    )
+    .await;
+    // Whether there is such a user is not told to whom it does not concern.
+    for name in ["ben", "nobody"] {
+        for method in ["GET", "PUT", "DELETE"] {
+            check(&of(method, name), ANNAS, document, (403, "no-right"), &[]).await;
+        }
+    }
+    check(&of("PUT", "anna"), READER, document, (403, "no-right"), &[]).await;
+    check(
+        &of("DELETE", "anna"),
+        READER,
+        document,
+        (403, "no-right"),
+        &[],
+    )
+    .await;
+    check(
+        &of("PUT", "anna"),
+        ADMIN,
+        "{\"mode\":",
+        (400, "no JSON"),
+        &[],
+    )
+    .await;
+    let wrong = "{\"mode\":\"sometimes\"}";
+    let bearer = format!("Bearer {ADMIN}");
+    let (status, body, _) = asked(&of("PUT", "anna"), Some(&bearer), wrong).await;
+    let keys: Vec<&Value> = body["mistakes"]
+        .as_array()
+        .expect("a list")
+        .iter()
+        .collect();
+    assert_eq!((status, keys.len()), (400, 2), "{body}");
+    assert_eq!(
+        (&keys[0]["key"], &keys[1]["key"]),
+        (&json!("mode"), &json!("notice"))
+    );
+}
+
+#[tokio::test]
+async fn what_is_not_there_and_what_is_too_long_is_a_problem_too() {
+    check("GET /", ADMIN, "", (404, "no-such-resource"), &[]).await;
+    check(
+        "GET /api/v1/users/anna",
+        ADMIN,
+        "",
+        (404, "no-such-resource"),
+        &[],
+    )
+    .await;
+    check(
+        "GET /api/v1/users/%ff/recording",
+        ADMIN,
+        "",
+        (404, "no-such-resource"),
+        &[],
+    )
+    .await;
+    check(
+        "DELETE /api/v1/calls",
+        ADMIN,
+        "",
+        (405, "no-such-method"),
+        &[],
+    )
+    .await;
+    let long = format!("{{\"language\": \"{}\"}}", "n".repeat(BODY));
+    check(
+        "PUT /api/v1/users/anna/recording",
+        ADMIN,
+        &long,
+        (413, "too-long"),
+        &[],
+    )
+    .await;
+}
+
+#[test]
+fn a_token_is_not_printed_and_places_name_nobody() {
+    let text = format!("{:?}", tokens());
+    assert_eq!(text, "[Token(admin), Token(annas), Token(reader)]");
+    assert_eq!(place("/api/v1/users/anna/recording"), "settings");
+    assert_eq!(place("/api/v1/users/anna"), "nothing");
+}
