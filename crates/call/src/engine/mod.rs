@@ -488,6 +488,7 @@ impl Engine {
             &mut self.ids,
         );
         take(&mut slot.call, &mut cx);
+        slot.call.follow_up(&mut cx);
         let actions = cx.actions;
         self.perform(now, id, actions, work);
         self.settle(id);

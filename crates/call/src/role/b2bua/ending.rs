@@ -109,6 +109,7 @@ impl Call {
             self.note(cx, Fact::Connected);
             cx.log(LogEvent::Connected);
             self.recorded.answered(cx);
+            self.preferred_at_setup(cx);
         }
     }
 
