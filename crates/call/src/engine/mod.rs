@@ -505,6 +505,7 @@ impl Engine {
         )
         .behind(&self.admission.gate);
         take(&mut slot.call, &mut cx);
+        slot.call.follow_up(&mut cx);
         let actions = cx.actions;
         self.perform(now, id, actions, work);
         self.settle(id);

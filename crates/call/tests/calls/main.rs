@@ -8,6 +8,8 @@ mod ending;
 mod fork;
 mod hold;
 mod identity;
+mod indication;
+mod info_keys;
 mod media;
 mod mid_call;
 mod network;

@@ -161,7 +161,7 @@ fn info_passes_and_its_answer_comes_back() {
     w.call(TRUNK, ALICE);
     for fields in [
         &[("Content-Type", "application/dtmf-relay"), ("X-Own", "y")][..],
-        &[("Record", "maybe"), ("X-Own", "y")][..],
+        &[("Content-Type", "application/x-other"), ("X-Own", "y")][..],
     ] {
         w.within(ALICE, Method::Info, fields);
         w.run(50);

@@ -2,7 +2,8 @@
 //! every dialect met and writes unknown attributes back untouched.
 //!
 //! `audio` reads a stream, `format` and `protection` its parts, `forward` carries the description of
-//! one party to the other, `wording` writes what changes on the way.
+//! one party to the other, `wording` writes what changes on the way, `indication` what is said of a
+//! recording.
 
 mod audio;
 mod build;
@@ -10,6 +11,7 @@ mod crypto;
 mod direction;
 mod format;
 mod forward;
+mod indication;
 mod protection;
 mod wording;
 
@@ -27,6 +29,7 @@ pub use crypto::{Crypto, CryptoSuite, SdesKey};
 pub use direction::Direction;
 pub use format::{Encoding, Format};
 pub use forward::{G729, Offered, Terms, Transcoding};
+pub use indication::{RecordPreference, RecordState};
 pub use protection::{Dtls, MediaSecurity, Profile, Setup};
 
 /// Longest description accepted, bytes.

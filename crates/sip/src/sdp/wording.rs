@@ -8,6 +8,7 @@ use super::audio::Audio;
 use super::crypto::Crypto;
 use super::direction::Direction;
 use super::format::Format;
+use super::indication::is_of_recording;
 use super::protection::{Profile, Setup};
 
 /// Attributes of the other leg's transport: duolog anchors the media, so they end here.
@@ -70,7 +71,7 @@ pub(super) fn adapt_session(session: &mut Session, address: IpAddr) {
     }
     session.connection = Some(ours);
     session.key = None;
-    drop_transport(&mut session.attributes);
+    drop_own(&mut session.attributes);
 }
 
 /// Our address in place of the one that `audio` was read with; a hold that was said by `c=0.0.0.0`
@@ -80,7 +81,7 @@ pub(super) fn adapt_address(media: &mut Media, audio: &Audio, rtp: SocketAddr, r
     media.num_ports = None;
     media.connections.clear();
     media.key = None;
-    drop_transport(&mut media.attributes);
+    drop_own(&mut media.attributes);
     if rtcp.ip() != rtp.ip() || rtp.port().checked_add(1) != Some(rtcp.port()) {
         media.attributes.push(rtcp_attribute(rtp, rtcp));
     }
@@ -217,10 +218,13 @@ fn rtcp_attribute(rtp: SocketAddr, rtcp: SocketAddr) -> Attribute {
     Attribute::with_value("rtcp", format!("{} IN {family} {}", rtcp.port(), rtcp.ip()))
 }
 
-fn drop_transport(attributes: &mut Vec<Attribute>) {
+/// Takes out what is between the party of the other leg and this node: its transport, and what was
+/// said of a recording.
+fn drop_own(attributes: &mut Vec<Attribute>) {
     attributes.retain(|a| {
-        !TRANSPORT_ATTRIBUTES
+        let transport = TRANSPORT_ATTRIBUTES
             .iter()
-            .any(|t| a.attribute.eq_ignore_ascii_case(t))
+            .any(|t| a.attribute.eq_ignore_ascii_case(t));
+        !transport && !is_of_recording(a)
     });
 }

@@ -50,7 +50,7 @@ const OWN: [&str; 27] = [
 
 /// Option tags that promise something about a dialog or a hop, and so would be a promise of this
 /// node's; any other tag is between the two ends.
-const NOT_CARRIED: [&str; 14] = [
+const NOT_CARRIED: [&str; 15] = [
     "norefersub",
     "100rel",
     "timer",
@@ -64,6 +64,8 @@ const NOT_CARRIED: [&str; 14] = [
     "from-change",
     "precondition",
     "siprec",
+    // This node tells what it records; it does not pass on what others tell (RFC 7866 §6.3).
+    "record-aware",
     "resource-priority",
 ];
 
@@ -141,11 +143,7 @@ mod tests {
         let text: Vec<String> = to.iter().map(|(n, v)| format!("{n}={v}")).collect();
         assert_eq!(
             text,
-            [
-                "X-Ticket=4 711",
-                "x-ticket=second",
-                "Supported=eventlist, record-aware"
-            ]
+            ["X-Ticket=4 711", "x-ticket=second", "Supported=eventlist"]
         );
         let mut none = Headers::new();
         carry(&headers(&[("Supported", "timer")]), &mut none);

@@ -6,10 +6,11 @@ use duolog_sip::endpoint::{ClientKey, ServerKey};
 use duolog_sip::{DialogId, Flow, Request, Response, Tokens};
 
 use crate::fact::Side;
+use crate::feature_code::Digit;
 use crate::gate::Gate;
 use crate::ids::Ids;
 use crate::log::LogEvent;
-use crate::media::{MediaCommand, RecordingId};
+use crate::media::{LegId, MediaCommand, RecordingId};
 use crate::role::b2bua::keys::KeySource;
 use crate::route::Party;
 use crate::settings::Settings;
@@ -84,6 +85,17 @@ impl<'a> Context<'a> {
 
     pub(crate) fn media(&mut self, command: MediaCommand) {
         self.actions.push(Action::Media(command));
+    }
+
+    /// Takes back the keys that were to be sent to a leg.
+    pub(crate) fn take_digits(&mut self, to: LegId) -> Vec<Digit> {
+        let is_to = |action: &mut Action| matches!(action, Action::Media(MediaCommand::SendDigits { leg, .. }) if *leg == to);
+        let taken = self.actions.extract_if(.., is_to);
+        let digits = taken.map(|action| match action {
+            Action::Media(MediaCommand::SendDigits { digits, .. }) => digits,
+            _ => Vec::new(),
+        });
+        digits.flatten().collect()
     }
 
     pub(crate) fn log(&mut self, event: LogEvent) {

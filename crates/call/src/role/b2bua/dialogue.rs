@@ -9,7 +9,9 @@ use duolog_sip::{Headers, Method, Request, Response};
 use crate::fact::{HungUpBy, Side};
 use crate::role::b2bua::Call;
 use crate::role::b2bua::context::Context;
+use crate::role::b2bua::dtmf_info::KeyForm;
 use crate::role::b2bua::identity::Standing;
+use crate::role::b2bua::indication::Awareness;
 use crate::role::b2bua::leg::Audible;
 use crate::role::b2bua::own_offer::{OwnOffer, OwnOffers};
 use crate::role::b2bua::reliable::{Received, Sending};
@@ -31,6 +33,9 @@ pub(crate) struct Dialogue {
     /// UPDATEs and PRACKs of the party on their way to the other one.
     pub(crate) crossings: Vec<Crossing>,
     pub(crate) can: Abilities,
+    pub(crate) awareness: Awareness,
+    /// How the party writes its keys into INFO, where it does.
+    pub(crate) keys: Option<KeyForm>,
 }
 
 /// The methods a party has said that it takes; the last word counts.
@@ -50,8 +55,16 @@ impl Dialogue {
 
     /// Its party has sent the INVITE of the call; its session interval was found to be long enough.
     pub(crate) fn begun_by(&mut self, settings: &Settings, invite: &Request) {
-        self.can.learn(&invite.headers);
+        self.learn(invite);
         let _ = self.timer.asked(settings.session_timer, invite);
+    }
+
+    /// Takes what a request of the party says of itself.
+    pub(crate) fn learn(&mut self, request: &Request) {
+        self.can.learn(&request.headers);
+        if matches!(request.method, Method::Invite | Method::Update) {
+            self.awareness.learn(&request.headers);
+        }
     }
 
     /// When something of it is due.

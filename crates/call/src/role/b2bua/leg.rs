@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use duolog_sip::sdp::{Description, Direction, Encoding, MediaSecurity, SdpError, Terms};
 use duolog_sip::{Dialog, Flow, Headers, Method, NameAddr, Request, Transport, Uri};
 
-use crate::fact::Side;
+use crate::fact::{Indication, Side};
 use crate::media::{LegId, LegMedia, MediaCommand, MediaGroup};
 use crate::role::b2bua::carry::{ALLOW, SUPPORTED};
 use crate::role::b2bua::context::{Action, Context};
@@ -197,8 +197,9 @@ impl Leg {
         add
     }
 
-    /// This description is what the party is told from now.
-    pub(crate) fn say(&mut self, description: Description) -> Description {
+    /// This description is what the party is told from now, with how it stands with the recording.
+    pub(crate) fn say(&mut self, description: Description, now: Indication) -> Description {
+        let description = self.indicating(description, now);
         let described = match &self.said {
             Some(before) => description.after(before),
             None => description,

@@ -40,6 +40,9 @@ impl Call {
         let Ok(body) = Body::read(&request.headers, &request.body) else {
             return self.refuse(cx, key, &request, 400, Some("bad session description"));
         };
+        if let Some(offer) = body.description() {
+            self.preferred(cx, side, offer);
+        }
         self.invite_across(cx, side, key, request, &body);
     }
 
@@ -193,7 +196,7 @@ impl Call {
         }
     }
 
-    /// INFO: a control of the recording, or something between the two parties.
+    /// INFO: a control of the recording, a key of its owner, or something between the two parties.
     pub(super) fn info(
         &mut self,
         cx: &mut Context<'_>,
@@ -201,9 +204,15 @@ impl Call {
         key: ServerKey,
         request: Request,
     ) {
-        let control = request.headers.value("Record").and_then(control_of);
-        let Some(control) = control else {
-            return self.relay(cx, side, key, request);
+        let Some(value) = request.headers.value("Record") else {
+            if !self.info_key(cx, side, key, &request) {
+                self.relay(cx, side, key, request);
+            }
+            return;
+        };
+        let Some(control) = control_of(value) else {
+            let why = "Record is on, off, pause or resume";
+            return self.refuse(cx, key, &request, 489, Some(why));
         };
         match self.recorded.control(cx, side, Means::Info, control) {
             Ok(()) => {
@@ -286,7 +295,7 @@ pub(super) fn makes_usage(method: &Method) -> bool {
     matches!(method, Method::Subscribe | Method::Notify)
 }
 
-/// What `Record:` asks for; other values are not for this node.
+/// What `Record:` asks for; other values are not known.
 fn control_of(value: &str) -> Option<Control> {
     let value = value.trim();
     [

@@ -5,7 +5,8 @@
 //! does what happens while the call stands, `transfer` and `replace` exchange its parties, `place`
 //! gives one's place to another, `reports`
 //! takes what the media plane says, `ending` ends the call in every way it can end, `recordings`,
-//! `recorded` and `row` record it for those who sit in `seats`, `sounds` is what these hear of it.
+//! `recorded` and `row` record it for those who sit in `seats`, `sounds` is what these hear of it,
+//! `indication` tells phones of it, `dtmf_info` reads keys in INFO.
 
 mod agreement;
 mod body;
@@ -13,8 +14,10 @@ mod branches;
 pub(crate) mod carry;
 pub(crate) mod context;
 pub(crate) mod dialogue;
+mod dtmf_info;
 mod ending;
 pub(crate) mod identity;
+mod indication;
 mod invite;
 pub(crate) mod keys;
 pub(crate) mod leg;
@@ -249,6 +252,12 @@ impl Call {
             && self.notices.is_empty()
     }
 
+    /// What follows from any input, once it is taken.
+    pub(crate) fn follow_up(&mut self, cx: &mut Context<'_>) {
+        self.keys_go_on(cx);
+        self.indicate(cx);
+    }
+
     /// When [`Call::expire`] is wanted.
     pub(crate) fn deadline(&self) -> Option<Instant> {
         let leaving = self.leaving.iter().map(|leaving| leaving.until).min();
@@ -337,7 +346,7 @@ impl Call {
             .as_mut()
             .map(|dialog| dialog.receive(&request));
         match received {
-            Some(Ok(())) => self.leg_mut(side).dialogue.can.learn(&request.headers),
+            Some(Ok(())) => self.leg_mut(side).dialogue.learn(&request),
             Some(Err(DialogError::OutOfOrder)) => return self.refuse(cx, key, &request, 500, None),
             Some(Err(DialogError::Header(_))) => return self.refuse(cx, key, &request, 400, None),
             Some(Err(DialogError::OtherDialog)) | None => {
@@ -378,6 +387,7 @@ impl Call {
             self.late_success(cx, key, &response);
         }
         if response.status.is_final() {
+            self.key_refused(cx, key, &response);
             self.notice_answered(key, &response);
             self.forget(key);
         }

@@ -1,5 +1,6 @@
 //! Offers that this node makes to one party by itself: to keep a session alive, to take a party back
-//! from hold, to connect it to somebody else. The other party hears nothing of them.
+//! from hold, to connect it to somebody else, to tell it of the recording. The other party hears nothing
+//! of them.
 
 use std::time::{Duration, Instant};
 
@@ -26,11 +27,13 @@ const LIMIT: Duration = Duration::from_secs(60);
 /// How often an offer is made that meets another one each time.
 const TRIES: u8 = 8;
 
-/// Why an offer of our own is made.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// Why an offer of our own is made, the least first: each does what those before it do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum OwnOffer {
     /// The session is to live on (RFC 4028 §10).
     Refresh,
+    /// The party does not know yet how it stands with the recording (RFC 7866 §7.1.2).
+    Indicate,
     /// The party was held and is wanted again.
     Retrieve,
     /// The party is connected to another one.
@@ -69,10 +72,15 @@ impl OwnOffers {
         self.running.is_some()
     }
 
+    /// Whether none is on its way, or waits to be.
+    pub(super) fn is_idle(&self) -> bool {
+        self.running.is_none() && self.waiting.is_none()
+    }
+
     /// Whether one is on its way that an offer of the party would meet.
     pub(super) fn offers(&self) -> bool {
         let running = self.running.as_ref();
-        running.is_some_and(|running| running.method == Method::Invite)
+        running.is_some_and(|running| running.told.is_some())
     }
 
     /// Whether the answer to this request is awaited here.
@@ -93,40 +101,36 @@ impl OwnOffers {
         }
     }
 
-    /// An offer that does more than keep the session alive is not forgotten for one that does not.
+    /// An offer that does more is not forgotten for one that does less.
     fn wait(&mut self, at: Instant, why: OwnOffer) {
-        let why = match self.waiting {
-            Some((_, before)) if why == OwnOffer::Refresh => before,
-            _ => why,
-        };
-        self.waiting = Some((at, why));
+        let before = self.waiting.map_or(why, |(_, before)| before);
+        self.waiting = Some((at, why.max(before)));
     }
 }
 
 impl Call {
     /// Makes an offer to one party, now or as soon as nothing else is on its way there.
     pub(crate) fn offer_own(&mut self, cx: &mut Context<'_>, side: Side, why: OwnOffer) {
-        let crosses = [Side::Caller, Side::Callee]
-            .iter()
-            .any(|side| !self.leg(*side).dialogue.crossings.is_empty());
-        let running = self.leg(side).dialogue.own.is_running();
-        let busy = self.exchange.is_some() || crosses || running;
+        let may = self.may_offer(side);
+        let now = self.indication();
         let leg = self.leg_mut(side);
         match leg.stage {
             Stage::Early | Stage::AnsweredAndOver | Stage::Over => return,
-            Stage::Established if !busy => {}
+            // What it waited for may have told the party already.
+            _ if why == OwnOffer::Indicate && !leg.is_to_hear(now) => return,
+            Stage::Established if may => {}
             Stage::Answered | Stage::Established => {
                 return leg.dialogue.own.wait(cx.now + LOOK_AGAIN, why);
             }
         }
-        let update = why == OwnOffer::Refresh && leg.dialogue.can.allows(&Method::Update);
+        let update = why <= OwnOffer::Indicate && leg.dialogue.can.allows(&Method::Update);
         let method = match update {
             true => Method::Update,
             false => Method::Invite,
         };
         let told = self.own_description(cx.settings, side, why);
         // An INVITE without an offer would have to answer the other one's.
-        if method == Method::Invite && told.is_none() {
+        if told.is_none() && (method == Method::Invite || why != OwnOffer::Refresh) {
             return;
         }
         let Some(mut request) = self.leg_mut(side).request(method.clone()) else {
@@ -139,9 +143,9 @@ impl Call {
             .timer
             .ask(cx.settings.session_timer, &mut request.headers);
         // A refresh by UPDATE says nothing about media (RFC 4028 §7.4).
-        let told = told.filter(|_| method == Method::Invite);
+        let told = told.filter(|_| method == Method::Invite || why != OwnOffer::Refresh);
+        let told = told.map(|told| leg.say(told, now));
         if let Some(told) = &told {
-            leg.said = Some(told.clone());
             request.set_body("application/sdp", told.write());
         }
         leg.dialogue.own.running = Some(Running {
@@ -154,8 +158,18 @@ impl Call {
         cx.act(Action::Request(client, leg.flow, request));
     }
 
-    /// What the party is offered: what it was told last, with the direction that is wanted; or, where it
-    /// is connected to another party, what that one has.
+    /// Whether a party may be offered something now: nothing else is on its way to it, or through it.
+    pub(super) fn may_offer(&self, side: Side) -> bool {
+        let crosses = [Side::Caller, Side::Callee]
+            .iter()
+            .any(|side| !self.leg(*side).dialogue.crossings.is_empty());
+        let leg = self.leg(side);
+        let busy = self.exchange.is_some() || crosses || leg.dialogue.own.is_running();
+        leg.stage == Stage::Established && !busy
+    }
+
+    /// What the party is offered: what was agreed on last, with the direction that is wanted; or, where
+    /// it is connected to another party, what that one has.
     fn own_description(
         &self,
         settings: &Settings,
@@ -164,8 +178,12 @@ impl Call {
     ) -> Option<Description> {
         let (leg, far) = (self.leg(side), self.leg(side.other()));
         let said = leg.said.as_ref()?;
+        // What was offered and refused does not stand (RFC 3261 §14.1).
+        let stands = leg.agreed.as_ref().map_or(said, |agreed| &agreed.ours);
         let direction = match why {
-            OwnOffer::Refresh => said.audio().map_or(Direction::SendRecv, |a| a.direction),
+            OwnOffer::Refresh | OwnOffer::Indicate => {
+                stands.audio().map_or(Direction::SendRecv, |a| a.direction)
+            }
             OwnOffer::Retrieve => Direction::SendRecv,
             OwnOffer::Rebridge => {
                 let theirs = &far.agreed.as_ref()?.theirs;
@@ -175,7 +193,7 @@ impl Call {
                 return Some(offer.ok()?.after(said));
             }
         };
-        Some(said.offer_again(direction))
+        Some(stands.offer_again(direction))
     }
 
     /// Whether what one party sends can be given to the other: they have a codec in common, or this
@@ -213,7 +231,8 @@ impl Call {
         let own = &mut leg.dialogue.own;
         match response.status.code() {
             408 | 481 => return self.end(cx, HungUpBy::DialogLost(side)),
-            405 | 501 if running.method == Method::Update => {
+            // 504: somebody would have to be asked first (RFC 3311 §5.2).
+            405 | 501 | 504 if running.method == Method::Update => {
                 leg.dialogue.can.refuses(&Method::Update);
                 return self.offer_own(cx, side, running.why);
             }
@@ -222,7 +241,7 @@ impl Call {
             }
             491 if own.tries < TRIES => {
                 own.tries += 1;
-                let pause = self.glare_pause(cx.tokens, side);
+                let pause = self.glare_pause(cx.tokens, side, running.why);
                 let own = &mut self.leg_mut(side).dialogue.own;
                 return own.wait(cx.now + pause, running.why);
             }
@@ -233,9 +252,17 @@ impl Call {
             }
             _ => {}
         }
-        // What stood before stands (RFC 3261 §14.1).
-        if running.why == OwnOffer::Refresh {
-            leg.dialogue.timer.not_refreshed(cx.now);
+        own.tries = 0;
+        self.own_refused(cx, side, &running);
+    }
+
+    /// What stood before stands (RFC 3261 §14.1).
+    fn own_refused(&mut self, cx: &Context<'_>, side: Side, running: &Running) {
+        let dialogue = &mut self.leg_mut(side).dialogue;
+        match running.why {
+            OwnOffer::Refresh => dialogue.timer.not_refreshed(cx.now),
+            OwnOffer::Indicate => dialogue.awareness.refuses(running.told.as_ref()),
+            OwnOffer::Retrieve | OwnOffer::Rebridge => {}
         }
     }
 
@@ -255,14 +282,14 @@ impl Call {
         self.refreshed_by(now, side, response);
         let body = Body::read(&response.headers, &response.body).ok();
         let theirs = body.as_ref().and_then(Body::description);
-        let (Some(told), Some(theirs)) = (running.told, theirs) else {
-            return;
+        let flow = self.leg(side).flow;
+        let both = running.told.as_ref().zip(theirs);
+        let connected = both.and_then(|(told, theirs)| media(theirs, told, &flow).ok());
+        let (Some(connected), Some(theirs), Some(told)) = (connected, theirs, &running.told) else {
+            // An answer that cannot be used changes nothing.
+            return self.own_unanswered(cx, side, &running);
         };
-        let leg = self.leg_mut(side);
-        // An answer that cannot be used changes nothing.
-        let Ok(connected) = media(theirs, &told, &leg.flow) else {
-            return;
-        };
+        let (told, leg) = (told.clone(), self.leg_mut(side));
         let offered = told
             .audio()
             .map_or(Direction::SendRecv, |audio| audio.direction);
@@ -273,6 +300,18 @@ impl Call {
         });
         self.connect(cx);
         self.holds_now(cx, [(side, held)]);
+    }
+
+    /// A 2xx has no description that answers ours.
+    fn own_unanswered(&mut self, cx: &Context<'_>, side: Side, running: &Running) {
+        match (running.why, &running.method) {
+            // It may take offers in INVITE alone, whatever it says.
+            (OwnOffer::Indicate, Method::Update) => {
+                self.leg_mut(side).dialogue.can.refuses(&Method::Update);
+            }
+            (OwnOffer::Indicate, _) => self.own_refused(cx, side, running),
+            _ => {}
+        }
     }
 
     /// Our offer got no answer at all.
@@ -287,7 +326,14 @@ impl Call {
             ClientFailure::Transport if running.why == OwnOffer::Refresh => {
                 dialogue.timer.not_refreshed(cx.now);
             }
-            ClientFailure::Transport => dialogue.own.wait(cx.now + LOOK_AGAIN, running.why),
+            ClientFailure::Transport if dialogue.own.tries < TRIES => {
+                dialogue.own.tries += 1;
+                dialogue.own.wait(cx.now + LOOK_AGAIN, running.why);
+            }
+            ClientFailure::Transport => {
+                dialogue.own.tries = 0;
+                self.own_refused(cx, side, &running);
+            }
         }
     }
 
@@ -297,9 +343,7 @@ impl Call {
         let rings = |running: &Running| running.until.is_some_and(|until| until <= cx.now);
         if let Some(running) = own.running.take_if(|running| rings(running)) {
             self.abandon(cx, running.client, side);
-            if running.why == OwnOffer::Refresh {
-                self.leg_mut(side).dialogue.timer.not_refreshed(cx.now);
-            }
+            self.own_refused(cx, side, &running);
         }
         let own = &mut self.leg_mut(side).dialogue.own;
         if let Some((_, why)) = own.waiting.take_if(|(at, _)| *at <= cx.now) {
@@ -317,12 +361,14 @@ impl Call {
         }
     }
 
-    /// How long to wait after a 491 (RFC 3261 §14.1): the one whose Call-ID it is waits longer.
-    fn glare_pause(&self, tokens: &mut Tokens, side: Side) -> Duration {
+    /// How long to wait after a 491 (RFC 3261 §14.1): the one whose Call-ID it is waits longer. What a
+    /// phone shows of a recording is not to be late, so of its two seconds that takes the first quarter.
+    fn glare_pause(&self, tokens: &mut Tokens, side: Side, why: OwnOffer) -> Duration {
         let dialog = self.leg(side).dialog.as_ref();
         let theirs = dialog.is_some_and(|dialog| dialog.id().call_id == self.call_id());
         let random = u64::from_str_radix(&tokens.tag()[..8], 16).unwrap_or(0);
         let steps = match theirs {
+            true if why == OwnOffer::Indicate => random % 51,
             true => random % 201,
             false => 210 + random % 191,
         };

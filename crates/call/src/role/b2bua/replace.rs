@@ -174,10 +174,11 @@ impl Call {
             reply.headers.push("Record-Route", route);
         }
         introduce(&mut reply.headers, &leg.contact(cx.settings));
-        let ours = leg.say(met.newcomer.ours.clone());
+        leg.dialogue.learn(&invite);
+        let ours = leg.say(met.newcomer.ours, self.indication());
         reply.set_body("application/sdp", ours.write());
-        leg.agreed = Some(met.newcomer);
-        leg.dialogue.can.learn(&invite.headers);
+        let theirs = met.newcomer.theirs;
+        leg.agreed = Some(Agreed { theirs, ours });
         let timer = &mut leg.dialogue.timer;
         timer.grant(cx.now, cx.settings.session_timer, &invite, &mut reply);
         let Ok(dialog) = Dialog::uas(&invite, &reply, leg.flow) else {
@@ -236,9 +237,11 @@ impl Call {
             reply.headers.push("Record-Route", route);
         }
         introduce(&mut reply.headers, &self.caller.contact(cx.settings));
-        let ours = self.caller.say(agreed.ours.clone());
+        let now = self.indication();
+        let ours = self.caller.say(agreed.ours, now);
         reply.set_body("application/sdp", ours.write());
-        self.caller.agreed = Some(agreed);
+        let theirs = agreed.theirs;
+        self.caller.agreed = Some(Agreed { theirs, ours });
         self.make_caller_dialog(cx, &reply);
         self.phase = Phase::Answered;
         self.limit = None;

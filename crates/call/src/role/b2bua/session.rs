@@ -263,7 +263,8 @@ impl Call {
         let add = leg.codecs_to_add(settings);
         let transcoding = transcoding(settings, &add);
         let told = offer.offer_to(&from.terms(settings)?, &leg.terms(settings)?, &transcoding)?;
-        let told = self.leg_mut(to).say(told);
+        let now = self.indication();
+        let told = self.leg_mut(to).say(told, now);
         Ok(Carried {
             bytes: body.with(&told),
             told: Some(told),
@@ -304,7 +305,8 @@ impl Call {
         let leg = self.leg(offerer);
         let ours = answer.answer_to(&offered, &leg.terms(settings)?, &transcoding)?;
         media(&offer, &ours, &leg.flow)?;
-        let ours = self.leg_mut(offerer).say(ours);
+        let now = self.indication();
+        let ours = self.leg_mut(offerer).say(ours, now);
         Ok(Answered {
             bytes: body.with(&ours),
             offerer,

@@ -6,7 +6,7 @@ use duolog_sip::sdp::{Description, Direction, SdpError};
 use duolog_sip::{Headers, Method, NameAddr, Request, Response, Uri};
 
 use crate::class::classify;
-use crate::fact::{Arrival, HungUpBy, Opening, Side};
+use crate::fact::{Arrival, HungUpBy, Indication, Opening, Side};
 use crate::log::LogEvent;
 use crate::media::{LegId, MediaCommand};
 use crate::plan::{Half, RecordingPlan, recorded};
@@ -160,7 +160,7 @@ impl Call {
         let Some(target) = &mut transfer.target else {
             return Ok(());
         };
-        let told = offer_for(cx, remaining, &mut target.leg)?;
+        let told = offer_for(cx, remaining, (&mut target.leg, self.indication()))?;
         let mut invite = invitation(cx, remaining, &target.leg, &transfer.refer);
         let timer = &mut target.leg.dialogue.timer;
         timer.ask(cx.settings.session_timer, &mut invite.headers);
@@ -323,7 +323,7 @@ fn transfer_target_back(transfer: &mut Option<Box<Transfer>>, target: Box<Target
 pub(super) fn offer_for(
     cx: &Context<'_>,
     remaining: &Leg,
-    target: &mut Leg,
+    (target, now): (&mut Leg, Indication),
 ) -> Result<Description, SdpError> {
     let settings = cx.settings;
     let agreed = remaining.agreed.as_ref().ok_or(SdpError::NoUsableAudio)?;
@@ -334,7 +334,7 @@ pub(super) fn offer_for(
         &target.terms(settings)?,
         &transcoding(settings, &add),
     )?;
-    Ok(target.say(told))
+    Ok(target.say(told, now))
 }
 
 /// The INVITE to the target, from the remaining party.

@@ -79,6 +79,9 @@ impl Call {
         if let Some(status) = self.glare(side) {
             return self.refuse(cx, key, &request, status, None);
         }
+        if let Some(offer) = body.description() {
+            self.preferred(cx, side, offer);
+        }
         self.update_across(cx, side, key, request, &body);
     }
 
@@ -367,6 +370,7 @@ impl Call {
     pub(super) fn refreshed_by(&mut self, now: Instant, side: Side, response: &Response) {
         let leg = self.leg_mut(side);
         leg.dialogue.can.learn(&response.headers);
+        leg.dialogue.awareness.learn(&response.headers);
         if let Some(dialog) = &mut leg.dialog {
             dialog.refresh(response);
         }

@@ -1,0 +1,236 @@
+//! Keys in INFO: `application/dtmf-relay` (`Signal=` and `Duration=` lines) and `application/dtmf` (one
+//! key). Those of an owner may be feature codes; what is none goes on to the other party, in the same
+//! form where that one takes INFO.
+
+use duolog_sip::endpoint::{ClientKey, ServerKey};
+use duolog_sip::{Headers, Method, Request, Response, StatusCode};
+
+use crate::fact::Side;
+use crate::feature_code::Digit;
+use crate::media::MediaCommand;
+use crate::role::b2bua::Call;
+use crate::role::b2bua::context::{Action, Context};
+use crate::role::b2bua::leg::Stage;
+
+/// The keys by their event (RFC 4733 §3.2).
+const KEYS: &[u8; 16] = b"0123456789*#ABCD";
+
+/// How long a key was down where that is not said, in milliseconds, and for how long it may have been.
+const DURATION_MS: u16 = 100;
+const LONGEST_MS: u16 = 8_000;
+
+/// How a party writes a key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum KeyForm {
+    /// `application/dtmf-relay`.
+    Relay,
+    /// `application/dtmf`.
+    Plain,
+}
+
+impl KeyForm {
+    fn of(headers: &Headers) -> Option<Self> {
+        let kind = headers.value("Content-Type")?.split(';').next()?.trim();
+        [Self::Relay, Self::Plain]
+            .into_iter()
+            .find(|form| form.content_type().eq_ignore_ascii_case(kind))
+    }
+
+    fn content_type(self) -> &'static str {
+        match self {
+            Self::Relay => "application/dtmf-relay",
+            Self::Plain => "application/dtmf",
+        }
+    }
+
+    /// The key in a body; `None` where there is none that a telephone has.
+    fn read(self, body: &[u8]) -> Option<Digit> {
+        let text = std::str::from_utf8(body).ok()?;
+        let field = |name: &str| {
+            text.lines().find_map(|line| {
+                let (field, value) = line.split_once('=')?;
+                field
+                    .trim()
+                    .eq_ignore_ascii_case(name)
+                    .then(|| value.trim())
+            })
+        };
+        let (signal, duration) = match self {
+            Self::Relay => (field("Signal")?, field("Duration")),
+            Self::Plain => (text.trim(), None),
+        };
+        let duration_ms = duration.and_then(|ms| ms.parse().ok());
+        Some(Digit {
+            event: event(signal)?,
+            duration_ms: duration_ms.unwrap_or(DURATION_MS).min(LONGEST_MS),
+        })
+    }
+
+    fn write(self, digit: Digit) -> Option<String> {
+        let key = char::from(*KEYS.get(usize::from(digit.event))?);
+        Some(match self {
+            Self::Relay => format!("Signal={key}\r\nDuration={}\r\n", digit.duration_ms),
+            Self::Plain => key.to_string(),
+        })
+    }
+}
+
+/// A key as written, or the number of its event where that has two figures.
+fn event(signal: &str) -> Option<u8> {
+    if let [key] = signal.as_bytes() {
+        let key = key.to_ascii_uppercase();
+        let at = KEYS.iter().position(|known| *known == key)?;
+        return u8::try_from(at).ok();
+    }
+    let number: u8 = signal.parse().ok()?;
+    (10..16).contains(&number).then_some(number)
+}
+
+impl Call {
+    /// Takes a key of an owner who may control a recording by keys; whether it was that.
+    pub(super) fn info_key(
+        &mut self,
+        cx: &mut Context<'_>,
+        side: Side,
+        key: ServerKey,
+        request: &Request,
+    ) -> bool {
+        let form = KeyForm::of(&request.headers);
+        let digit = form.and_then(|form| form.read(&request.body));
+        let leg = self.leg_mut(side);
+        let id = leg.id;
+        if digit.is_none() || !self.recorded.digit_legs().contains(&id) {
+            return false;
+        }
+        self.leg_mut(side).dialogue.keys = form;
+        let mut response = Response::to(request, StatusCode::OK);
+        let server = cx.settings.server_name.as_str();
+        response.headers.push("Server", server);
+        cx.act(Action::Respond(key, response));
+        if let Some(digit) = digit {
+            self.recorded.digit(cx, id, digit);
+        }
+        true
+    }
+
+    /// What is no code goes on in the form it came in. Belongs after each input: keys that were held
+    /// back may be let go by time alone.
+    pub(super) fn keys_go_on(&mut self, cx: &mut Context<'_>) {
+        for side in [Side::Caller, Side::Callee] {
+            let Some(form) = self.leg(side).dialogue.keys else {
+                continue;
+            };
+            let far = self.leg(side.other());
+            let takes = far.dialogue.can.allows(&Method::Info) && far.stage == Stage::Established;
+            if !takes {
+                continue;
+            }
+            let (id, ways) = (far.id, far.ways());
+            for digit in cx.take_digits(id) {
+                let written = form.write(digit);
+                let info = self.leg_mut(side.other()).request(Method::Info);
+                if let (Some(written), Some(mut info)) = (written, info) {
+                    info.set_body(form.content_type(), written.into());
+                    self.send_notice(cx, ways, info);
+                }
+            }
+        }
+    }
+
+    /// A party does not take keys in INFO after all: it gets them as keys.
+    pub(super) fn key_refused(
+        &mut self,
+        cx: &mut Context<'_>,
+        key: ClientKey,
+        response: &Response,
+    ) {
+        let refused = response.status.is_final() && !response.status.is_success();
+        let mut notices = self.notices.iter();
+        let notice = notices.find(|n| n.key == key && n.request.method == Method::Info);
+        let Some(request) = notice.filter(|_| refused).map(|notice| &notice.request) else {
+            return;
+        };
+        let form = KeyForm::of(&request.headers);
+        let digit = form.and_then(|form| form.read(&request.body));
+        let call_id = request.call_id().unwrap_or_default().to_owned();
+        for side in [Side::Caller, Side::Callee] {
+            let leg = self.leg_mut(side);
+            let dialog = leg.dialog.as_ref();
+            if dialog.is_none_or(|dialog| dialog.id().call_id != call_id) {
+                continue;
+            }
+            leg.dialogue.can.refuses(&Method::Info);
+            let (leg, digits) = (leg.id, digit.into_iter().collect());
+            cx.media(MediaCommand::SendDigits { leg, digits });
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(kind: &str, body: &str) -> Option<(u8, u16)> {
+        let mut headers = Headers::new();
+        headers.push("Content-Type", kind);
+        let digit = KeyForm::of(&headers)?.read(body.as_bytes())?;
+        Some((digit.event, digit.duration_ms))
+    }
+
+    #[test]
+    fn keys_as_phones_write_them() {
+        let relay = "application/dtmf-relay";
+        let plain = "application/dtmf";
+        for (kind, body, want) in [
+            (relay, "Signal=5\r\nDuration=160\r\n", Some((5, 160))),
+            (relay, "Signal= *\r\nDuration= 250", Some((10, 250))),
+            (relay, "signal=#\nduration=40\n", Some((11, 40))),
+            (relay, "Duration=90\r\nSignal=d\r\n", Some((15, 90))),
+            (relay, "Signal=11\r\n", Some((11, 100))),
+            (relay, "Signal=0\r\nDuration=x\r\n", Some((0, 100))),
+            (relay, "Signal=1\r\nDuration=60000\r\n", Some((1, 8000))),
+            (relay, "Signal=16\r\n", None),
+            (relay, "Signal=!\r\n", None),
+            (relay, "Signal=\r\n", None),
+            (relay, "Signal=44\r\n", None),
+            (relay, "5", None),
+            (relay, "", None),
+            (
+                "Application/DTMF-Relay; charset=utf-8",
+                "Signal=9",
+                Some((9, 100)),
+            ),
+            (plain, "7", Some((7, 100))),
+            (plain, " *\r\n", Some((10, 100))),
+            (plain, "10", Some((10, 100))),
+            (plain, "44", None),
+            (plain, "", None),
+            ("text/plain", "7", None),
+            ("", "7", None),
+        ] {
+            assert_eq!(read(kind, body), want, "{kind} {body:?}");
+        }
+        let headers = Headers::new();
+        assert_eq!(KeyForm::of(&headers), None);
+        assert_eq!(KeyForm::Plain.read(&[0xff]).map(|d| d.event), None);
+    }
+
+    #[test]
+    fn what_is_written_is_read() {
+        for event in 0..16 {
+            let digit = Digit {
+                event,
+                duration_ms: 160,
+            };
+            for form in [KeyForm::Relay, KeyForm::Plain] {
+                let text = form.write(digit).unwrap();
+                assert_eq!(form.read(text.as_bytes()).unwrap().event, event, "{text}");
+            }
+        }
+        let none = Digit {
+            event: 16,
+            duration_ms: 100,
+        };
+        assert_eq!(KeyForm::Relay.write(none), None);
+    }
+}

@@ -1,0 +1,246 @@
+//! What record-aware phones are told of the recording (RFC 7866 §6.3, §7.1.2), and what they ask for in
+//! their offers (§7.1.3).
+//!
+//! A phone has been told what stood in our half of the last exchange that came to its end; there is no
+//! other memory of it. After every input of a call that is compared with how the call stands, and where
+//! it differs the phone is offered its session anew, as soon as nothing else is under way on its leg.
+//! So every way of change is covered, several changes become the last one, and what the answer to an
+//! offer of the phone's own has told is not told again.
+
+use duolog_sip::Headers;
+use duolog_sip::sdp::{Description, RecordPreference, RecordState};
+
+use crate::fact::{Fact, Indication, Means, Side};
+use crate::log::LogEvent;
+use crate::recording::{Control, Phase as Standing};
+use crate::role::b2bua::context::Context;
+use crate::role::b2bua::leg::Leg;
+use crate::role::b2bua::own_offer::OwnOffer;
+use crate::role::b2bua::{Call, Phase};
+
+/// The option tag (RFC 7866 §11.1.2).
+const AWARE: &str = "record-aware";
+
+/// Whether a party is told of recordings by `a=record`, and what it has made of that.
+#[derive(Debug, Default)]
+pub(crate) struct Awareness {
+    aware: Aware,
+    /// What is kept as a fact of what it knows; nobody has to be told that nothing is recorded.
+    noted: Option<Indication>,
+    /// What it would not be told: it is not asked again until there is something else to tell.
+    refused: Option<Indication>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+enum Aware {
+    Yes,
+    #[default]
+    No,
+}
+
+impl Awareness {
+    /// Takes what an INVITE or UPDATE of the party says, or its 2xx to one of ours. Who has said once
+    /// that it is aware stays so: later messages need not repeat it.
+    pub(crate) fn learn(&mut self, headers: &Headers) {
+        let tags = headers.values("Supported").flat_map(|v| v.split(','));
+        let mut tags = tags.map(str::trim);
+        if tags.any(|tag| tag.eq_ignore_ascii_case(AWARE)) {
+            self.aware = Aware::Yes;
+        }
+    }
+
+    /// The party does not take this description, or any other that says the same of the recording.
+    pub(super) fn refuses(&mut self, told: Option<&Description>) {
+        self.refused = told.map(indicated);
+    }
+}
+
+impl Leg {
+    /// This description with what the party is to know of the recording, if it is to know of it.
+    pub(super) fn indicating(&self, description: Description, now: Indication) -> Description {
+        let state = match (self.dialogue.awareness.aware, now) {
+            (Aware::No, _) => None,
+            (Aware::Yes, Indication::Off) => Some(RecordState::Off),
+            (Aware::Yes, Indication::On) => Some(RecordState::On),
+            (Aware::Yes, Indication::Paused) => Some(RecordState::Paused),
+        };
+        description.with_record_state(state)
+    }
+
+    /// What the party knows of the recording.
+    fn knows(&self) -> Indication {
+        let agreed = self.agreed.as_ref();
+        agreed.map_or(Indication::Off, |agreed| indicated(&agreed.ours))
+    }
+
+    /// Whether the party is to be told this, and can be.
+    pub(super) fn is_to_hear(&self, now: Indication) -> bool {
+        let awareness = &self.dialogue.awareness;
+        awareness.aware == Aware::Yes && awareness.refused != Some(now) && self.knows() != now
+    }
+}
+
+/// What a description of ours says of the recording.
+fn indicated(ours: &Description) -> Indication {
+    match ours.record_state() {
+        Some(RecordState::On) => Indication::On,
+        Some(RecordState::Paused) => Indication::Paused,
+        Some(RecordState::Off) | None => Indication::Off,
+    }
+}
+
+/// How it stands with a call of which these are the recordings: one that captures is enough.
+fn state_of(phases: [Option<Standing>; 2]) -> Indication {
+    let of = |phase| match phase {
+        Standing::Provisional | Standing::Started => Indication::On,
+        Standing::Paused => Indication::Paused,
+        Standing::Idle
+        | Standing::Pending
+        | Standing::Stopped
+        | Standing::Failed
+        | Standing::Over => Indication::Off,
+    };
+    let states = phases.map(|phase| phase.map_or(Indication::Off, of));
+    let has = |state| states.contains(&state);
+    match (has(Indication::On), has(Indication::Paused)) {
+        (true, _) => Indication::On,
+        (false, true) => Indication::Paused,
+        (false, false) => Indication::Off,
+    }
+}
+
+impl Call {
+    /// How it stands with the recordings of this call, for everybody in it.
+    pub(super) fn indication(&self) -> Indication {
+        let phase = |side| self.recorded.standing(side).map(|(_, _, phase)| phase);
+        state_of([Side::Caller, Side::Callee].map(phase))
+    }
+
+    /// Tells record-aware parties what they do not know yet. Belongs after each input.
+    pub(super) fn indicate(&mut self, cx: &mut Context<'_>) {
+        if self.phase != Phase::Connected {
+            return;
+        }
+        let now = self.indication();
+        for side in [Side::Caller, Side::Callee] {
+            self.keep_indicated(cx, side);
+            // What waits for its time says the state as it is then.
+            let idle = self.leg(side).dialogue.own.is_idle() && self.may_offer(side);
+            if idle && self.leg(side).is_to_hear(now) {
+                self.offer_own(cx, side, OwnOffer::Indicate);
+            }
+        }
+    }
+
+    /// What a phone has accepted to know is a fact.
+    fn keep_indicated(&mut self, cx: &mut Context<'_>, side: Side) {
+        let leg = self.leg_mut(side);
+        let state = leg.knows();
+        let awareness = &mut leg.dialogue.awareness;
+        let before = awareness.noted.unwrap_or(Indication::Off);
+        if awareness.aware == Aware::No || before == state {
+            return;
+        }
+        awareness.noted = Some(state);
+        awareness.refused = None;
+        self.note(cx, Fact::Indicated { side, state });
+        cx.log(LogEvent::Indicated { side, state });
+    }
+
+    /// What an offer of one party says that it wants of the recording. What comes of it stands in the
+    /// answer; a refusal is a fact already.
+    pub(super) fn preferred(&mut self, cx: &mut Context<'_>, side: Side, offer: &Description) {
+        let Some(wanted) = offer.record_preference() else {
+            return;
+        };
+        let phase = self.recorded.standing(side).map(|(_, _, phase)| phase);
+        let controls: &[Control] = match (wanted, phase) {
+            (RecordPreference::On, Some(Standing::Paused)) => &[Control::Resume],
+            // It may be going to begin paused.
+            (RecordPreference::On, Some(Standing::Pending)) => &[Control::Start, Control::Resume],
+            (RecordPreference::On, _) => &[Control::Start],
+            (RecordPreference::Off, _) => &[Control::Stop],
+            (RecordPreference::Pause, _) => &[Control::Pause],
+        };
+        for control in controls {
+            let done = self.recorded.control(cx, side, Means::Offer, *control);
+            if done.is_err() {
+                return;
+            }
+        }
+    }
+
+    /// What the parties said that they want while the call was set up, now that it stands.
+    pub(super) fn preferred_at_setup(&mut self, cx: &mut Context<'_>) {
+        for side in [Side::Caller, Side::Callee] {
+            let agreed = self.leg(side).agreed.as_ref();
+            if let Some(theirs) = agreed.map(|agreed| agreed.theirs.clone()) {
+                self.preferred(cx, side, &theirs);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_recording_that_captures_is_enough() {
+        use Indication::{Off, On, Paused};
+        use Standing::{Failed, Idle, Over, Pending, Provisional, Started, Stopped};
+        let all = [
+            (None, Off),
+            (Some(Idle), Off),
+            (Some(Pending), Off),
+            (Some(Provisional), On),
+            (Some(Started), On),
+            (Some(Standing::Paused), Paused),
+            (Some(Stopped), Off),
+            (Some(Failed), Off),
+            (Some(Over), Off),
+        ];
+        let rank = |state| match state {
+            Off => 0,
+            Paused => 1,
+            On => 2,
+        };
+        for (one, first) in all {
+            for (other, second) in all {
+                let want = if rank(first) > rank(second) {
+                    first
+                } else {
+                    second
+                };
+                assert_eq!(state_of([one, other]), want, "{one:?} {other:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn who_is_aware_stays_aware() {
+        let learned = |lines: &[(&str, &str)]| {
+            let mut awareness = Awareness::default();
+            for (name, value) in lines {
+                let mut headers = Headers::new();
+                headers.push(name, *value);
+                awareness.learn(&headers);
+            }
+            awareness.aware
+        };
+        for (lines, want) in [
+            (&[][..], Aware::No),
+            (&[("Supported", "timer, replaces")], Aware::No),
+            (&[("Supported", "record-awareness")], Aware::No),
+            (&[("Require", "record-aware")], Aware::No),
+            (&[("Supported", "replaces, Record-Aware")], Aware::Yes),
+            (&[("k", "record-aware")], Aware::Yes),
+            (
+                &[("Supported", "record-aware"), ("Supported", "timer")],
+                Aware::Yes,
+            ),
+        ] {
+            assert_eq!(learned(lines), want, "{lines:?}");
+        }
+    }
+}
