@@ -1,5 +1,6 @@
 //! Whether new calls are taken: one answer for INVITE and for OPTIONS.
 
+use crate::role::b2bua::context::Messages;
 use crate::settings::Settings;
 
 /// Whether what is recorded can be kept.
@@ -41,6 +42,14 @@ pub(crate) struct Closed {
 impl Admission {
     pub(crate) fn drain(&mut self) {
         self.drain = Drain::Yes;
+    }
+
+    /// Whether a caller who is here already may leave a message: while the node drains, yes.
+    pub(crate) fn messages(&self) -> Messages {
+        match self.gate {
+            Gate::Open => Messages::Kept,
+            Gate::Closed { .. } => Messages::Refused,
+        }
     }
 
     /// Why a new call is not taken now; `None` when it is.

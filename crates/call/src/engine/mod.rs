@@ -4,6 +4,7 @@
 //! leg or recording, and the next deadline is the first of a sorted set.
 
 mod groups;
+mod handing;
 mod outside;
 mod reach;
 mod replacing;
@@ -28,7 +29,7 @@ use crate::log::{CallLog, LogEvent};
 use crate::media::{CallId, LegId, MediaCommand, MediaEvent, RecordingId};
 use crate::policy::RecordingSettings;
 use crate::recording::{Control, Phase, Refusal};
-use crate::role::b2bua::Call;
+use crate::role::Role;
 use crate::role::b2bua::context::{Action, Context};
 use crate::role::b2bua::keys::KeySource;
 use crate::settings::{Settings, UserIndex};
@@ -217,7 +218,7 @@ struct Filed {
 
 /// A call, and the deadline and the connections under which it is filed.
 struct Slot {
-    call: Box<Call>,
+    call: Role,
     filed: Option<Instant>,
     connections: Vec<Flow>,
     users: Vec<UserIndex>,
@@ -295,7 +296,7 @@ impl Engine {
                 self.admission.drain();
                 let calls: Vec<CallId> = self.calls.keys().copied().collect();
                 for id in calls {
-                    self.with_call(now, id, &mut work, Call::shut_down);
+                    self.with_call(now, id, &mut work, Role::shut_down);
                 }
                 self.unregister(now, &mut work);
             }
@@ -396,7 +397,7 @@ impl Engine {
             if let Some(slot) = self.calls.get_mut(&id) {
                 slot.filed = None;
             }
-            self.with_call(now, id, work, Call::expire);
+            self.with_call(now, id, work, Role::expire);
         }
         if self.reach.deadline().is_some_and(|at| at <= now) {
             let settings = Arc::clone(&self.settings);
@@ -475,7 +476,7 @@ impl Engine {
         now: Instant,
         id: CallId,
         work: &mut Work,
-        take: impl FnOnce(&mut Call, &mut Context<'_>),
+        take: impl FnOnce(&mut Role, &mut Context<'_>),
     ) {
         let Some(slot) = self.calls.get_mut(&id) else {
             return;
@@ -487,6 +488,7 @@ impl Engine {
             &mut self.keys,
             &mut self.ids,
         );
+        cx.messages = self.admission.messages();
         take(&mut slot.call, &mut cx);
         let actions = cx.actions;
         self.perform(now, id, actions, work);
@@ -494,7 +496,7 @@ impl Engine {
     }
 
     fn perform(&mut self, now: Instant, id: CallId, actions: Vec<Action>, work: &mut Work) {
-        let (mut asked, mut wanted) = (Vec::new(), None);
+        let (mut asked, mut wanted, mut handed) = (Vec::new(), None, None);
         for action in actions {
             match action {
                 Action::Respond(key, response) => {
@@ -530,12 +532,16 @@ impl Engine {
                     let wanted = self.reach.outcome(now, &settings, &flow, reached);
                     self.carry_out(now, wanted, work);
                 }
+                Action::HandOff(caller) => handed = Some(caller),
                 Action::Media(command) => self.order(id, command, work),
                 Action::Log(event) => self.log(id, event, work),
             }
         }
         if let Some((dialog, by)) = wanted {
             self.fetch(now, id, (&dialog, by), work);
+        }
+        if let Some(caller) = handed {
+            self.hand_off(now, *caller, work);
         }
         for (ask, question) in asked {
             self.asked(now, (id, ask), &question, work);
@@ -586,7 +592,7 @@ impl Engine {
         slot.filed = wanted;
         let leant: Vec<Flow> = match slot.call.is_gone() {
             true => Vec::new(),
-            false => slot.call.connections().collect(),
+            false => slot.call.connections(),
         };
         if slot.connections != leant {
             for flow in &slot.connections {
@@ -599,7 +605,7 @@ impl Engine {
         }
         let users: Vec<UserIndex> = match slot.call.is_gone() {
             true => Vec::new(),
-            false => slot.call.users().collect(),
+            false => slot.call.users(),
         };
         if slot.users != users {
             for user in &users {

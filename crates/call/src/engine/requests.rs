@@ -20,6 +20,7 @@ use crate::role::b2bua::context::Context;
 use crate::role::b2bua::identity::diversions;
 use crate::role::b2bua::session_timer::shortest_session;
 use crate::role::b2bua::{Begin, Body, Call, Offer, Reached, closing, opening};
+use crate::role::Role;
 use crate::route::{NoRoute, Party, route};
 use crate::target::AskId;
 
@@ -273,7 +274,7 @@ impl Engine {
             &mut self.keys,
             &mut self.ids,
         );
-        let call = Box::new(Call::begin(&mut cx, begin));
+        let call = Role::Between(Box::new(Call::begin(&mut cx, begin)));
         let actions = cx.actions;
         self.invites.insert(key, id);
         let slot = Slot {
@@ -287,7 +288,7 @@ impl Engine {
         self.settle(id);
     }
 
-    fn next_call(&mut self) -> CallId {
+    pub(super) fn next_call(&mut self) -> CallId {
         self.last_call += 1;
         CallId(self.last_call)
     }

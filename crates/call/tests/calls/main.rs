@@ -8,6 +8,8 @@ mod ending;
 mod fork;
 mod hold;
 mod identity;
+mod mailbox;
+mod mailbox_random;
 mod media;
 mod mid_call;
 mod network;

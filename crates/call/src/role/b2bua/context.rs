@@ -9,6 +9,7 @@ use crate::fact::Side;
 use crate::ids::Ids;
 use crate::log::LogEvent;
 use crate::media::MediaCommand;
+use crate::role::b2bua::handoff::Handed;
 use crate::role::b2bua::keys::KeySource;
 use crate::route::Party;
 use crate::settings::Settings;
@@ -37,10 +38,21 @@ pub(crate) enum Action {
     /// The party across from the one that this dialog is with is wanted here by this party; answered
     /// by `Call::fetched`.
     Fetch(DialogId, Party),
+    /// The caller's leg and INVITE go to a mailbox; this call is over.
+    HandOff(Box<Handed>),
     /// Tell the media plane.
     Media(MediaCommand),
     /// Tell the log.
     Log(LogEvent),
+}
+
+/// Whether a message that is left now can be kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Messages {
+    /// It can.
+    Kept,
+    /// The gate is closed.
+    Refused,
 }
 
 /// One input's surroundings.
@@ -50,6 +62,7 @@ pub(crate) struct Context<'a> {
     pub(crate) tokens: &'a mut Tokens,
     pub(crate) keys: &'a mut KeySource,
     pub(crate) ids: &'a mut Ids,
+    pub(crate) messages: Messages,
     pub(crate) actions: Vec<Action>,
 }
 
@@ -67,6 +80,7 @@ impl<'a> Context<'a> {
             tokens,
             keys,
             ids,
+            messages: Messages::Kept,
             actions: Vec::new(),
         }
     }

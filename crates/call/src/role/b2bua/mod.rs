@@ -7,13 +7,15 @@
 //! takes what the media plane says, `ending` ends the call in every way it can end, `recordings` and
 //! `recorded` record it.
 
-mod agreement;
+pub(crate) mod agreement;
 mod body;
-mod branches;
+pub(crate) mod branches;
 pub(crate) mod carry;
 pub(crate) mod context;
 pub(crate) mod dialogue;
-mod ending;
+pub(crate) mod ending;
+pub(crate) mod half;
+pub(crate) mod handoff;
 pub(crate) mod identity;
 mod invite;
 pub(crate) mod keys;
@@ -64,6 +66,7 @@ use crate::target::AskId;
 pub(crate) use body::Body;
 pub(crate) use ending::{Reached, closing};
 pub(crate) use invite::{Begin, opening};
+pub(crate) use mid_dialog::control_of;
 pub(crate) use replace::{Confirmed, Moved, Newcomer};
 pub(crate) use session::Offer;
 pub(crate) use transfer::Unfetched;
