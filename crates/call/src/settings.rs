@@ -307,6 +307,26 @@ pub struct User {
     pub kind: OwnerKind,
     /// Whether and how this user's calls are recorded.
     pub recording: Arc<RecordingSettings>,
+    /// Where callers may leave a message when nobody answers; `None`: nowhere on this node.
+    pub mailbox: Option<Mailbox>,
+}
+
+/// A user's mailbox on this node.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Mailbox {
+    /// How long the phones ring before a caller gets the mailbox: 5 s to 2 min.
+    pub answer_after: Duration,
+    /// The longest message: 10 s to 10 min.
+    pub longest: Duration,
+}
+
+impl Default for Mailbox {
+    fn default() -> Self {
+        Self {
+            answer_after: Duration::from_secs(20),
+            longest: Duration::from_secs(180),
+        }
+    }
 }
 
 impl User {

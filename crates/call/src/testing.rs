@@ -87,6 +87,7 @@ fn user(name: &str, numbers: &[&str], addr: &str, recording: RecordingSettings) 
         language: None,
         kind: OwnerKind::User,
         recording: recording.into(),
+        mailbox: None,
     }
 }
 

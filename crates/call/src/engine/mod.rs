@@ -4,6 +4,7 @@
 //! leg or recording, and the next deadline is the first of a sorted set.
 
 mod groups;
+mod handing;
 mod outside;
 mod reach;
 mod replacing;
@@ -28,7 +29,7 @@ use crate::log::{CallLog, LogEvent};
 use crate::media::{CallId, LegId, MediaCommand, MediaEvent, RecordingId};
 use crate::policy::RecordingSettings;
 use crate::recording::{Control, Phase, Refusal};
-use crate::role::b2bua::Call;
+use crate::role::Role;
 use crate::role::b2bua::context::{Action, Context};
 use crate::role::b2bua::keys::KeySource;
 use crate::settings::{Settings, UserIndex};
@@ -225,7 +226,7 @@ struct Filed {
 
 /// A call, and the deadline and the connections under which it is filed.
 struct Slot {
-    call: Box<Call>,
+    call: Role,
     filed: Option<Instant>,
     connections: Vec<Flow>,
     users: Vec<UserIndex>,
@@ -304,7 +305,7 @@ impl Engine {
                 self.admission.drain();
                 let calls: Vec<CallId> = self.calls.keys().copied().collect();
                 for id in calls {
-                    self.with_call(now, id, &mut work, Call::shut_down);
+                    self.with_call(now, id, &mut work, Role::shut_down);
                 }
                 self.unregister(now, &mut work);
             }
@@ -412,7 +413,7 @@ impl Engine {
             if let Some(slot) = self.calls.get_mut(&id) {
                 slot.filed = None;
             }
-            self.with_call(now, id, work, Call::expire);
+            self.with_call(now, id, work, Role::expire);
         }
         if self.reach.deadline().is_some_and(|at| at <= now) {
             let settings = Arc::clone(&self.settings);
@@ -491,7 +492,7 @@ impl Engine {
         now: Instant,
         id: CallId,
         work: &mut Work,
-        take: impl FnOnce(&mut Call, &mut Context<'_>),
+        take: impl FnOnce(&mut Role, &mut Context<'_>),
     ) {
         let Some(slot) = self.calls.get_mut(&id) else {
             return;
@@ -512,7 +513,7 @@ impl Engine {
     }
 
     fn perform(&mut self, now: Instant, id: CallId, actions: Vec<Action>, work: &mut Work) {
-        let (mut asked, mut wanted) = (Vec::new(), None);
+        let (mut asked, mut wanted, mut handed) = (Vec::new(), None, None);
         for action in actions {
             match action {
                 Action::Respond(key, response) => {
@@ -554,12 +555,16 @@ impl Engine {
                         self.recordings.remove(&recording);
                     }
                 }
+                Action::HandOff(caller) => handed = Some(caller),
                 Action::Media(command) => self.order(id, command, work),
                 Action::Log(event) => self.log(id, event, work),
             }
         }
         if let Some((dialog, by)) = wanted {
             self.fetch(now, id, (&dialog, by), work);
+        }
+        if let Some(caller) = handed {
+            self.hand_off(now, *caller, work);
         }
         for (ask, question) in asked {
             self.asked(now, (id, ask), &question, work);
@@ -607,7 +612,7 @@ impl Engine {
         slot.filed = wanted;
         let leant: Vec<Flow> = match slot.call.is_gone() {
             true => Vec::new(),
-            false => slot.call.connections().collect(),
+            false => slot.call.connections(),
         };
         if slot.connections != leant {
             for flow in &slot.connections {
@@ -620,7 +625,7 @@ impl Engine {
         }
         let users: Vec<UserIndex> = match slot.call.is_gone() {
             true => Vec::new(),
-            false => slot.call.users().collect(),
+            false => slot.call.users(),
         };
         if slot.users != users {
             for user in &users {

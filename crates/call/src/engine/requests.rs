@@ -19,6 +19,7 @@ use crate::role::b2bua::carry::required;
 use crate::role::b2bua::context::Context;
 use crate::role::b2bua::identity::diversions;
 use crate::role::b2bua::session_timer::shortest_session;
+use crate::role::Role;
 use crate::role::b2bua::{Begin, Body, Call, Offer, Reached, caller_number, closing, opening};
 use crate::route::{NoRoute, Party, route};
 use crate::target::AskId;
@@ -277,7 +278,7 @@ impl Engine {
             &mut self.ids,
         )
         .behind(&self.admission.gate);
-        let call = Box::new(Call::begin(&mut cx, begin));
+        let call = Role::Between(Box::new(Call::begin(&mut cx, begin)));
         let actions = cx.actions;
         self.invites.insert(key, id);
         let slot = Slot {
@@ -291,7 +292,7 @@ impl Engine {
         self.settle(id);
     }
 
-    fn next_call(&mut self) -> CallId {
+    pub(super) fn next_call(&mut self) -> CallId {
         self.last_call += 1;
         CallId(self.last_call)
     }

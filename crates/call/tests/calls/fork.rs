@@ -80,7 +80,7 @@ impl World {
     }
 
     /// A party points elsewhere.
-    fn redirect(&mut self, who: usize, contacts: &[&str]) {
+    pub fn redirect(&mut self, who: usize, contacts: &[&str]) {
         let (key, request) = self.take(who);
         let mut response = Response::to(&request, status(302));
         response.set_to_tag("moved");

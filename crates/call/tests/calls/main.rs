@@ -10,6 +10,8 @@ mod hold;
 mod identity;
 mod indication;
 mod info_keys;
+mod mailbox;
+mod mailbox_random;
 mod media;
 mod mid_call;
 mod network;

@@ -80,6 +80,7 @@ pub fn over(transport: Transport) -> Settings {
         language: None,
         kind: OwnerKind::User,
         recording: recording.into(),
+        mailbox: None,
     };
     Settings {
         local: LocalAddresses(vec![
@@ -200,6 +201,8 @@ pub struct World {
     pub bend: Option<fn(String) -> String>,
     pub seen: Seen,
     pub ports: Ports,
+    /// Whether sounds are told to have ended.
+    pub plays_end: bool,
     /// What the media plane was told, with the millisecond.
     pub media: Vec<(u64, MediaCommand)>,
     pub logs: Vec<CallLog>,
@@ -245,6 +248,7 @@ impl World {
             bend: None,
             seen: Seen::default(),
             ports: Ports::Given,
+            plays_end: true,
             media: Vec::new(),
             logs: Vec::new(),
             legs: BTreeSet::new(),
@@ -392,7 +396,9 @@ impl World {
                     play: *play,
                     whole: Completion::Whole,
                 };
-                self.later(Duration::from_millis(length), Event::Media(event));
+                if self.plays_end {
+                    self.later(Duration::from_millis(length), Event::Media(event));
+                }
             }
             MediaCommand::ConnectLeg { leg, .. }
             | MediaCommand::TakeDigits { leg }

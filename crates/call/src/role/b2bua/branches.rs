@@ -20,12 +20,12 @@ pub(crate) struct Keys {
 }
 
 impl Keys {
-    pub(super) fn new(call: CallId) -> Self {
+    pub(crate) fn new(call: CallId) -> Self {
         Self { call, last: 0 }
     }
 
     /// So many numbers that none is in use when it comes again.
-    pub(super) fn next(&mut self) -> ClientKey {
+    pub(crate) fn next(&mut self) -> ClientKey {
         self.last = self.last.wrapping_add(1) & ((1 << KEY_BITS) - 1);
         ClientKey((self.call.0 << KEY_BITS) | u64::from(self.last))
     }
@@ -300,6 +300,20 @@ impl Failing {
             401 | 407 | 415 | 420 | 484 => 400,
             400..500 => 408,
             _ => code / 100 * 100,
+        }
+    }
+
+    /// Whether it says that the callee cannot talk now, or is not to be found: then a message may be
+    /// left. Other answers are about the caller or the request, and the caller is to hear them.
+    pub(super) fn lets_leave_a_message(&self) -> bool {
+        match self {
+            Self::Silent(_) => true,
+            Self::Refused(response) => matches!(
+                response.status.code(),
+                // A redirection that led nowhere, unknown there, no answer, gone, unavailable, busy;
+                // the phone or the way to it fails; busy everywhere, declined, nowhere to be found.
+                300..400 | 404 | 408 | 410 | 480 | 486 | 500..600 | 600 | 603 | 604
+            ),
         }
     }
 

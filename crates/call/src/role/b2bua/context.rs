@@ -11,6 +11,7 @@ use crate::gate::Gate;
 use crate::ids::Ids;
 use crate::log::LogEvent;
 use crate::media::{LegId, MediaCommand, RecordingId};
+use crate::role::b2bua::handoff::Handed;
 use crate::role::b2bua::keys::KeySource;
 use crate::route::Party;
 use crate::settings::Settings;
@@ -41,12 +42,13 @@ pub(crate) enum Action {
     Fetch(DialogId, Party),
     /// Nobody can ask for this recording any more.
     Forget(RecordingId),
+    /// The caller's leg and INVITE go to a mailbox; this call is over.
+    HandOff(Box<Handed>),
     /// Tell the media plane.
     Media(MediaCommand),
     /// Tell the log.
     Log(LogEvent),
 }
-
 /// One input's surroundings.
 pub(crate) struct Context<'a> {
     pub(crate) now: Instant,

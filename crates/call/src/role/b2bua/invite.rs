@@ -12,6 +12,7 @@ use crate::plan::{Plan, RecordingPlan};
 use crate::role::b2bua::branches::{Branch, Branches, Failing, Keys, Step, Verdict};
 use crate::role::b2bua::carry::max_forwards;
 use crate::role::b2bua::context::{Action, Context};
+use crate::role::b2bua::handoff::Handing;
 use crate::role::b2bua::identity::{diversions, known_as, shown_from};
 use crate::role::b2bua::leg::{Leg, Stage, Who, home, introduce, way_back};
 use crate::role::b2bua::prack::{Speaks, invite_reliably};
@@ -167,13 +168,21 @@ impl Call {
         }
         match found {
             Ok(found) => self.callee_found(cx, *found),
-            Err(why) => self.fail(cx, why.status_code(), HungUpBy::NoAnswer),
+            Err(why) => self.unreachable(cx, why.status_code()),
+        }
+    }
+
+    /// The callee is nowhere to be asked.
+    fn unreachable(&mut self, cx: &mut Context<'_>, code: u16) {
+        let by = HungUpBy::NoAnswer;
+        if self.to_mailbox(cx, by) == Handing::NotDone {
+            self.fail(cx, code, by);
         }
     }
 
     fn callee_found(&mut self, cx: &mut Context<'_>, found: Found) {
         let Some(first) = found.waves.iter().flatten().next() else {
-            return self.fail(cx, 480, HungUpBy::NoAnswer);
+            return self.unreachable(cx, 480);
         };
         self.callee.set_way(first.flow);
         self.callee.open(cx, self.about.group);
@@ -189,6 +198,7 @@ impl Call {
             return;
         };
         self.phase = Phase::Inviting;
+        self.limit = Some(cx.now + self.rings_for(cx.settings));
         self.note(cx, Fact::Offered);
         let mut branches = Branches::new(invite, places);
         branches.next_wave(cx, &mut self.keys);
@@ -428,6 +438,13 @@ impl Call {
 
     /// The caller is told why nobody answers.
     pub(super) fn nobody_answers(&mut self, cx: &mut Context<'_>, failing: Failing) {
+        let by = match &failing {
+            Failing::Refused(response) => HungUpBy::CalleeRefused(response.status.code()),
+            Failing::Silent(_) => HungUpBy::NoAnswer,
+        };
+        if failing.lets_leave_a_message() && self.to_mailbox(cx, by) == Handing::Done {
+            return;
+        }
         match failing {
             Failing::Refused(response) => self.callee_refused(cx, &response),
             Failing::Silent(why) => {

@@ -8,6 +8,7 @@ use crate::fact::{HungUpBy, Means, Side};
 use crate::recording::Control;
 use crate::role::b2bua::carry::required;
 use crate::role::b2bua::context::{Action, Context};
+use crate::role::b2bua::handoff::Handing;
 use crate::role::b2bua::leg::Stage;
 use crate::role::b2bua::session::{Exchange, Offer, Unacked};
 use crate::role::b2bua::session_timer::Again;
@@ -184,7 +185,11 @@ impl Call {
     pub(super) fn took_too_long(&mut self, cx: &mut Context<'_>) {
         match self.phase {
             Phase::Opening => self.fail(cx, 503, HungUpBy::NoPorts),
-            Phase::Inviting => self.fail(cx, 408, HungUpBy::NoAnswer),
+            Phase::Inviting => {
+                if self.to_mailbox(cx, HungUpBy::NoAnswer) == Handing::NotDone {
+                    self.fail(cx, 408, HungUpBy::NoAnswer);
+                }
+            }
             Phase::Answered | Phase::Connected | Phase::Over => {
                 let waiting = self.exchange.as_ref();
                 let waiting = waiting.and_then(|e| Some((e.client?, e.asker.other())));
@@ -296,7 +301,7 @@ pub(super) fn makes_usage(method: &Method) -> bool {
 }
 
 /// What `Record:` asks for; other values are not known.
-fn control_of(value: &str) -> Option<Control> {
+pub(crate) fn control_of(value: &str) -> Option<Control> {
     let value = value.trim();
     [
         ("on", Control::Start),

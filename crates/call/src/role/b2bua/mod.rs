@@ -8,14 +8,16 @@
 //! `recorded` and `row` record it for those who sit in `seats`, `sounds` is what these hear of it,
 //! `indication` tells phones of it, `dtmf_info` reads keys in INFO.
 
-mod agreement;
+pub(crate) mod agreement;
 mod body;
-mod branches;
+pub(crate) mod branches;
 pub(crate) mod carry;
 pub(crate) mod context;
 pub(crate) mod dialogue;
 mod dtmf_info;
-mod ending;
+pub(crate) mod ending;
+pub(crate) mod half;
+pub(crate) mod handoff;
 pub(crate) mod identity;
 mod indication;
 mod invite;
@@ -69,6 +71,7 @@ use crate::target::AskId;
 pub(crate) use body::Body;
 pub(crate) use ending::{Reached, closing};
 pub(crate) use invite::{Begin, caller_number, opening};
+pub(crate) use mid_dialog::control_of;
 pub(crate) use replace::{Confirmed, Moved, Newcomer};
 pub(crate) use session::Offer;
 pub(crate) use transfer::Unfetched;

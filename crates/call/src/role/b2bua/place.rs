@@ -31,7 +31,7 @@ pub(crate) struct Leaving {
 
 impl Leg {
     /// Its party as a listener.
-    pub(super) fn listener(&self, settings: &Settings) -> Listener {
+    pub(crate) fn listener(&self, settings: &Settings) -> Listener {
         Listener {
             leg: self.id,
             network: network_of(settings, self.who.party),

@@ -298,6 +298,11 @@ impl Recordings {
         }
     }
 
+    /// Whether an announcement runs.
+    pub(super) fn is_announcing(&self) -> bool {
+        self.audience.is_announcing()
+    }
+
     /// The recording of a side: its name, its owner, and where it stands.
     pub(super) fn standing(&self, side: Side) -> Option<(RecordingId, UserIndex, Phase)> {
         self.get(side).map(Recorded::standing)

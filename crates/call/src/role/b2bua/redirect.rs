@@ -36,7 +36,7 @@ pub(super) struct Redirection {
     /// What is told when none of them leads anywhere.
     failing: Option<Failing>,
     /// The numbers that were called, the first one first.
-    called: Vec<String>,
+    pub(super) called: Vec<String>,
 }
 
 impl Call {
@@ -122,7 +122,7 @@ impl Call {
             self.callee.set_way(first.flow);
         }
         self.about.diversion.insert(0, from);
-        self.limit = Some(cx.now + cx.settings.ring_limit);
+        self.limit = Some(cx.now + self.rings_for(cx.settings));
         let Some(mut invite) = self.callee_invite(cx) else {
             return;
         };

@@ -1,0 +1,154 @@
+//! The session lives on (RFC 4028): where it is for this node to refresh it, by an UPDATE, or by an
+//! INVITE with what was said last.
+
+use duolog_sip::endpoint::{ClientFailure, ClientKey};
+use duolog_sip::sdp::Description;
+use duolog_sip::{Method, Request, Response};
+
+use super::{Call, Phase};
+use crate::fact::{HungUpBy, Side};
+use crate::role::b2bua::Body;
+use crate::role::b2bua::context::{Action, Context};
+use crate::role::b2bua::leg::{Agreed, introduce};
+use crate::role::b2bua::session_timer::{Again, Due};
+
+/// A refresh of ours that waits for its answer.
+pub(super) struct Refresh {
+    key: ClientKey,
+    method: Method,
+    offered: Option<Description>,
+}
+
+impl Refresh {
+    /// Whether the answer to this request is awaited.
+    pub(super) fn is(&self, key: ClientKey) -> bool {
+        self.key == key
+    }
+}
+
+impl Call {
+    /// Whether an offer of ours is on its way.
+    pub(super) fn offers(&self) -> bool {
+        let refresh = self.refresh.as_ref();
+        refresh.is_some_and(|refresh| refresh.method == Method::Invite)
+    }
+
+    /// The session may be due to be refreshed, or over.
+    pub(super) fn refresh_due(&mut self, cx: &mut Context<'_>) {
+        if self.phase == Phase::Over {
+            return;
+        }
+        match self.leg.dialogue.timer.due(cx.now) {
+            Some(Due::Expired) => self.end(cx, HungUpBy::SessionExpired(Side::Caller)),
+            Some(Due::Refresh) => self.send_refresh(cx),
+            None => {}
+        }
+    }
+
+    fn send_refresh(&mut self, cx: &mut Context<'_>) {
+        let update = self.leg.dialogue.can.allows(&Method::Update);
+        let method = match update {
+            true => Method::Update,
+            false => Method::Invite,
+        };
+        let said = self.leg.said.as_ref().filter(|_| !update);
+        let offered = said.map(|said| {
+            let direction = said.audio().map(|audio| audio.direction);
+            said.offer_again(direction.unwrap_or(duolog_sip::sdp::Direction::SendRecv))
+        });
+        let crosses = self.exchange.is_some() || self.refresh.is_some();
+        let request = self.leg.request(method.clone()).filter(|_| !crosses);
+        let Some(mut request) = request else {
+            return self.leg.dialogue.timer.not_refreshed(cx.now);
+        };
+        introduce(&mut request.headers, &self.leg.contact(cx.settings));
+        let timer = &self.leg.dialogue.timer;
+        timer.ask(cx.settings.session_timer, &mut request.headers);
+        if let Some(offered) = &offered {
+            self.leg.said = Some(offered.clone());
+            request.set_body("application/sdp", offered.write());
+        }
+        let key = self.keys.next();
+        self.refresh = Some(Refresh {
+            key,
+            method,
+            offered,
+        });
+        cx.act(Action::Request(key, self.leg.flow, request));
+    }
+
+    /// It is sent again, with a digest.
+    pub(super) fn refresh_again(&mut self, cx: &mut Context<'_>, request: Request) {
+        let key = self.keys.next();
+        if let Some(refresh) = &mut self.refresh {
+            refresh.key = key;
+            cx.act(Action::Request(key, self.leg.flow, request));
+        }
+    }
+
+    /// The caller answers a refresh.
+    pub(super) fn refresh_answered(&mut self, cx: &mut Context<'_>, response: &Response) {
+        if !response.status.is_final() {
+            return;
+        }
+        let Some(refresh) = self.refresh.take() else {
+            return;
+        };
+        if response.status.is_success() {
+            return self.refreshed(cx, refresh, response);
+        }
+        if self.phase == Phase::Over {
+            return;
+        }
+        let dialogue = &mut self.leg.dialogue;
+        match response.status.code() {
+            408 | 481 => self.end(cx, HungUpBy::DialogLost(Side::Caller)),
+            405 | 501 if refresh.method == Method::Update => {
+                dialogue.can.refuses(&Method::Update);
+                self.send_refresh(cx);
+            }
+            422 if dialogue.timer.refused(response) == Again::Yes => self.send_refresh(cx),
+            // What stood before stands (RFC 3261 §14.1).
+            _ => dialogue.timer.not_refreshed(cx.now),
+        }
+    }
+
+    fn refreshed(&mut self, cx: &mut Context<'_>, refresh: Refresh, response: &Response) {
+        if refresh.method == Method::Invite
+            && let Some(dialog) = &mut self.leg.dialog
+        {
+            dialog.refresh(response);
+            let cseq = response.cseq().map_or(0, |cseq| cseq.number);
+            let ack = dialog.ack_for(cseq);
+            cx.act(Action::Ack(refresh.key, ack));
+        }
+        if self.phase == Phase::Over {
+            return;
+        }
+        self.leg.dialogue.timer.answered(cx.now, response);
+        let body = Body::read(&response.headers, &response.body).ok();
+        let theirs = body.as_ref().and_then(Body::description).cloned();
+        if let (Some(ours), Some(theirs)) = (refresh.offered, theirs) {
+            self.agree(cx, Agreed { theirs, ours });
+        }
+    }
+
+    /// A refresh got no answer at all.
+    pub(super) fn refresh_failed(&mut self, cx: &mut Context<'_>, why: ClientFailure) {
+        self.refresh = None;
+        match why {
+            ClientFailure::Timeout => self.end(cx, HungUpBy::DialogLost(Side::Caller)),
+            // The path failed, not the dialog.
+            ClientFailure::Transport => self.leg.dialogue.timer.not_refreshed(cx.now),
+        }
+    }
+
+    /// Nobody waits for a refresh any more; a 2xx to an INVITE is still acknowledged.
+    pub(super) fn end_refresh(&mut self, cx: &mut Context<'_>) {
+        if let Some(refresh) = &self.refresh
+            && refresh.method == Method::Invite
+        {
+            cx.act(Action::Cancel(refresh.key));
+        }
+    }
+}
