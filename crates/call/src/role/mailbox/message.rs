@@ -6,7 +6,7 @@ use crate::log::LogEvent;
 use crate::media::{End, Ending, LegId, MediaCommand, RecordingId};
 use crate::plan::{self, RecordingPlan, recorded};
 use crate::policy::Mode;
-use crate::role::b2bua::context::Context;
+use crate::role::b2bua::context::{Action, Context};
 use crate::role::b2bua::ending::{Reached, closing};
 use crate::role::b2bua::half::Half;
 use crate::role::b2bua::handoff::Handed;
@@ -215,5 +215,6 @@ impl Message {
         let ending = Ending { end, reason };
         cx.media(MediaCommand::CloseRecording { recording, ending });
         cx.log(LogEvent::RecordingClosed { recording, end });
+        cx.act(Action::Forget(recording));
     }
 }
