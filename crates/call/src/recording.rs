@@ -295,6 +295,9 @@ impl Recording {
 
     /// Whether somebody counts on it.
     pub fn loss(&self) -> Loss {
+        if self.is_listed() && !self.is_under_way() {
+            return Loss::Silent;
+        }
         let asked = self.mode.rights().start != Start::OnDemand || self.is_under_way();
         match self.keep {
             Keep::Always if asked => Loss::Wanted,

@@ -3,6 +3,7 @@
 
 mod by_hand;
 mod challenge;
+mod controls;
 mod crossings;
 mod ending;
 mod fork;

@@ -282,17 +282,31 @@ fn codes_are_swallowed_and_other_digits_released() {
 }
 
 #[test]
-fn digits_are_taken_only_where_codes_are_allowed() {
-    for (to, taken) in [(ALICE, 1), (CAROL, 0), (BOB, 0)] {
+fn digits_of_every_recorded_owner_are_taken() {
+    for (to, taken) in [(ALICE, 1), (CAROL, 1), (BOB, 0)] {
         let mut w = World::new();
         w.call(TRUNK, to);
         assert_eq!(w.times("take-b").len(), taken);
         w.bye(TRUNK);
         w.settle();
     }
+    // A code that the mode forbids is swallowed all the same, and changes nothing.
     let mut w = with(|s| s.users[0].recording_mut().mode = Mode::Always);
     w.call(ALICE, TRUNK);
-    assert!(!w.commands().contains("take"));
+    assert_eq!(w.times("take-a").len(), 1);
+    w.run_s(5);
+    let from = w.media.len();
+    press(&mut w, LegId(1), "*48");
+    w.media.drain(..from);
+    assert_eq!(w.commands(), "");
+    assert!(matches!(
+        w.facts()[..],
+        [Fact::ControlRefused {
+            side: Side::Caller,
+            by: Means::FeatureCode,
+            ..
+        }]
+    ));
     w.bye(ALICE);
     w.settle();
 }

@@ -5,7 +5,7 @@ use duolog_call::{End, Fact, Gate, Input, MediaCommand};
 use duolog_sip::sdp::{Description, Direction};
 use duolog_sip::{Flow, Message, Method, Transport};
 
-use crate::world::{ALICE, Acks, BOB, CAROL, Ports, TRUNK, World, description, over};
+use crate::world::{ALICE, Acks, BOB, CAROL, DAVE, Ports, TRUNK, World, description, over};
 
 #[test]
 fn a_recorded_call_from_the_trunk() {
@@ -109,7 +109,7 @@ fn early_media_connects_before_the_answer() {
     w.run(100);
     assert_eq!(w.heard(TRUNK), "183");
     assert!(!w.last_response(TRUNK).body.is_empty());
-    let before = "open-a RECORD-b open-b connect-a-sendrecv connect-b-sendrecv bridge";
+    let before = "open-a RECORD-b open-b connect-a-sendrecv connect-b-sendrecv bridge take-b";
     assert_eq!(w.commands(), before, "connected, not recorded");
     // The answer came early, and the 200 says nothing new.
     w.respond_with(CAROL, 200, None);
@@ -200,7 +200,7 @@ fn an_invite_without_offer_is_carried_through() {
     assert_eq!(answer.rtp.to_string(), "192.0.2.99:20006");
     assert_eq!(
         w.commands(),
-        "open-a RECORD-b open-b connect-a-sendrecv connect-b-sendrecv bridge START"
+        "open-a RECORD-b open-b connect-a-sendrecv connect-b-sendrecv bridge take-b START"
     );
     w.bye(CAROL);
     w.settle();
@@ -368,10 +368,17 @@ fn no_new_calls_through_a_closed_gate_or_while_draining() {
         w.send_new(BOB, options);
         w.run(100);
         assert_eq!(w.heard(BOB), "503 503");
-        // An unrecorded call is refused as well, without a row.
-        w.invite(BOB, "1002");
+        // An unrecorded call is refused only while the node drains, and has no row.
+        w.invite(BOB, "1004");
         w.run(100);
-        assert_eq!(w.heard(BOB), "503 503 503");
+        match seconds {
+            "30" => assert_eq!(w.heard(BOB), "503 503 503"),
+            _ => {
+                assert_eq!(w.heard(DAVE), "INVITE");
+                w.cancel(BOB);
+                w.run(100);
+            }
+        }
         assert_eq!(w.recordings.len(), 2);
         // The running call goes on.
         w.within(TRUNK, Method::Info, &[]);

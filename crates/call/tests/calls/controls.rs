@@ -1,0 +1,464 @@
+//! Every control in every mode at every moment, by every way, against `policy/controls.md`: a table that
+//! people read. A cell that is missing or wrong fails, and so does a row that no test reaches.
+
+use std::collections::BTreeMap;
+
+use duolog_call::{
+    Control, ControlId, Digit, DoNotRecord, DoNotRecordReason, Fact, Input, LegId, Means,
+    MediaCommand, MediaEvent, Mode, Notice, OnFailure, RecordingId, Refusal,
+};
+use duolog_sip::{Dialog, Method};
+
+use crate::world::{ALICE, BOB, BOB2, DAVE, World, settings};
+
+const TABLE: &str = include_str!("../policy/controls.md");
+
+const MODES: [(&str, Mode); 5] = [
+    ("Never", Mode::Never),
+    ("On Demand", Mode::OnDemand),
+    (
+        "On Demand with User Initiated Start",
+        Mode::OnDemandUserStart,
+    ),
+    ("Always", Mode::Always),
+    ("Always with Pause/Resume", Mode::AlwaysPauseResume),
+];
+
+const COLUMNS: [&str; 6] = ["start", "stop", "pause", "resume", "hang-up", "loss"];
+
+/// The moments, by their names in the table.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Moment {
+    BeforeAnswer,
+    Answered,
+    Announcing,
+    AnnouncingPaused,
+    Provisional,
+    ProvisionalPaused,
+    Recording,
+    Paused,
+    Stopped,
+    AfterTransfer,
+    MovedPaused,
+    Lost,
+    LostUnasked,
+    Listed,
+}
+
+use Moment::*;
+
+const MOMENTS: [(&str, Moment); 14] = [
+    ("before answer", BeforeAnswer),
+    ("answered, nothing asked", Answered),
+    ("during announcement", Announcing),
+    ("during announcement, pause asked", AnnouncingPaused),
+    ("provisional", Provisional),
+    ("provisional, paused", ProvisionalPaused),
+    ("recording", Recording),
+    ("paused", Paused),
+    ("stopped", Stopped),
+    ("after transfer", AfterTransfer),
+    ("moved while paused", MovedPaused),
+    ("lost", Lost),
+    ("lost, not asked for", LostUnasked),
+    ("do-not-record number", Listed),
+];
+
+/// Whether a mode knows a moment.
+fn is_reached(mode: Mode, moment: Moment) -> bool {
+    use Mode::{AlwaysPauseResume, Never, OnDemand, OnDemandUserStart};
+    match moment {
+        BeforeAnswer | AfterTransfer => true,
+        Answered => matches!(mode, Never | OnDemandUserStart),
+        Announcing | Recording | Lost | Listed => mode != Never,
+        AnnouncingPaused | Paused | MovedPaused => {
+            matches!(mode, OnDemand | OnDemandUserStart | AlwaysPauseResume)
+        }
+        Provisional | ProvisionalPaused => mode == OnDemand,
+        Stopped => mode == OnDemandUserStart,
+        LostUnasked => matches!(mode, OnDemand | OnDemandUserStart),
+    }
+}
+
+/// How a control is asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Way {
+    Info,
+    Code,
+    Api,
+}
+
+/// One call of alice, at a moment.
+struct Stage {
+    w: World,
+    /// What alice's recording is called from outside.
+    name: Option<RecordingId>,
+}
+
+impl Stage {
+    /// Brings a call to a moment.
+    fn at(mode: Mode, moment: Moment) -> Self {
+        let mut told = settings();
+        let recording = told.users[0].recording_mut();
+        recording.mode = mode;
+        recording.notice = Notice::None;
+        recording.repeat_tone = None;
+        recording.auto_resume = None;
+        recording.on_failure = OnFailure::GoOnAnnounced;
+        if moment == Listed {
+            recording.do_not_record = vec![DoNotRecord {
+                number: "1002".to_owned(),
+                reason: DoNotRecordReason::Personal,
+            }];
+        }
+        let w = World::with(told, 1);
+        let mut stage = Self { w, name: None };
+        stage.w.invite(ALICE, "1002");
+        stage.w.run(500);
+        stage.w.respond(BOB, 180);
+        stage.w.run(100);
+        stage.name = stage.w.recordings.keys().next().copied();
+        if moment == BeforeAnswer {
+            let (invite, ringing) = (stage.w.sent_invite(ALICE), stage.w.last_response(ALICE));
+            let early = Dialog::uac(&invite, ringing, stage.w.flow_from(ALICE));
+            stage.w.parties[ALICE].dialog = early.ok();
+            return stage;
+        }
+        stage.w.respond(BOB, 200);
+        stage.w.run(100);
+        stage.after_answer(mode, moment);
+        stage
+    }
+
+    fn after_answer(&mut self, mode: Mode, moment: Moment) {
+        let by_user = mode == Mode::OnDemandUserStart;
+        if matches!(moment, Answered | Listed) || (moment == LostUnasked && by_user) {
+            self.w.run(3000);
+        } else if by_user {
+            self.ask(Way::Api, Control::Start);
+        }
+        if moment == AnnouncingPaused {
+            self.ask(Way::Api, Control::Pause);
+        }
+        if matches!(moment, Announcing | AnnouncingPaused) {
+            return self.w.run(300);
+        }
+        self.w.run(3000);
+        let kept = matches!(moment, Recording | Paused | MovedPaused | Lost);
+        if kept && mode == Mode::OnDemand {
+            self.ask(Way::Api, Control::Start);
+        }
+        match moment {
+            Paused | ProvisionalPaused => self.ask(Way::Api, Control::Pause),
+            Stopped => self.ask(Way::Api, Control::Stop),
+            Lost | LostUnasked => self.lose(),
+            AfterTransfer => self.transfer(),
+            MovedPaused => {
+                self.ask(Way::Api, Control::Pause);
+                self.move_away();
+            }
+            _ => {}
+        }
+        self.w.run(3000);
+    }
+
+    /// Bob gives his place to dave.
+    fn transfer(&mut self) {
+        self.w.refer(BOB, "1004", &[]);
+        self.w.respond(DAVE, 200);
+        self.w.run(8000);
+        assert_eq!(self.w.bridged(), "ac");
+    }
+
+    /// Bob, who talks to dave on his other line, brings the two together in that call.
+    fn move_away(&mut self) {
+        let calls = self.w.engine.running();
+        self.w.call(BOB2, DAVE);
+        let replaces = self.w.escaped_replaces(BOB);
+        let to = format!("<sip:1001@x?Replaces={replaces}>");
+        self.w.within(BOB2, Method::Refer, &[("Refer-To", &to)]);
+        self.w.run(8000);
+        assert_eq!(self.w.bridged(), "ad");
+        assert_ne!(self.w.engine.running()[0].call, calls[0].call);
+    }
+
+    fn lose(&mut self) {
+        let open = self.w.recordings.iter().rev();
+        let mut open = open.filter(|(_, states)| states.last() != Some(&"closed"));
+        if let Some((recording, _)) = open.next() {
+            let recording = *recording;
+            self.w.report(MediaEvent::RecordingLost {
+                recording,
+                reason: "disk gone".to_owned(),
+            });
+        }
+    }
+
+    fn ask(&mut self, way: Way, control: Control) {
+        match way {
+            Way::Info => {
+                let value = match control {
+                    Control::Start => "on",
+                    Control::Stop => "Off",
+                    Control::Pause => "PAUSE",
+                    Control::Resume => "resume",
+                };
+                self.w.within(ALICE, Method::Info, &[("Record", value)]);
+            }
+            Way::Code => {
+                let last = match control {
+                    Control::Start => 4,
+                    Control::Stop => 5,
+                    Control::Pause => 8,
+                    Control::Resume => 9,
+                };
+                for event in [10, 4, last] {
+                    let digit = Digit {
+                        event,
+                        duration_ms: 100,
+                    };
+                    let leg = LegId(1);
+                    self.w.report(MediaEvent::Digit { leg, digit });
+                }
+            }
+            Way::Api => {
+                let recording = self.name.unwrap_or(RecordingId(1));
+                self.w.node(Input::Control {
+                    id: ControlId(7),
+                    recording,
+                    control,
+                    by: Means::Api,
+                });
+            }
+        }
+        self.w.run(50);
+    }
+
+    /// What the media plane is told from here on about recordings, three seconds long.
+    fn words(&mut self, from: usize) -> String {
+        self.w.run(3000);
+        let before = self.w.media.drain(..from).collect::<Vec<_>>();
+        let words = self.w.commands();
+        self.w.media.splice(..0, before);
+        let mut words: Vec<&str> = words.split(' ').collect();
+        let kinds = ["RECORD", "START", "KEEP", "PAUSE", "RESUME", "CLOSE"];
+        words.retain(|word| kinds.iter().any(|kind| word.starts_with(kind)));
+        words.join(" ")
+    }
+
+    fn refused(&self, from: usize) -> Option<Refusal> {
+        self.w.media[from..].iter().find_map(|(_, c)| match c {
+            MediaCommand::Note {
+                fact: Fact::ControlRefused { why, .. },
+                ..
+            } => Some(*why),
+            _ => None,
+        })
+    }
+}
+
+/// What becomes of a control, in the words of the table.
+fn controlled(mode: Mode, moment: Moment, way: Way, control: Control) -> String {
+    let mut idle = Stage::at(mode, moment);
+    let from = idle.w.media.len();
+    let unasked = idle.words(from);
+    let mut stage = Stage::at(mode, moment);
+    let from = stage.w.media.len();
+    stage.ask(way, control);
+    let mut refused = stage.refused(from);
+    let phase = stage.w.engine.running().first().map(|half| half.phase);
+    match way {
+        Way::Info => {
+            let response = stage.w.last_response(ALICE);
+            let why = response.headers.value("Warning").unwrap_or_default();
+            match response.status.code() {
+                200 => assert_eq!(refused, None),
+                403 if why.contains(&Refusal::NotRecorded.to_string()) => {
+                    refused = Some(Refusal::NotRecorded);
+                }
+                403 => {
+                    let all = [
+                        Refusal::ModeForbids,
+                        Refusal::NotAnswered,
+                        Refusal::Ended,
+                        Refusal::DoNotRecord,
+                        Refusal::CannotRecord,
+                    ];
+                    let said = all.into_iter().find(|r| why.contains(&r.to_string()));
+                    assert!(said.is_some(), "why: {why}");
+                    assert!(refused.is_none() || refused == said);
+                    refused = said;
+                }
+                other => panic!("INFO was answered {other}"),
+            }
+        }
+        Way::Api => {
+            let (_, result) = *stage.w.seen.controlled.last().unwrap();
+            match result {
+                Ok(now) => assert_eq!((Some(now), refused), (phase, None)),
+                Err(Refusal::NoSuchCall) => refused = Some(Refusal::NotRecorded),
+                Err(why) => refused = Some(why),
+            }
+        }
+        // The phone is told nothing: the log says what it was.
+        Way::Code => {
+            let refusals = stage.w.logs.iter().filter_map(|log| match log.event {
+                duolog_call::LogEvent::ControlRefused { why, .. } => Some(why),
+                _ => None,
+            });
+            refused = refusals.last();
+            if mode == Mode::Never {
+                // Its digits are not ours.
+                refused = Some(Refusal::NotRecorded);
+            }
+        }
+    }
+    let words = stage.words(from);
+    if let Some(why) = refused {
+        assert_eq!(words, unasked, "a refused control changes nothing");
+        let why = match why {
+            Refusal::ModeForbids => "mode",
+            Refusal::NotRecorded => "not recorded",
+            Refusal::NotAnswered => "not answered",
+            Refusal::Ended => "ended",
+            Refusal::DoNotRecord => "do not record",
+            Refusal::CannotRecord => "cannot record",
+            other => panic!("{other:?}"),
+        };
+        return format!("refused: {why}");
+    }
+    match words.as_str() {
+        same if same == unasked => "no-op",
+        "START" => "recording",
+        "START KEEP" => "will be kept",
+        "START KEEP PAUSE" => "will be kept",
+        "START PAUSE" => "begins paused",
+        "KEEP" => "kept",
+        "PAUSE" => "paused",
+        "RESUME" => "resumed",
+        "CLOSE-Finished" => "stopped",
+        "CLOSE-NotStarted" => "cut",
+        "RECORD-a START" => "new recording",
+        other => other,
+    }
+    .to_owned()
+}
+
+/// What becomes of the row when alice hangs up.
+fn hung_up(mode: Mode, moment: Moment) -> String {
+    let mut stage = Stage::at(mode, moment);
+    let from = stage.w.media.len();
+    let rows = stage.w.recordings.len();
+    match moment {
+        BeforeAnswer => stage.w.cancel(ALICE),
+        _ => stage.w.bye(ALICE),
+    }
+    let words = stage.words(from);
+    for party in [BOB2, DAVE] {
+        if stage.w.parties[party].dialog.is_some() {
+            stage.w.bye(party);
+        }
+    }
+    stage.w.settle();
+    match (rows, words.strip_prefix("CLOSE-")) {
+        (0, _) => "no row".to_owned(),
+        (_, Some(end)) => end.to_owned(),
+        (_, None) => "closed before".to_owned(),
+    }
+}
+
+/// What parties hear when the recorder loses the recording, by a policy that tells them.
+fn lost(mode: Mode, moment: Moment) -> String {
+    let mut stage = Stage::at(mode, moment);
+    let (from, ends) = (stage.w.media.len(), stage.w.endings().len());
+    stage.lose();
+    if moment == BeforeAnswer {
+        stage.w.respond(BOB, 200);
+    }
+    stage.w.run(3000);
+    let told = stage.w.media[from..].iter().any(|(_, command)| {
+        use duolog_call::{PromptName::FailureContinues, Sound::Prompt};
+        matches!(
+            command,
+            MediaCommand::Play {
+                sound: Prompt {
+                    prompt: FailureContinues,
+                    ..
+                },
+                ..
+            }
+        )
+    });
+    let closed = stage.w.endings().len() > ends;
+    match (closed, told) {
+        (true, true) => "failed, told",
+        (true, false) => "failed, silent",
+        (false, true) => "told",
+        (false, false) => "nothing to lose",
+    }
+    .to_owned()
+}
+
+fn cell(mode: Mode, moment: Moment, column: &str) -> String {
+    let control = match column {
+        _ if !is_reached(mode, moment) => return "-".to_owned(),
+        "start" => Control::Start,
+        "stop" => Control::Stop,
+        "pause" => Control::Pause,
+        "resume" => Control::Resume,
+        "hang-up" => return hung_up(mode, moment),
+        _ => return lost(mode, moment),
+    };
+    let ways = [Way::Info, Way::Code, Way::Api];
+    let [info, code, api] = ways.map(|way| controlled(mode, moment, way, control));
+    assert_eq!((&info, &info), (&code, &api), "{mode:?} {moment:?} {control:?}");
+    info
+}
+
+/// The table as it is written: mode, moment and column to cell.
+fn written() -> BTreeMap<(String, String, String), String> {
+    let mut cells = BTreeMap::new();
+    let mut mode = String::new();
+    for line in TABLE.lines() {
+        if let Some(title) = line.strip_prefix("## ") {
+            mode = title.trim().to_owned();
+        }
+        let Some(row) = line.strip_prefix('|') else {
+            continue;
+        };
+        let row: Vec<&str> = row.trim_end_matches('|').split('|').map(str::trim).collect();
+        if row[0] == "moment" || row[0].starts_with("--") {
+            continue;
+        }
+        assert_eq!(row.len(), 1 + COLUMNS.len(), "{line}");
+        for (column, cell) in COLUMNS.iter().zip(&row[1..]) {
+            let at = (mode.clone(), row[0].to_owned(), (*column).to_owned());
+            let before = cells.insert(at, (*cell).to_owned());
+            assert_eq!(before, None, "twice: {line}");
+        }
+    }
+    cells
+}
+
+#[test]
+fn every_cell_of_the_table_is_so() {
+    let mut written = written();
+    let mut wrong = String::new();
+    for (title, mode) in MODES {
+        for (name, moment) in MOMENTS {
+            let mut found = Vec::new();
+            let mut same = true;
+            for column in COLUMNS {
+                let now = cell(mode, moment, column);
+                let at = (title.to_owned(), name.to_owned(), column.to_owned());
+                same &= written.remove(&at).as_deref() == Some(now.as_str());
+                found.push(now);
+            }
+            if !same {
+                wrong += &format!("{title}: | {name} | {} |\n", found.join(" | "));
+            }
+        }
+    }
+    assert_eq!(wrong, "", "the node does this:\n{wrong}");
+    assert!(written.is_empty(), "nobody checks these: {written:?}");
+}
