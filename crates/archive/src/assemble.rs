@@ -3,9 +3,9 @@
 use crate::format::{SAMPLE_RATE_HZ, SampleFormat, coded_channel};
 use crate::frames::{placed, rate_needed_hz};
 use crate::gap::GapReason;
-use crate::timeline::{CodedRun, Cover, DRIFT_TICKS, PlacedFact, Placer, Run, Timeline};
+use crate::timeline::{Access, CodedRun, Cover, DRIFT_TICKS, PlacedFact, Placer, Run, Timeline};
 use crate::wall::WallTime;
-use crate::wire::{End, Ending, Fact, Opening};
+use crate::wire::{End, Ending, Fact, Keeping, Opening};
 use duolog_spool::{Closing, Frame};
 
 /// No recording is longer: 31 days. What claims to lie beyond is a flaw, not hours of silence to make.
@@ -28,6 +28,10 @@ pub(crate) struct Assembly {
     listed: [Vec<(u64, u64, GapReason)>; 2],
     facts: Vec<PlacedFact>,
     flaws: Vec<String>,
+    /// Per channel, what could not be read.
+    locked: [Vec<(u64, u64)>; 2],
+    /// The recording's key is there: it was kept.
+    unlocked: bool,
 }
 
 /// One channel's coded frames.
@@ -51,6 +55,8 @@ impl Default for Assembly {
             listed: Default::default(),
             facts: Vec::new(),
             flaws: Vec::new(),
+            locked: Default::default(),
+            unlocked: false,
         }
     }
 }
@@ -76,6 +82,13 @@ impl Assembly {
                 Some(channel) => self.coded(channel, *position, u64::from(*samples), payload),
                 None => self.audio(*position, u64::from(*samples), *format, payload.len()),
             },
+            Frame::Locked {
+                position,
+                format,
+                samples,
+                ..
+            } => self.locked(*position, u64::from(*samples), *format),
+            Frame::Key { .. } => self.unlocked = true,
             Frame::Gap {
                 channel,
                 position,
@@ -123,6 +136,8 @@ impl Assembly {
             End::Interrupted => sealed.max(self.furthest),
             _ => sealed.max(audio_end),
         };
+        let access = self.access(&opening);
+        self.list_locked(access);
         let gaps = [
             self.gaps_of(0, length, &ending),
             self.gaps_of(1, length, &ending),
@@ -152,6 +167,7 @@ impl Assembly {
             gaps,
             facts,
             flaws,
+            access,
         }
     }
 
@@ -192,6 +208,43 @@ impl Assembly {
                 samples: place.samples,
                 format,
             }),
+        }
+    }
+
+    fn locked(&mut self, position: u64, samples: u64, format: u8) {
+        if !self.reaches(position, samples) {
+            return;
+        }
+        let end = position + samples;
+        for (channel, locked) in self.locked.iter_mut().enumerate() {
+            if coded_channel(format).is_some_and(|coded| coded != channel) {
+                continue;
+            }
+            match locked.last_mut() {
+                Some((_, until)) if *until >= position => *until = end.max(*until),
+                _ => locked.push((position, end)),
+            }
+        }
+    }
+
+    /// The key decides: a fact may be on disk without it.
+    fn access(&self, opening: &Opening) -> Access {
+        let locked = self.locked.iter().any(|locked| !locked.is_empty());
+        let provisional = opening.keeping == Keeping::Provisional || locked;
+        match provisional && !self.unlocked {
+            true => Access::Locked,
+            false => Access::Open,
+        }
+    }
+
+    fn list_locked(&mut self, access: Access) {
+        let reason = match access {
+            Access::Locked => GapReason::NotKept,
+            // Its key is there and does not open it.
+            Access::Open => GapReason::Unknown,
+        };
+        for (locked, listed) in self.locked.iter().zip(&mut self.listed) {
+            listed.extend(locked.iter().map(|&(from, until)| (from, until, reason)));
         }
     }
 
@@ -409,6 +462,8 @@ fn interrupted() -> Ending {
 fn rank(reason: GapReason) -> u8 {
     match reason {
         GapReason::Paused => 0,
+        // Whatever else is known of a stretch says more.
+        GapReason::NotKept => 5,
         reason if reason.is_on_purpose() => 1,
         reason if reason.is_our_loss() => 2,
         // What was told as silence while nobody knew more may later be told as loss.

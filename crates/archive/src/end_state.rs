@@ -1,8 +1,8 @@
 //! In which state a recording ended, and why: pure policy (SPEC D11).
 
 use crate::gap::GapReason;
-use crate::timeline::Timeline;
-use crate::wire::{End, Layout, Side};
+use crate::timeline::{Access, Timeline};
+use crate::wire::{End, Fact, Layout, Side};
 use serde::{Deserialize, Serialize};
 
 /// In which state a recording ended.
@@ -23,7 +23,8 @@ pub enum EndState {
     Refused,
     /// Something broke, and there is no recording.
     Failed,
-    /// The recorder stopped in the middle; what was on disk by then is there.
+    /// The recorder stopped in the middle; what was on disk by then is there, unless it was captured on
+    /// demand and not asked for by then.
     Interrupted,
 }
 
@@ -72,6 +73,7 @@ pub(crate) fn judge(timeline: &Timeline) -> Verdict {
             .unwrap_or_else(|| default.to_owned())
     };
     let verdict = |state, reason| Verdict { state, reason };
+    let locked = timeline.access == Access::Locked;
     match timeline.ending.end {
         End::Refused => verdict(EndState::Refused, said("the call was refused")),
         End::NotKept => verdict(EndState::NotKept, said("recorded, and not to be kept")),
@@ -84,6 +86,8 @@ pub(crate) fn judge(timeline: &Timeline) -> Verdict {
             EndState::Failed,
             said("the recording failed before any audio was kept"),
         ),
+        End::Interrupted if locked => verdict(EndState::Interrupted, said(lost(timeline))),
+        End::Finished | End::Unknown if locked => judge_locked(timeline),
         End::Interrupted => verdict(
             EndState::Interrupted,
             said("the recorder stopped before the call ended; what was on disk by then is kept"),
@@ -91,6 +95,38 @@ pub(crate) fn judge(timeline: &Timeline) -> Verdict {
         End::Failed => verdict(EndState::Partial, said("the recording failed in mid-call")),
         End::Finished | End::Unknown => judge_media(timeline),
     }
+}
+
+/// A recording that came to its end and that nobody can read.
+fn judge_locked(timeline: &Timeline) -> Verdict {
+    let (state, reason) = match was_asked_for(timeline) {
+        // Its key was durable once: the disk has lost it.
+        true => (
+            EndState::Failed,
+            "asked for, but its key is not in the spool any more: nothing of it can be read",
+        ),
+        false => (
+            EndState::NotKept,
+            "captured on demand, and nobody asked for it",
+        ),
+    };
+    Verdict {
+        state,
+        reason: reason.to_owned(),
+    }
+}
+
+/// Why nothing is left of a recording that was locked when the recorder stopped.
+fn lost(timeline: &Timeline) -> &'static str {
+    match was_asked_for(timeline) {
+        true => "asked for, but the recorder stopped before that was safe on disk: nothing is kept",
+        false => "captured on demand, not asked for before the recorder stopped: nothing is kept",
+    }
+}
+
+fn was_asked_for(timeline: &Timeline) -> bool {
+    let kept = |(_, fact): (u64, &Fact)| matches!(fact, Fact::RecordingKept { .. });
+    timeline.told().any(kept)
 }
 
 fn judge_media(timeline: &Timeline) -> Verdict {

@@ -26,7 +26,7 @@ use crate::id::recording_text;
 use crate::manifest::{AudioObject, Level, Manifest, Untranscoded};
 use crate::objects::{Attempt, ObjectError, differs};
 use crate::sink::OpusShape;
-use crate::timeline::Timeline;
+use crate::timeline::{Access, Timeline};
 use container::{EncodedAudio, KeptAsReceived, Workshop};
 use duolog_audio::container::ogg_opus::{self, Tags};
 use duolog_spool::{Reader, RecordingId, State, Trouble, release};
@@ -444,7 +444,7 @@ impl Timeline {
             self.ending.end,
             NotAnswered | NotKept | NotStarted | Refused
         );
-        self.has_audio() && !unwanted
+        self.has_audio() && !unwanted && self.access == Access::Open
     }
 }
 
@@ -454,6 +454,9 @@ fn flaw(trouble: &Trouble) -> Option<String> {
     match trouble {
         Trouble::TornTail { .. } => None,
         Trouble::BadPart { part } => Some(format!("part {part} of the spool is not readable")),
+        Trouble::Changed { number } => Some(format!(
+            "the audio of frame {number} was changed in the spool"
+        )),
         Trouble::Missing { first, count } => Some(format!(
             "{count} frames are missing from the spool, from number {first} on"
         )),

@@ -32,6 +32,9 @@ pub enum GapReason {
     /// The audio is there, as received, in an object of its own: no decoder of its codec was installed.
     /// Made by the archive, never in the spool.
     Untranscoded,
+    /// It was captured and nobody asked for it to be kept: nothing of it can be read. Made by the archive,
+    /// never in the spool.
+    NotKept,
     /// A code that this version does not know.
     #[serde(other)]
     Unknown,
@@ -88,8 +91,8 @@ impl GapReason {
 
     /// Whether no audio was wanted: such a gap takes nothing from a recording's completeness.
     pub fn is_on_purpose(self) -> bool {
-        use GapReason::{Dtmf, DtmfMasked, Held, Paused};
-        matches!(self, Paused | Held | Dtmf | DtmfMasked)
+        use GapReason::{Dtmf, DtmfMasked, Held, NotKept, Paused};
+        matches!(self, Paused | Held | Dtmf | DtmfMasked | NotKept)
     }
 
     /// Whether the stretch is silent whatever the spool holds.
@@ -134,6 +137,7 @@ mod tests {
         for (reason, name) in [
             (GapReason::DtmfMasked, "dtmf_masked"),
             (GapReason::Untranscoded, "untranscoded"),
+            (GapReason::NotKept, "not_kept"),
         ] {
             assert_eq!(serde_json::to_string(&reason).unwrap(), format!("{name:?}"));
             assert_eq!(reason.code(), 0, "never in a spool");

@@ -24,12 +24,16 @@
 //!    are masked, are silent whatever the spool holds.
 //! 5. Payloads and manifests of older and newer versions are read: unknown fields and kinds are kept or
 //!    passed over, never refused. An unknown codec is a listed gap and a flaw.
-//! 6. Memory follows from what happened in a call, not from how long it was.
+//! 6. Captured on demand and not asked for, a recording has a row, a manifest and no audio: the spool
+//!    holds what nobody can read, and that goes with the rest. What a fact says does not make it kept;
+//!    its key in the spool does.
+//! 7. Memory follows from what happened in a call, not from how long it was.
 
 mod archive;
 mod as_received;
 mod assemble;
 pub mod catalogue;
+mod cdr;
 mod digest;
 mod encode;
 mod end_state;
@@ -56,6 +60,7 @@ pub mod wire;
 
 pub use archive::{Archive, OpenError, Settings, ShowError, Shown, Spool, SpoolDirectory};
 pub use catalogue::Catalogue;
+pub use cdr::{CdrResult, CdrTrigger};
 pub use digest::{CHUNK_BYTES, Digests};
 pub use encode::EncodeError;
 pub use end_state::EndState;

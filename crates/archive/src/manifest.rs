@@ -1,5 +1,6 @@
 //! The manifest that lies beside a recording's audio: everything there is to know about it.
 
+use crate::cdr::{self, CdrResult, CdrTrigger};
 use crate::digest::Digests;
 use crate::end_state::EndState;
 use crate::format::{RequestedFormat, SAMPLE_RATE_HZ, StoredFormat};
@@ -72,6 +73,11 @@ pub struct Together {
     pub correlation: Option<String>,
     /// Who was on the second channel, the first one first. Earlier versions did not list it.
     pub parties: Vec<Party>,
+    /// What came of it in the words of a call detail record; none where nothing was to be captured, and
+    /// of earlier versions.
+    pub result: Option<CdrResult>,
+    /// What made it begin, in those words.
+    pub trigger: Option<CdrTrigger>,
 }
 
 /// How long a recording is.
@@ -212,8 +218,8 @@ impl Length {
 }
 
 impl Together {
-    /// What a time line says.
-    pub(crate) fn of(timeline: &Timeline) -> Together {
+    /// What a time line says that was judged to be in `state`.
+    pub(crate) fn of(timeline: &Timeline, state: EndState) -> Together {
         let opening = &timeline.opening;
         Together {
             layout: opening.layout,
@@ -221,6 +227,8 @@ impl Together {
             class: parties::class(opening, timeline.told()),
             correlation: opening.chain.correlation.clone(),
             parties: parties::parties(opening, timeline.told(), timeline.length),
+            result: cdr::result(timeline.ending.end, state, timeline.length),
+            trigger: cdr::trigger(opening.mode),
         }
     }
 }
@@ -288,6 +296,8 @@ mod tests {
                 how: Arrival::Call,
                 left: Some(Departure::Transferred),
             }],
+            result: Some(CdrResult::Successful),
+            trigger: Some(CdrTrigger::Always),
         }
     }
 

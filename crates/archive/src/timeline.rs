@@ -75,6 +75,17 @@ pub(crate) struct Timeline {
     pub(crate) facts: Vec<PlacedFact>,
     /// What the spool could not give back, as sentences.
     pub(crate) flaws: Vec<String>,
+    /// Whether what was captured is there to be read.
+    pub(crate) access: Access,
+}
+
+/// Whether what was captured can be read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Access {
+    /// It can.
+    Open,
+    /// Never: it was captured on demand, and the spool has no key.
+    Locked,
 }
 
 impl Timeline {

@@ -47,7 +47,9 @@ pub(crate) struct Lock(LessSafeKey);
 impl Lock {
     pub fn new(key: &LockKey) -> Lock {
         let key = UnboundKey::new(&AES_256_GCM, key.bytes());
-        Lock(LessSafeKey::new(key.expect("a key of 32 bytes fits AES-256")))
+        Lock(LessSafeKey::new(
+            key.expect("a key of 32 bytes fits AES-256"),
+        ))
     }
 
     /// Encrypts a frame's payload where it lies; gives its tag.

@@ -265,11 +265,7 @@ impl Stream {
 }
 
 /// The first frame of `bytes`, which we encoded ourselves.
-fn first_frame(
-    version: Version,
-    recording: RecordingId,
-    bytes: &[u8],
-) -> Option<(Head, &[u8])> {
+fn first_frame(version: Version, recording: RecordingId, bytes: &[u8]) -> Option<(Head, &[u8])> {
     let head = Head::parse(version, recording, bytes.first_chunk()?)?;
     Some((head, bytes.get(..FRAME_HEADER_BYTES + head.body_len)?))
 }

@@ -3,6 +3,7 @@
 mod crash;
 mod full;
 mod loads;
+mod locked;
 mod real;
 mod world;
 mod writes;

@@ -33,7 +33,7 @@ pub(super) fn manifest_of(stored: AudioStored) -> Manifest {
         recording: recording_text(recording),
         attempt: attempt.name,
         channels,
-        together: Together::of(&timeline),
+        together: Together::of(&timeline, verdict.state),
         facts: manifest::facts(&timeline),
         call: timeline.opening,
         opened_at: timeline.opened_at,

@@ -266,3 +266,4 @@ mod kept;
 mod killed;
 mod masked;
 mod parties;
+mod provisional;

@@ -144,6 +144,7 @@ fn word(reason: GapReason) -> &'static str {
         GapReason::SpoolFull => "spool_full",
         GapReason::LostInCrash => "lost_in_crash",
         GapReason::Untranscoded => "untranscoded",
+        GapReason::NotKept => "not_kept",
         GapReason::Unknown => "unknown",
     }
 }

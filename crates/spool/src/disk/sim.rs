@@ -168,7 +168,12 @@ impl SimDisk {
     /// than anybody can find on the disk.
     pub fn ever_written(&self) -> Vec<Vec<u8>> {
         let platter = self.platter();
-        platter.history.iter().flat_map(BTreeMap::values).cloned().collect()
+        platter
+            .history
+            .iter()
+            .flat_map(BTreeMap::values)
+            .cloned()
+            .collect()
     }
 
     fn platter(&self) -> MutexGuard<'_, Platter> {
