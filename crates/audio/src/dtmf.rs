@@ -1,7 +1,8 @@
-//! Finds in-band DTMF (ITU-T Q.23) so that it can be masked, with the tolerances of ITU-T Q.24.
+//! Finds in-band DTMF (ITU-T Q.23), with the tolerances of ITU-T Q.24.
 //!
-//! It answers *where* somebody pressed a key and never *which*: digits are card numbers and
-//! passwords, and what is never computed cannot be logged.
+//! In what is kept, so that it can be masked, a [`Detector`] answers *where* somebody pressed a key and
+//! never *which*: digits are card numbers and passwords, and what is never computed cannot be logged.
+//! In a live call a [`LiveDetector`] stands in for telephone-events, and says which.
 //!
 //! 1. The sound is brought down to about 8 kHz by a linear-phase filter (`Decimator`).
 //! 2. Every 2.5 ms, a Hann window of 25 ms is correlated with the eight frequencies. A window is
@@ -13,6 +14,8 @@
 //!    any that stand still beside the frequencies, are a key press (`Run`).
 
 mod decimator;
+mod glance;
+mod live;
 mod spectrum;
 #[cfg(test)]
 mod tests;
@@ -21,11 +24,25 @@ use std::ops::Range;
 
 use thiserror::Error;
 
+pub use self::live::{LiveDetector, Pressed, Finding};
+
 use self::decimator::Decimator;
 use self::spectrum::{Spectrum, WINDOW_HOPS, Window};
 
 /// No sample pushed this long ago, in milliseconds, can still become part of a new answer.
 pub const LATENCY_MS: u32 = 600;
+
+/// What the keys of both groups stand for as telephone-events, a row of the keypad each (RFC 4733 §3.2).
+const EVENTS: [[u8; 4]; 4] = [[1, 2, 3, 12], [4, 5, 6, 13], [7, 8, 9, 14], [10, 0, 11, 15]];
+
+/// The frequencies of a key in Hz, the low one first; `None` for an event that is no key.
+pub(crate) fn frequencies_hz(event: u8) -> Option<[f32; 2]> {
+    let rows = EVENTS.iter().zip(spectrum::LOW_GROUP);
+    rows.into_iter().find_map(|(row, low)| {
+        let place = row.iter().position(|key| *key == event)?;
+        Some([low, spectrum::HIGH_GROUP[place]])
+    })
+}
 
 /// Rates in Hz that a [`Detector`] takes.
 pub const RATES_HZ: [u32; 6] = [8_000, 12_000, 16_000, 24_000, 32_000, 48_000];
@@ -87,6 +104,27 @@ struct Run {
 }
 
 impl Run {
+    /// A run that begins with this window.
+    fn new(window: &Window, at: u64) -> Run {
+        Run {
+            pair: window.pair,
+            first: at,
+            last: at,
+            tonal: 0,
+            steady: 0,
+            beside: 0,
+            answered: false,
+        }
+    }
+
+    /// Takes the window, the first one too.
+    fn add(&mut self, window: &Window, at: u64) {
+        self.last = at;
+        self.tonal += 1;
+        self.steady += u32::from(window.steady);
+        self.beside += u32::from(window.beside);
+    }
+
     fn is_key_press(&self) -> bool {
         self.tonal >= LEAST_TONAL && self.steady >= LEAST_STEADY && 2 * self.beside < self.steady
     }
@@ -169,19 +207,8 @@ impl Detector {
             self.close(found);
         }
         let Some(window) = seen else { return };
-        let run = self.run.get_or_insert(Run {
-            pair: window.pair,
-            first: at,
-            last: at,
-            tonal: 0,
-            steady: 0,
-            beside: 0,
-            answered: false,
-        });
-        run.last = at;
-        run.tonal += 1;
-        run.steady += u32::from(window.steady);
-        run.beside += u32::from(window.beside);
+        let run = self.run.get_or_insert(Run::new(&window, at));
+        run.add(&window, at);
         if at >= run.first + LONGEST_PIECE {
             self.answer_piece(found);
         }

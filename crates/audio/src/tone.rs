@@ -1,9 +1,16 @@
 //! Tones made from three numbers.
 
-use crate::SAMPLE_RATE_HZ;
+use crate::{SAMPLE_RATE_HZ, dtmf};
 
 /// How long a tone takes to reach its level and to leave it: long enough not to click.
 const RAMP_MS: u32 = 5;
+
+/// Pause between two keys, and how long a key sounds at least and at most, in milliseconds: receivers need
+/// 40 of each (ITU-T Q.24).
+const KEY_GAP_MS: u32 = 50;
+const KEY_MS: std::ops::RangeInclusive<u32> = 50..=8_000;
+/// Peaks of a key's low and high tone in dBFS: -10 and -8 dBm0, what telephones send.
+const KEY_DBFS: [f64; 2] = [-13.14, -11.14];
 
 /// A sine tone.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -61,10 +68,54 @@ impl ToneShape {
     }
 }
 
+/// Keys as they sound (ITU-T Q.23) at 8 kHz, each given as its telephone-event (0 to 15) and its length in
+/// milliseconds, held to 50 to 8,000, with 50 ms of silence behind each. Other events are silent.
+#[must_use]
+pub fn keys(keys: &[(u8, u32)]) -> Box<[i16]> {
+    let mut samples = Vec::new();
+    for &(event, length_ms) in keys {
+        let length_ms = length_ms.clamp(*KEY_MS.start(), *KEY_MS.end());
+        let from = samples.len();
+        let behind = (length_ms + KEY_GAP_MS) * SAMPLE_RATE_HZ / 1_000;
+        samples.resize(from + behind as usize, 0_i16);
+        let Some(frequencies) = dtmf::frequencies_hz(event) else {
+            continue;
+        };
+        for (hz, level_dbfs) in frequencies.into_iter().zip(KEY_DBFS) {
+            let shape = ToneShape {
+                frequency_hz: f64::from(hz),
+                length_ms,
+                level_dbfs,
+            };
+            for (sample, tone) in samples[from..].iter_mut().zip(shape.samples()) {
+                *sample = sample.saturating_add(tone);
+            }
+        }
+    }
+    samples.into()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::dtmf::{LiveDetector, Pressed};
     use crate::measure;
+
+    #[test]
+    fn keys_are_those_that_a_detector_hears() {
+        let events: Vec<u8> = (0..16).collect();
+        let row: Vec<(u8, u32)> = events.iter().map(|&event| (event, 80)).collect();
+        let mut pressed: Vec<Pressed> = Vec::new();
+        LiveDetector::new(8_000).push(&keys(&row), &mut pressed);
+        let heard: Vec<u8> = pressed.iter().map(|key| key.event).collect();
+        assert_eq!(heard, events);
+        let off = pressed.iter().map(|key| key.duration_ms.abs_diff(80)).max();
+        assert!(off <= Some(10), "{pressed:?}");
+        assert_eq!(keys(&[(1, 0)]).len(), 800);
+        assert_eq!(keys(&[(1, u32::MAX)]).len(), 64_400);
+        assert!(keys(&[(16, 100)]).iter().all(|sample| *sample == 0));
+        assert_eq!(keys(&[]).len(), 0);
+    }
 
     #[test]
     fn tones_have_their_length_level_and_frequency() {

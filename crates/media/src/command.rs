@@ -41,12 +41,14 @@ pub enum Command {
         /// The other.
         b: LegKey,
     },
-    /// From now on the leg's telephone-events become [`crate::Event::Digit`] and reach nobody else.
+    /// From now on the leg's digits become [`crate::Event::Digit`] and reach nobody else: telephone-events,
+    /// or where none were agreed on the keys that are heard in its speech.
     TakeDigits {
         /// Which leg.
         leg: LegKey,
     },
-    /// Sends telephone-events to the leg's peer; relayed speech to it gives way meanwhile.
+    /// Sends digits to the leg's peer, as telephone-events or where none were agreed on as they sound;
+    /// relayed speech to it gives way meanwhile.
     SendDigits {
         /// Which leg.
         leg: LegKey,

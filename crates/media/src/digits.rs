@@ -1,9 +1,12 @@
-//! Keys sent to one party as telephone-events (RFC 4733), each packet at its time.
+//! Keys sent to one party, each packet at its time: as telephone-events (RFC 4733), or as they sound where
+//! it has agreed on none.
 
 use std::time::{Duration, Instant};
 
 use duolog_rtp::event::{Digit, Generator, PacedEvent};
 use duolog_rtp::{ClockRate, RtpTimestamp};
+
+use crate::prompt::Playing;
 
 /// Digits that may wait for the row before them: a long number dialled at once.
 const WAITING: usize = 64;
@@ -11,13 +14,26 @@ const WAITING: usize = 64;
 /// A row of digits on its way.
 #[derive(Debug, Clone)]
 pub(crate) struct Sending {
+    pub(crate) row: Row,
+    /// To be sent when this row is over.
+    waiting: Vec<Digit>,
+}
+
+/// How a row of digits is sent.
+#[derive(Debug, Clone)]
+pub(crate) enum Row {
+    Events(Events),
+    Tones(Playing),
+}
+
+/// A row of telephone-events.
+#[derive(Debug, Clone)]
+pub(crate) struct Events {
     began: Instant,
     rate: ClockRate,
     first: RtpTimestamp,
     generator: Generator,
     next: Option<PacedEvent>,
-    /// To be sent when this row is over.
-    waiting: Vec<Digit>,
 }
 
 /// A telephone-event packet that is due.
@@ -33,20 +49,9 @@ pub(crate) struct Due {
 }
 
 impl Sending {
-    /// A row whose durations and time stamps are ticks of `rate`.
-    pub(crate) fn new(
-        digits: Vec<Digit>,
-        (first, rate): (RtpTimestamp, ClockRate),
-        now: Instant,
-    ) -> Sending {
-        let mut generator = Generator::new(digits, rate);
-        let next = generator.next();
+    pub(crate) fn new(row: Row) -> Sending {
         Sending {
-            began: now,
-            rate,
-            first,
-            generator,
-            next,
+            row,
             waiting: Vec::new(),
         }
     }
@@ -67,15 +72,45 @@ impl Sending {
 
     /// When the next packet is due, or behind the last one the end of the row.
     pub(crate) fn deadline(&self) -> Instant {
+        match &self.row {
+            Row::Events(events) => events.deadline(),
+            Row::Tones(tones) => tones.due(),
+        }
+    }
+
+    pub(crate) fn is_over(&self, now: Instant) -> bool {
+        let is_last = match &self.row {
+            Row::Events(events) => events.next.is_none(),
+            Row::Tones(tones) => tones.is_over(),
+        };
+        is_last && self.deadline() <= now
+    }
+}
+
+impl Events {
+    /// A row whose durations and time stamps are ticks of `rate`.
+    pub(crate) fn new(
+        digits: Vec<Digit>,
+        (first, rate): (RtpTimestamp, ClockRate),
+        now: Instant,
+    ) -> Events {
+        let mut generator = Generator::new(digits, rate);
+        let next = generator.next();
+        Events {
+            began: now,
+            rate,
+            first,
+            generator,
+            next,
+        }
+    }
+
+    fn deadline(&self) -> Instant {
         let offset_ms = match &self.next {
             Some(event) => event.offset_ms,
             None => self.generator.end_ms(),
         };
         self.began + Duration::from_millis(u64::from(offset_ms))
-    }
-
-    pub(crate) fn is_over(&self, now: Instant) -> bool {
-        self.next.is_none() && self.deadline() <= now
     }
 
     /// The next packet that is due.

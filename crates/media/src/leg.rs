@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use duolog_audio::codec::Codec;
+use duolog_audio::codec::{Codec, G729Library};
 use duolog_rtp::ClockRate;
 use duolog_rtp::event::Collector;
 use duolog_rtp::quality::{self, Equipment, Loss};
@@ -12,6 +12,7 @@ use duolog_rtp::source::Source;
 use crate::command::{Direction, How, LegIdentity, PeerMedia, RtcpMux};
 use crate::digits::Sending;
 use crate::formats::{Formats, G729};
+use crate::in_band::KeyEar;
 use crate::incoming::Incoming;
 use crate::latch::Latch;
 use crate::outbox::{Connect, Outbox};
@@ -32,12 +33,36 @@ pub(crate) enum PortUse {
     Rtcp,
 }
 
-/// Where a leg's telephone-events go.
+/// Where a leg's digits go.
 pub(crate) enum Digits {
     /// To the other party, untouched.
     Relayed,
-    /// To the call's policy, and to nobody else; the collector counts by this clock.
-    Taken(Collector, ClockRate),
+    /// To the call's policy, and to nobody else.
+    Taken(Taken),
+}
+
+/// How digits are taken.
+pub(crate) struct Taken {
+    /// Of telephone-events; it counts by this clock.
+    pub(crate) collector: Collector,
+    pub(crate) rate: ClockRate,
+    /// Of keys that are heard, where telephone-events were not agreed on.
+    pub(crate) ear: Option<Box<KeyEar>>,
+}
+
+impl Taken {
+    pub(crate) fn new() -> Taken {
+        Taken {
+            collector: Collector::new(ClockRate::HZ_8000),
+            rate: ClockRate::HZ_8000,
+            ear: None,
+        }
+    }
+
+    fn deadline(&self) -> Option<Instant> {
+        let ear = self.ear.as_ref().and_then(|ear| ear.deadline());
+        [self.collector.deadline(), ear].into_iter().flatten().min()
+    }
 }
 
 /// What was negotiated with the peer.
@@ -169,6 +194,18 @@ impl Leg {
         });
     }
 
+    /// Listens for keys in the speech of a peer that has no telephone-events for them.
+    pub(crate) fn listen(&mut self, g729: Option<&G729Library>) {
+        let peer = self.peer.as_ref();
+        let wants = peer.is_some_and(|peer| peer.formats.event().is_none());
+        if let Digits::Taken(taken) = &mut self.digits {
+            taken.ear = match wants {
+                true => taken.ear.take().or_else(|| Some(Box::new(KeyEar::new(g729)))),
+                false => None,
+            };
+        }
+    }
+
     /// Whether the peer can be sent to in the way that was agreed.
     #[inline]
     pub(crate) fn can_send(&self) -> bool {
@@ -241,7 +278,7 @@ impl Leg {
     /// When this leg next has something to do.
     pub(crate) fn deadline(&self, media_timeout: Duration) -> Option<Instant> {
         let collecting = match &self.digits {
-            Digits::Taken(collector, _) => collector.deadline(),
+            Digits::Taken(taken) => taken.deadline(),
             Digits::Relayed => None,
         };
         [

@@ -31,6 +31,7 @@ mod digits;
 mod feeding;
 mod formats;
 mod ids;
+mod in_band;
 mod incoming;
 mod latch;
 mod leg;

@@ -1,16 +1,21 @@
-//! What a shard sends of its own: frames of prompts and tones, and telephone-events.
+//! What a shard sends of its own: frames of prompts and tones, and digits.
 
+use std::sync::Arc;
 use std::time::Instant;
 
 use duolog_audio::codec::{Codec, G729Library};
+use duolog_audio::prompt::Prompt;
+use duolog_audio::tone;
 use duolog_rtp::PayloadType;
+use duolog_rtp::event::Digit;
 use duolog_rtp::packet::Marker;
 
 use crate::PlayKey;
-use crate::digits::Sending;
+use crate::counters::DropReason;
+use crate::digits::{Events, Row, Sending};
 use crate::leg::Leg;
 use crate::outbox::{Completion, Event, Outbox};
-use crate::prompt::{Frame, Step};
+use crate::prompt::{Frame, Playing, Step};
 use crate::send::{Post, send};
 use crate::shard::Shard;
 use crate::transcode::{LiveFrames, clock_of, rate_of};
@@ -51,44 +56,118 @@ impl Shard {
         }
     }
 
-    /// Sends the telephone-events that are due.
+    /// Sends the digits that are due.
     pub(crate) fn send_due_digits(&mut self, now: Instant, index: usize, out: &mut Outbox) {
         let Some(leg) = self.legs.at_mut(index) else {
             return;
         };
-        // A party that holds hears no keys either; their time passes.
-        let peer = leg.peer.as_ref().filter(|peer| peer.direction.receives());
-        let event = peer.and_then(|peer| peer.formats.event());
-        let event = event.filter(|_| leg.can_send());
-        while let Some(due) = leg.sending.as_mut().and_then(|sending| sending.step(now)) {
-            let Some((number, _)) = event else { continue };
-            let mut stamp = leg.outgoing.inject_at(due.timestamp, due.at, due.rate);
-            stamp.marker = match due.marker {
-                true => Marker::Set,
-                false => Marker::Clear,
-            };
-            let scratch = &mut self.scratch;
-            let mut post = Post { scratch, out };
-            match send(leg, (number, stamp), &due.payload, now, &mut post) {
-                Ok(()) => self.counters.injected += 1,
-                Err(reason) => self.counters.drop(reason),
-            }
+        let Some(mut sending) = leg.sending.take() else {
+            return;
+        };
+        let mut post = Post {
+            scratch: &mut self.scratch,
+            out,
+        };
+        let g729 = self.settings.g729.as_ref();
+        let made = match &mut sending.row {
+            Row::Events(events) => send_events(leg, events, now, &mut post),
+            Row::Tones(tones) => send_tones(leg, tones, now, &mut post, g729),
+        };
+        let (sent, refused) = made;
+        self.counters.injected += sent;
+        if let Some(reason) = refused {
+            self.counters.drop(reason);
         }
-        let over = leg.sending.take_if(|sending| sending.is_over(now));
-        if let Some(digits) = over.and_then(Sending::into_waiting) {
-            begin_digits(leg, digits, now);
+        if !sending.is_over(now) {
+            leg.sending = Some(sending);
+        } else if let Some(digits) = sending.into_waiting()
+            && begin_digits(leg, digits, now, g729).is_some()
+        {
             self.send_due_digits(now, index, out);
         }
     }
 }
 
-/// Begins a row of digits in the clock that the leg counts them by.
-pub(crate) fn begin_digits(leg: &mut Leg, digits: Vec<duolog_rtp::event::Digit>, now: Instant) {
-    let event = leg.peer.as_ref().and_then(|peer| peer.formats.event());
-    let rate = rate_of(event.map_or(8_000, |(_, rate_hz)| rate_hz));
-    let first = leg.outgoing.begin_series(now, rate);
+/// Sends the telephone-events that are due; how many were, and why one was not.
+fn send_events(
+    leg: &mut Leg,
+    events: &mut Events,
+    now: Instant,
+    post: &mut Post<'_>,
+) -> (u64, Option<DropReason>) {
+    // A party that holds hears no keys either; their time passes.
+    let peer = leg.peer.as_ref().filter(|peer| peer.direction.receives());
+    let event = peer.and_then(|peer| peer.formats.event());
+    let event = event.filter(|_| leg.can_send());
+    let (mut sent, mut refused) = (0, None);
+    while let Some(due) = events.step(now) {
+        let Some((number, _)) = event else { continue };
+        let mut stamp = leg.outgoing.inject_at(due.timestamp, due.at, due.rate);
+        stamp.marker = match due.marker {
+            true => Marker::Set,
+            false => Marker::Clear,
+        };
+        match send(leg, (number, stamp), &due.payload, now, post) {
+            Ok(()) => sent += 1,
+            Err(reason) => refused = Some(reason),
+        }
+    }
+    (sent, refused)
+}
+
+/// Sends the frames of keys that are due, as [`send_events`].
+fn send_tones(
+    leg: &mut Leg,
+    tones: &mut Playing,
+    now: Instant,
+    post: &mut Post<'_>,
+    g729: Option<&G729Library>,
+) -> (u64, Option<DropReason>) {
+    let peer = leg.peer.as_ref().filter(|peer| peer.direction.receives());
+    let target = peer.and_then(|peer| peer.formats.speech());
+    let target = target.filter(|_| leg.can_send());
+    let codec = target.map_or(Codec::Pcmu, |(_, codec)| codec);
+    let (mut sent, mut refused) = (0, None);
+    while let Some(frame) = tones.step(now, codec) {
+        let Some(target) = target else { continue };
+        match send_frame(leg, target, frame, now, post, g729) {
+            Some(()) => sent += 1,
+            None => refused = Some(DropReason::Codec),
+        }
+    }
+    (sent, refused)
+}
+
+/// Begins a row of digits as the leg can take them: telephone-events in the clock it counts them by, or
+/// tones in its codec. `None` where it can take neither.
+pub(crate) fn begin_digits(
+    leg: &mut Leg,
+    digits: Vec<Digit>,
+    now: Instant,
+    g729: Option<&G729Library>,
+) -> Option<()> {
+    let formats = &leg.peer.as_ref()?.formats;
+    let row = match formats.event() {
+        Some((_, rate_hz)) => {
+            let rate = rate_of(rate_hz);
+            let first = leg.outgoing.begin_series(now, rate);
+            Row::Events(Events::new(digits, (first, rate), now))
+        }
+        None => {
+            let (_, codec) = formats.speech()?;
+            let keys = digits.iter().map(|key| (key.event, u32::from(key.duration_ms)));
+            let keys: Vec<_> = keys.collect();
+            let mut sound = Prompt::from_linear(tone::keys(&keys));
+            if codec.law().is_none() {
+                sound.encode(&[codec], g729).ok()?;
+            }
+            // Nobody asks what became of it.
+            Row::Tones(Playing::new(PlayKey(0), Arc::new(sound), now))
+        }
+    };
     leg.interrupt();
-    leg.sending = Some(Sending::new(digits, (first, rate), now));
+    leg.sending = Some(Sending::new(row));
+    Some(())
 }
 
 fn tell_whole(leg: &Leg, play: PlayKey, out: &mut Outbox) {

@@ -54,8 +54,26 @@ impl Playing {
         }
     }
 
-    fn is_over(&self) -> bool {
+    pub(crate) fn is_over(&self) -> bool {
         self.cursor >= self.end
+    }
+
+    /// When its next frame is due, or behind the last one its end.
+    pub(crate) fn due(&self) -> Instant {
+        self.next
+    }
+
+    /// The next frame and when it is due, if that has come and it is not over.
+    pub(crate) fn step(&mut self, now: Instant, codec: Codec) -> Option<(Frame, Instant)> {
+        if self.is_over() || self.next > now {
+            return None;
+        }
+        let due = catch_up(&mut self.next, now);
+        let frame = match codec.law() {
+            Some(law) => Frame::Codes(self.frame(law)),
+            None => self.encoded(codec),
+        };
+        Some((frame, due))
     }
 
     /// The next frame in `law`, the sound's end filled up with silence.

@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::time::Instant;
 
 use duolog_audio::codec::Codec;
+use duolog_audio::dtmf::Finding;
 use duolog_rtp::event::{Collector, TelephoneEvent};
 use duolog_rtp::packet::View;
 use duolog_rtp::rtcp;
@@ -12,9 +13,10 @@ use duolog_rtp::{ClockRate, PayloadType};
 use crate::PortId;
 use crate::command::{Encoding, RtcpMux};
 use crate::counters::DropReason;
+use crate::in_band::KeyEar;
 use crate::incoming::{Arrival, Stamped};
 use crate::latch::Verdict;
-use crate::leg::{Digits, Leg, Peer, PortUse};
+use crate::leg::{Digits, Leg, Peer, PortUse, Taken};
 use crate::outbox::{Connect, Event, Outbox};
 use crate::pass::Errand;
 use crate::security::Protocol;
@@ -129,6 +131,59 @@ impl Shard {
         {
             return Ok(());
         }
+        if let Some(Leg {
+            digits: Digits::Taken(taken),
+            ..
+        }) = self.legs.at_mut(from)
+            && let Content::Speech { .. } = packet.content
+            && let Some(ear) = taken.ear.take()
+        {
+            return self.relay_listening(now, from, packet, ear, out);
+        }
+        self.pass_on(now, from, packet, out)
+    }
+
+    /// Passes a packet of speech on, without the key that may sound in it.
+    #[cold]
+    fn relay_listening(
+        &mut self,
+        now: Instant,
+        from: usize,
+        packet: &Checked<'_>,
+        mut ear: Box<KeyEar>,
+        out: &mut Outbox,
+    ) -> Result<(), DropReason> {
+        let relayed = match ear.hear(now, packet, self.settings.g729.as_ref()) {
+            Finding::Clear => self.pass_on(now, from, packet, out),
+            Finding::Key => match ear.silenced(packet) {
+                Some(silenced) => self.pass_on(now, from, &silenced, out),
+                None => {
+                    if let Some(other) = bridged_mut(&mut self.legs, from) {
+                        other.outgoing.leave_out();
+                    }
+                    Err(DropReason::Suppressed)
+                }
+            },
+        };
+        if let Some(leg) = self.legs.at_mut(from) {
+            ear.tell(leg.key, out);
+            if let Digits::Taken(taken) = &mut leg.digits {
+                taken.ear = Some(ear);
+            }
+        }
+        self.schedule_leg(from);
+        relayed
+    }
+
+    /// Sends a packet to the other leg, if there is one.
+    #[inline]
+    fn pass_on(
+        &mut self,
+        now: Instant,
+        from: usize,
+        packet: &Checked<'_>,
+        out: &mut Outbox,
+    ) -> Result<(), DropReason> {
         let Some(leg) = bridged_mut(&mut self.legs, from) else {
             return Ok(());
         };
@@ -154,7 +209,10 @@ impl Shard {
         let Some(leg) = self.legs.at_mut(from) else {
             return false;
         };
-        let Digits::Taken(collector, rate) = &mut leg.digits else {
+        let Digits::Taken(Taken {
+            collector, rate, ..
+        }) = &mut leg.digits
+        else {
             return false;
         };
         if *rate != packet.rate && collector.deadline().is_none() {

@@ -6,15 +6,14 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use duolog_audio::prompt::Prompt;
-use duolog_rtp::ClockRate;
-use duolog_rtp::event::{Collector, Digit};
+use duolog_rtp::event::Digit;
 use duolog_rtp::rtcp;
 use duolog_rtp::source::Figures;
 
 use crate::command::{Command, How, LegIdentity, PeerMedia};
 use crate::counters::{Counters, DropReason};
 use crate::formats::G729;
-use crate::leg::{Digits, Leg, PortUse};
+use crate::leg::{Digits, Leg, PortUse, Taken};
 use crate::outbox::{Completion, Connect, Entry, Event, Outbox};
 use crate::playing::begin_digits;
 use crate::prompt::Playing;
@@ -230,9 +229,11 @@ impl Shard {
             Some(_) => G729::Installed,
             None => G729::Missing,
         };
+        let library = self.settings.g729.clone();
         let (index, leg) = self.leg_named(key)?;
         let held_before = leg.is_held();
         leg.connect(now, peer, g729, out);
+        leg.listen(library.as_ref());
         let held = leg.is_held();
         if held != held_before {
             let leg = self.legs.at(index)?;
@@ -272,10 +273,12 @@ impl Shard {
     }
 
     fn take_digits(&mut self, key: LegKey) -> Option<()> {
+        let library = self.settings.g729.clone();
         let (_, leg) = self.leg_named(key)?;
         if let Digits::Relayed = leg.digits {
-            leg.digits = Digits::Taken(Collector::new(ClockRate::HZ_8000), ClockRate::HZ_8000);
+            leg.digits = Digits::Taken(Taken::new());
         }
+        leg.listen(library.as_ref());
         Some(())
     }
 
@@ -286,15 +289,15 @@ impl Shard {
         digits: Vec<Digit>,
         out: &mut Outbox,
     ) -> Option<()> {
+        let library = self.settings.g729.clone();
         let (index, leg) = self.leg_named(key)?;
-        leg.peer.as_ref()?.formats.event()?;
         if digits.is_empty() {
             return None;
         }
         if let Some(sending) = &mut leg.sending {
             return sending.more(digits);
         }
-        begin_digits(leg, digits, now);
+        begin_digits(leg, digits, now, library.as_ref())?;
         self.wake_leg(now, index, out);
         Some(())
     }
@@ -362,10 +365,14 @@ impl Shard {
             return;
         };
         let key = leg.key;
-        if let Digits::Taken(collector, _) = &mut leg.digits
-            && let Some(digit) = collector.expire(now)
-        {
-            out.events.push(Event::Digit { leg: key, digit });
+        if let Digits::Taken(taken) = &mut leg.digits {
+            if let Some(digit) = taken.collector.expire(now) {
+                out.events.push(Event::Digit { leg: key, digit });
+            }
+            if let Some(ear) = &mut taken.ear {
+                ear.expire(now);
+                ear.tell(key, out);
+            }
         }
         if leg.silent_at(timeout).is_some_and(|at| at <= now) {
             leg.heard.timeout_told = true;

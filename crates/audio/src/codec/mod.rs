@@ -9,10 +9,12 @@ mod g722;
 mod g729;
 mod linear;
 mod opus;
+mod silence;
 
 pub use self::decoder::{CodecError, Concealed, Decoder};
 pub use self::encoder::{Encoder, EncoderSettings};
 pub use self::g729::{G729Library, G729Missing};
+pub use self::silence::Silence;
 
 use crate::g711::Law;
 

@@ -9,14 +9,14 @@ pub(super) const HOPS_PER_SECOND: u32 = 400;
 pub(super) const WINDOW_HOPS: u64 = 10;
 
 /// ITU-T Q.23, in Hz.
-const LOW_GROUP: [f32; 4] = [697.0, 770.0, 852.0, 941.0];
-const HIGH_GROUP: [f32; 4] = [1_209.0, 1_336.0, 1_477.0, 1_633.0];
+pub(super) const LOW_GROUP: [f32; 4] = [697.0, 770.0, 852.0, 941.0];
+pub(super) const HIGH_GROUP: [f32; 4] = [1_209.0, 1_336.0, 1_477.0, 1_633.0];
 
 /// The peak of the weakest tone that counts: -39 dBm0, 3 dB below what must be found. 0 dBm0 is
 /// a sine of -3.14 dBFS (ITU-T G.711).
-const LEAST_PEAK: f32 = 256.0;
+pub(super) const LEAST_PEAK: f32 = 256.0;
 /// The high group's level over the low group's in dB, with 2 dB more than must be found.
-const TWIST_DB: std::ops::RangeInclusive<f32> = -10.0..=6.0;
+pub(super) const TWIST_DB: std::ops::RangeInclusive<f32> = -10.0..=6.0;
 /// Energy of both tones in that of the window, at least. Noise 15 dB below leaves 0.97; with 0.8,
 /// three hours of synthetic speech in many voices were taken for a key once, with this never.
 const LEAST_PURITY: f32 = 0.85;
@@ -95,6 +95,11 @@ impl Spectrum {
         WINDOW_HOPS as usize * self.hop_samples()
     }
 
+    /// What comes next does not follow what was looked at.
+    pub(super) fn forget(&mut self) {
+        self.before.clear();
+    }
+
     /// What the next window, a hop after the last one, shows; `None` when it is not tonal.
     pub(super) fn look(&mut self, samples: &[f32]) -> Option<Window> {
         let energies = samples.iter().zip(&self.squares);
@@ -154,7 +159,7 @@ impl Spectrum {
                 still: false,
             };
         };
-        let hop_s = PHASE_HOPS as f32 / HOPS_PER_SECOND as f32;
+        let hop_s = (PHASE_HOPS * self.hop_samples()) as f32 / self.rate_hz as f32;
         let turned = now[1].atan2(now[0]) - before[1].atan2(before[0]);
         let extra = turned - TAU * (tone.hz * hop_s).fract();
         let off_hz = wrap(extra) / TAU / hop_s;
@@ -171,7 +176,7 @@ impl Spectrum {
     }
 
     fn window_s(&self) -> f32 {
-        WINDOW_HOPS as f32 / HOPS_PER_SECOND as f32
+        self.window_samples() as f32 / self.rate_hz as f32
     }
 }
 
