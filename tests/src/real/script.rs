@@ -10,6 +10,8 @@ pub enum Body {
     None,
     /// A session description with this direction: PCMU and telephone events.
     Sdp(&'static str),
+    /// The same, with a line of its own for the whole session, such as `a=recordpref:pause`.
+    SdpWith(&'static str, &'static str),
     /// Text of this type.
     Text(&'static str, &'static str),
 }
@@ -270,20 +272,27 @@ impl Script {
                     "Content-Type: {kind}\nContent-Length: [len]\n\n{text}\n]]></send>\n"
                 );
             }
-            Body::Sdp(direction) => {
-                self.version += 1;
-                let _ = write!(
-                    self.steps,
-                    "Content-Type: application/sdp\nContent-Length: [len]\n\nv=0\n\
+            Body::Sdp(direction) => self.describe(direction, ""),
+            Body::SdpWith(direction, line) => self.describe(direction, line),
+        }
+    }
+
+    fn describe(&mut self, direction: &str, line: &str) {
+        let line = match line {
+            "" => String::new(),
+            line => format!("{line}\n"),
+        };
+        self.version += 1;
+        let _ = write!(
+            self.steps,
+            "Content-Type: application/sdp\nContent-Length: [len]\n\nv=0\n\
                      o=sipp 1 {} IN IP[local_ip_type] [local_ip]\ns=-\n\
-                     c=IN IP[media_ip_type] [media_ip]\nt=0 0\n\
+                     c=IN IP[media_ip_type] [media_ip]\nt=0 0\n{line}\
                      m=audio [rtpstream_audio_port] RTP/AVP 0 101\na=rtpmap:0 PCMU/8000\n\
                      a=rtpmap:101 telephone-event/8000\na=fmtp:101 0-15\na=ptime:20\n\
                      a={direction}\n\n]]></send>\n",
-                    self.version
-                );
-            }
-        }
+            self.version
+        );
     }
 
     /// Waits for a response.
@@ -301,6 +310,28 @@ impl Script {
             "<recv response=\"{status}\" optional=\"true\"/>"
         );
         self
+    }
+
+    /// Waits for a response whose body matches.
+    #[must_use]
+    pub fn gets_saying(mut self, status: u16, matches: &str) -> Self {
+        let _ = writeln!(
+            self.steps,
+            "<recv response=\"{status}\" rrs=\"true\"><action><ereg regexp=\"{matches}\" \
+             search_in=\"body\" check_it=\"true\" assign_to=\"seen\"/></action></recv>"
+        );
+        self.uses("seen")
+    }
+
+    /// Waits no longer than this for a request whose body matches.
+    #[must_use]
+    pub fn wants_within_ms(mut self, ms: u32, method: &str, matches: &str) -> Self {
+        let _ = writeln!(
+            self.steps,
+            "<recv request=\"{method}\" timeout=\"{ms}\"><action><ereg regexp=\"{matches}\" \
+             search_in=\"body\" check_it=\"true\" assign_to=\"seen\"/></action></recv>"
+        );
+        self.uses("seen")
     }
 
     /// Waits for a response whose header matches, and keeps nothing of it.

@@ -158,6 +158,12 @@ impl Node {
         self.relays.iter().map(|relay| relay.shard.counters())
     }
 
+    /// The recorded halves of calls, as they stand.
+    #[must_use]
+    pub fn running(&self) -> Vec<duolog_call::Running> {
+        self.engine.running()
+    }
+
     /// Calls the engine still knows.
     #[must_use]
     pub fn calls(&self) -> usize {

@@ -719,8 +719,6 @@ fn a_refresh_says_the_same_and_no_more() {
     fields.push(("Session-Expires", "90;refresher=uas"));
     w.connected_call_with(&fields, &PLAIN);
     let first = w.parties[TRUNK].invites[0].1.body.clone();
-    let granted = [("Session-Expires", "90;refresher=uac")];
-    let _ = granted;
     assert_eq!(accept(&mut w, TRUNK, SendRecv), Some("on"));
     let version = |body: &[u8]| Description::parse(body).unwrap().version();
     w.asks(

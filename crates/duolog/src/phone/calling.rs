@@ -5,7 +5,7 @@ use duolog_sip::endpoint;
 use duolog_sip::{ClientKey, Dialog, Method, NameAddr, RAck, Request, Response, StatusCode, Uri};
 
 use super::ua::{ALLOW, Agreement, Call, Placed, Purpose, Steps, Talk, UserAgent, Wanted};
-use super::{Calling, Failure, Offering, PhoneEvent, Reliable};
+use super::{Calling, Failure, Icon, Offering, PhoneEvent, Reliable};
 
 impl UserAgent {
     pub(super) fn place_call(&mut self, calling: Calling, steps: &mut Steps<'_>) {
@@ -64,6 +64,9 @@ impl UserAgent {
         }
         if self.knows_timers() {
             tags.push("timer");
+        }
+        if self.settings.ways.recording == Icon::Shown {
+            tags.push("record-aware");
         }
         tags.join(", ")
     }

@@ -4,6 +4,7 @@
 use std::time::{Duration, Instant};
 
 use duolog_sip::endpoint;
+use duolog_sip::sdp::{Description, RecordPreference};
 use duolog_sip::{ClientKey, Method, Request, Response, ServerKey, StatusCode};
 
 use super::offer::{Awaits, Hold, HoldStyle};
@@ -19,6 +20,7 @@ pub(super) enum Doing {
     Hold(HoldStyle),
     Retrieve,
     Recode,
+    Prefer(RecordPreference),
 }
 
 impl From<Change> for Doing {
@@ -29,6 +31,7 @@ impl From<Change> for Doing {
             Change::Offerless => Self::Offerless,
             Change::Hold(style) => Self::Hold(style),
             Change::Retrieve => Self::Retrieve,
+            Change::Prefer(wanted) => Self::Prefer(wanted),
         }
     }
 }
@@ -78,6 +81,11 @@ impl UserAgent {
         };
         let offer = match (by, doing) {
             (By::Update, Doing::Refresh) | (_, Doing::Offerless) => None,
+            (_, Doing::Prefer(wanted)) => {
+                let offer = self.session.offer(&self.settings);
+                let offer = Description::parse(&offer).ok();
+                offer.map(|offer| offer.with_record_preference(Some(wanted)).write())
+            }
             _ => Some(self.session.offer(&self.settings)),
         };
         // The offer is only that until it is answered.
@@ -139,7 +147,9 @@ impl UserAgent {
                 PhoneEvent::Retrieved { by: End::Phone }
             }
             Doing::Recode => PhoneEvent::Recoded,
-            Doing::Refresh | Doing::Same | Doing::Offerless => PhoneEvent::Refreshed,
+            Doing::Refresh | Doing::Same | Doing::Offerless | Doing::Prefer(_) => {
+                PhoneEvent::Refreshed
+            }
         };
         let described = !sent.request.body.is_empty();
         let terms = if described {

@@ -149,7 +149,7 @@ impl MediaSide {
     /// # Errors
     /// A codec that cannot be spoken here; what was agreed before goes on.
     pub(super) fn connect(&mut self, now: Instant, terms: Terms) -> Result<(), CodecError> {
-        let Terms { agreed, keys } = terms;
+        let Terms { agreed, keys, .. } = terms;
         if let Some(stream) = &mut self.stream {
             if stream.mouth.codec() != agreed.codec {
                 stream.mouth = Mouth::new(agreed.codec)?;

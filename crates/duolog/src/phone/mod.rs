@@ -40,12 +40,13 @@ pub use media::{Agreed, SentPacket, Speaks};
 pub use offer::{HoldStyle, KeyUse, Security};
 pub use real::{Look, RealError, RealPhones, RealSettings, Told};
 pub use settings::{
-    AfterTransfer, Answering, EarlyMedia, PhoneSettings, Reliable, SessionTimer, Ways,
+    AfterTransfer, Answering, EarlyMedia, Icon, PhoneSettings, Reliable, SessionTimer, Ways,
 };
 pub use sighting::{Sighting, decode};
 pub use voice::{Repeat, Speech, Voice};
 pub use words::{
-    Action, By, Calling, Change, End, Failure, Input, Offering, Output, PhoneEvent, Subscription,
+    Action, By, Calling, Change, End, Failure, Input, Offering, Output, PhoneEvent, Shown,
+    Subscription,
 };
 
 use media::{MediaSide, Pace};
@@ -56,6 +57,7 @@ use ua::{Steps, UserAgent};
 pub struct Phone {
     agent: UserAgent,
     media: MediaSide,
+    shown: Vec<Shown>,
 }
 
 impl Phone {
@@ -87,6 +89,7 @@ impl Phone {
         Self {
             agent: UserAgent::new(settings, next_random(&mut seed)),
             media,
+            shown: Vec::new(),
         }
     }
 
@@ -110,6 +113,7 @@ impl Phone {
                     now,
                     media: &mut self.media,
                     out: &mut out,
+                    shown: &mut self.shown,
                 };
                 self.agent.handle(other, &mut steps);
             }
@@ -131,6 +135,13 @@ impl Phone {
     #[must_use]
     pub fn ear(&self) -> &Ear {
         self.media.ear()
+    }
+
+    /// What it showed of recordings, and from when on: each change of its icon, which is dark at first
+    /// and after each call. Empty unless it is [`Icon::Shown`].
+    #[must_use]
+    pub fn shown(&self) -> &[Shown] {
+        &self.shown
     }
 
     /// Every RTP packet it sent, in order; empty unless [`Keep::Packets`] was asked for.

@@ -6,11 +6,12 @@ use bytes::Bytes;
 use duolog_audio::codec::{Channels, Codec};
 use duolog_rtp::srtp::{MasterKey, Suite};
 use duolog_sip::sdp::{
-    Audio, Crypto, CryptoSuite, Description, Direction, Encoding, Format, Offer, Profile, SdesKey,
+    Audio, Crypto, CryptoSuite, Description, Direction, Encoding, Format, Offer, Profile,
+    RecordState, SdesKey,
 };
 
 use super::media::{Agreed, Speaks};
-use super::{End, PhoneEvent, PhoneSettings, next_random};
+use super::{End, Icon, PhoneEvent, PhoneSettings, next_random};
 
 /// The payload type this phone offers for telephone-events.
 const EVENT_TYPE: u8 = 101;
@@ -53,6 +54,8 @@ pub(super) struct Keys {
 pub(super) struct Terms {
     pub(super) agreed: Agreed,
     pub(super) keys: Option<Keys>,
+    /// What the peer says of the recording, for a phone that shows it.
+    pub(super) recording: Option<RecordState>,
 }
 
 /// How a phone holds.
@@ -160,7 +163,8 @@ impl Session {
         settings: &PhoneSettings,
         offer: &[u8],
     ) -> Option<(Bytes, Terms)> {
-        let audio = Description::parse(offer).ok()?.audio()?;
+        let offer = Description::parse(offer).ok()?;
+        let audio = offer.audio()?;
         let chosen = choose(settings, &audio)?;
         let mut formats = vec![Format {
             payload_type: chosen.payload_type,
@@ -194,12 +198,19 @@ impl Session {
         };
         let agreed = self.agreed(&audio, &chosen);
         let described = self.describe(settings, formats, direction, crypto);
-        Some((described, Terms { agreed, keys }))
+        let recording = shown(settings, &offer);
+        let terms = Terms {
+            agreed,
+            keys,
+            recording,
+        };
+        Some((described, terms))
     }
 
     /// What the peer's answer agrees on; `None` when nothing fits.
     pub(super) fn accept(&mut self, settings: &PhoneSettings, answer: &[u8]) -> Option<Terms> {
-        let audio = Description::parse(answer).ok()?.audio()?;
+        let answer = Description::parse(answer).ok()?;
+        let audio = answer.audio()?;
         let chosen = choose(settings, &audio)?;
         let keys = match &settings.security {
             Security::Clear if is_clear(audio.profile) => None,
@@ -215,7 +226,11 @@ impl Session {
             }
         };
         let agreed = self.agreed(&audio, &chosen);
-        Some(Terms { agreed, keys })
+        Some(Terms {
+            agreed,
+            keys,
+            recording: shown(settings, &answer),
+        })
     }
 
     /// The direction of an offer.
@@ -303,6 +318,13 @@ impl Session {
             crypto,
         };
         offer.describe().write()
+    }
+}
+
+fn shown(settings: &PhoneSettings, said: &Description) -> Option<RecordState> {
+    match settings.ways.recording {
+        Icon::None => None,
+        Icon::Shown => said.record_state(),
     }
 }
 

@@ -43,6 +43,18 @@ pub struct Ways {
     pub after_transfer: AfterTransfer,
     /// What it is known by where it is asked (401, 407).
     pub credentials: Option<Credentials>,
+    /// Whether it shows that a call is recorded (RFC 7866 §6.3).
+    pub recording: Icon,
+}
+
+/// Whether a phone shows that a call is recorded, and says so (`record-aware`).
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Icon {
+    /// It knows nothing of it.
+    #[default]
+    None,
+    /// It shows what it was told last.
+    Shown,
 }
 
 /// What a phone does about reliable provisional responses.

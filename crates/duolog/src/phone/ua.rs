@@ -6,6 +6,7 @@ use std::time::Instant;
 
 use duolog_reach::digest::Memory;
 use duolog_sip::endpoint::{self, EndpointSettings, Timers};
+use duolog_sip::sdp::RecordState;
 use duolog_sip::{
     ClientKey, Dialog, Endpoint, Flow, NameAddr, Replaces, Request, Response, ServerKey,
     StatusCode, Tokens, Transport, Uri,
@@ -18,7 +19,7 @@ use super::refer::Referring;
 use super::registering::Registration;
 use super::session_timer::Clock;
 use super::{
-    Action, Calling, Failure, Input, Keep, Output, PhoneEvent, PhoneSettings, next_random,
+    Action, Calling, Failure, Input, Keep, Output, PhoneEvent, PhoneSettings, Shown, next_random,
 };
 
 pub(super) const ALLOW: &str =
@@ -29,6 +30,8 @@ pub(super) struct Steps<'a> {
     pub now: Instant,
     pub media: &'a mut MediaSide,
     pub out: &'a mut Vec<Output>,
+    /// What the phone has shown of recordings.
+    pub shown: &'a mut Vec<Shown>,
 }
 
 impl Steps<'_> {
@@ -42,8 +45,22 @@ impl Steps<'_> {
 
     /// Talks as agreed.
     pub(super) fn connect(&mut self, terms: Terms) {
+        if let Some(state) = terms.recording {
+            self.show(state);
+        }
         if self.media.connect(self.now, terms).is_err() {
             self.fail(Failure::NoAudio);
+        }
+    }
+
+    /// The icon, where it is another one than before; at first it is dark.
+    pub(super) fn show(&mut self, state: RecordState) {
+        let before = self.shown.last();
+        let before = before.map_or(RecordState::Off, |shown| shown.state);
+        if before != state {
+            let at = self.now;
+            self.shown.push(Shown { at, state });
+            self.tell(PhoneEvent::Indicated(state));
         }
     }
 }
@@ -342,6 +359,7 @@ impl UserAgent {
             self.referring.left(talk.dialog);
         }
         steps.media.close(steps.now, steps.out);
+        steps.show(RecordState::Off);
     }
 
     /// Sends a request in a transaction.

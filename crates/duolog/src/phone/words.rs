@@ -6,6 +6,7 @@ use std::time::Instant;
 use bytes::Bytes;
 use duolog_audio::codec::Codec;
 use duolog_rtp::{RtpTimestamp, SeqNo, Ssrc};
+use duolog_sip::sdp::{RecordPreference, RecordState};
 use duolog_sip::{Flow, Method, Replaces, StatusCode, Uri};
 
 use super::offer::HoldStyle;
@@ -189,6 +190,17 @@ pub enum Change {
     Hold(HoldStyle),
     /// Retrieval.
     Retrieve,
+    /// Nothing of the session; the offer says what is wanted of the recording (RFC 7866 §7.3.2).
+    Prefer(RecordPreference),
+}
+
+/// What a phone showed of a recording from one moment on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Shown {
+    /// When it was told.
+    pub at: Instant,
+    /// What.
+    pub state: RecordState,
 }
 
 /// Whether a REFER makes a subscription.
@@ -285,6 +297,8 @@ pub enum PhoneEvent {
     InfoAnswered(StatusCode),
     /// The request of `Action::Send` was answered.
     Replied(StatusCode),
+    /// The icon of the recording has changed (RFC 7866 §7.3.1).
+    Indicated(RecordState),
     /// Something did not work.
     Failed(Failure),
 }

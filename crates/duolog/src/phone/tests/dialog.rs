@@ -334,3 +334,47 @@ fn a_phone_that_moved_says_where_to() {
     assert_eq!(response.contact().map(|contact| contact.uri), Ok(moved));
     assert_eq!(sip(1).port(), 5_060);
 }
+
+#[test]
+fn a_phone_with_an_icon_says_so_and_what_it_prefers() {
+    use duolog_sip::sdp::{Description, RecordPreference};
+    let mut pair = Pair::new(|phone, settings| {
+        if phone == 0 {
+            settings.ways.recording = Icon::Shown;
+        }
+    });
+    pair.call();
+    pair.until(1_000);
+    for (n, wanted) in [
+        RecordPreference::Pause,
+        RecordPreference::On,
+        RecordPreference::Off,
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let by = if n == 1 { By::Update } else { By::ReInvite };
+        pair.act(0, alter(by, Change::Prefer(wanted)));
+        pair.until(2_000 + 1_000 * n as u64);
+        let asked = pair.phones[1].asked().last().expect("an offer");
+        let offer = Description::parse(&asked.body).expect("a description");
+        assert_eq!(offer.record_preference(), Some(wanted));
+        assert!(asked.tags("Supported").any(|tag| tag == "record-aware"));
+    }
+    // What follows says nothing of it, and the other one is not aware.
+    pair.act(0, alter(By::ReInvite, Change::Same));
+    pair.act(1, alter(By::ReInvite, Change::Same));
+    pair.until(6_000);
+    let last = pair.phones[1].asked().last().expect("an offer");
+    let offer = Description::parse(&last.body).expect("a description");
+    assert_eq!(offer.record_preference(), None);
+    let first = &pair.phones[1].asked()[0];
+    assert!(first.tags("Supported").any(|tag| tag == "record-aware"));
+    let others = pair.phones[0].asked().iter();
+    assert!(
+        others
+            .flat_map(|r| r.tags("Supported"))
+            .all(|tag| tag != "record-aware")
+    );
+    assert!(pair.phones[0].shown().is_empty(), "nobody told it anything");
+}

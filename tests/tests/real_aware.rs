@@ -1,0 +1,207 @@
+//! SIPp phones that speak RFC 7866, over UDP, TCP and TLS (issue 5, acceptance 4): what their icon shows
+//! is right within a second after each change, from each of the ways; and what they ask for by
+//! `a=recordpref` is done, or answered with what is.
+
+use duolog_tests::real::play::{Play, check};
+use duolog_tests::real::script::{Body, SDP, Script};
+
+const AWARE: &str = "Supported: replaces, record-aware";
+const UPDATES: &str = "Allow: INVITE, ACK, BYE, CANCEL, UPDATE, INFO";
+const NO_UPDATES: &str = "Allow: INVITE, ACK, BYE, CANCEL, INFO";
+const KEY: &str = "application/dtmf-relay";
+
+/// How late an icon may be, ms.
+const LATEST: u32 = 1_000;
+/// How long the owner talks on after each change, ms.
+const TALKS: u32 = 700;
+
+/// How a phone is told: by UPDATE, or by INVITE where it takes no UPDATE.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Told {
+    Update,
+    Invite,
+}
+
+/// The icon changes within so many milliseconds.
+fn shows(script: Script, told: Told, within_ms: u32, state: &str) -> Script {
+    let line = format!("a=record:{state}");
+    match told {
+        Told::Update => script.wants_within_ms(within_ms, "UPDATE", &line).answer(
+            "200 OK",
+            &[AWARE, UPDATES],
+            SDP,
+        ),
+        Told::Invite => script
+            .wants_within_ms(within_ms, "INVITE", &line)
+            .answer("200 OK", &[AWARE, NO_UPDATES], SDP)
+            .wants("ACK"),
+    }
+}
+
+fn allow(told: Told) -> &'static str {
+    match told {
+        Told::Update => UPDATES,
+        Told::Invite => NO_UPDATES,
+    }
+}
+
+/// The caller: it is answered that nothing is recorded, and sees each state in turn.
+fn caller(told: Told, states: &[&str]) -> Script {
+    let mut script = Script::caller("caller")
+        .invite(&[AWARE, allow(told)], SDP)
+        .may_get(100)
+        .may_get(180)
+        .gets_saying(200, "a=record:off")
+        .ack(Body::None)
+        .speaks();
+    for state in states {
+        script = shows(script, told, TALKS + 2 * LATEST, state);
+    }
+    script.is_hung_up()
+}
+
+/// The owner, whose call is being recorded.
+fn owner(told: Told) -> Script {
+    let script = Script::callee("callee")
+        .answer_invite("200 OK", &[AWARE, allow(told)], SDP)
+        .wants("ACK")
+        .speaks();
+    shows(script, told, LATEST, "on").waits_ms(TALKS)
+}
+
+#[test]
+fn by_info() {
+    for told in [Told::Update, Told::Invite] {
+        let mut owner = owner(told);
+        for (value, state) in [("Record: pause", "paused"), ("Record: RESUME", "on")] {
+            owner = owner.request("INFO", &[value], Body::None).gets(200);
+            owner = shows(owner, told, LATEST, state).waits_ms(TALKS);
+        }
+        let owner = owner
+            .request("INFO", &["Record: loudly"], Body::None)
+            .gets(489)
+            .request("INFO", &["Record: off"], Body::None)
+            .gets(403)
+            .hangs_up();
+        let caller = caller(told, &["on", "paused", "on"]);
+        check(&Play::new("icons by INFO", caller, owner));
+    }
+}
+
+#[test]
+fn by_keys_in_info() {
+    let told = Told::Update;
+    let mut owner = owner(told);
+    for (keys, state) in [
+        (["Signal=*", "Signal=4", "Signal=8"], "paused"),
+        (["Signal=*", "Signal=4", "Signal=9"], "on"),
+    ] {
+        for key in keys {
+            owner = owner.request("INFO", &[], Body::Text(KEY, key)).gets(200);
+        }
+        owner = shows(owner, told, LATEST, state).waits_ms(TALKS);
+    }
+    // A key that is no code goes on as INFO.
+    let owner = owner
+        .request("INFO", &[], Body::Text(KEY, "Signal=7"))
+        .gets(200)
+        .is_hung_up();
+    let mut caller = Script::caller("caller")
+        .invite(&[AWARE, UPDATES], SDP)
+        .may_get(100)
+        .may_get(180)
+        .gets_saying(200, "a=record:off")
+        .ack(Body::None)
+        .speaks();
+    for state in ["on", "paused", "on"] {
+        caller = shows(caller, told, TALKS + 2 * LATEST, state);
+    }
+    let caller = caller
+        .wants_with("INFO", "", "Signal=7")
+        .answer("200 OK", &[], Body::None)
+        .waits_ms(300)
+        .hangs_up();
+    check(&Play::new("icons by keys in INFO", caller, owner));
+}
+
+#[test]
+fn by_preference() {
+    for (told, method) in [(Told::Update, "UPDATE"), (Told::Invite, "INVITE")] {
+        let mut owner = owner(told);
+        for (line, state) in [
+            ("a=recordpref:pause", "paused"),
+            ("a=recordpref:nopreference", "paused"),
+            ("a=recordpref:on", "on"),
+            // This mode does not stop: what is stays, and is answered.
+            ("a=recordpref:off", "on"),
+        ] {
+            let headers = [AWARE, allow(told)];
+            owner = owner.request(method, &headers, Body::SdpWith("sendrecv", line));
+            let state = format!("a=record:{state}");
+            owner = owner.may_get(100).gets_saying(200, &state);
+            if told == Told::Invite {
+                owner = owner.ack(Body::None);
+            }
+            owner = owner.waits_ms(TALKS);
+        }
+        // The owner's offers go on to the caller, each with the state that has come of it.
+        let caller = caller(told, &["on", "paused", "paused", "on", "on"]);
+        check(&Play::new("icons by preference", caller, owner.hangs_up()));
+    }
+}
+
+#[test]
+fn a_preference_of_somebody_else_is_answered_with_what_is() {
+    let told = Told::Update;
+    let caller = Script::caller("caller")
+        .invite(&[AWARE, UPDATES], SDP)
+        .may_get(100)
+        .may_get(180)
+        .gets_saying(200, "a=record:off")
+        .ack(Body::None)
+        .speaks();
+    let caller = shows(caller, told, LATEST, "on")
+        .waits_ms(TALKS)
+        .request(
+            "UPDATE",
+            &[AWARE, UPDATES],
+            Body::SdpWith("sendrecv", "a=recordpref:pause"),
+        )
+        .gets_saying(200, "a=record:on")
+        .waits_ms(TALKS)
+        .hangs_up();
+    let owner = shows(owner(told), told, 2 * LATEST, "on").is_hung_up();
+    check(&Play::new("preference of the caller", caller, owner));
+}
+
+#[test]
+fn a_hold_in_between() {
+    let told = Told::Update;
+    let owner = owner(told)
+        .request("UPDATE", &[AWARE, UPDATES], Body::Sdp("sendonly"))
+        .gets_saying(200, "a=recvonly")
+        .request("INFO", &["Record: pause"], Body::None)
+        .gets(200)
+        .wants_within_ms(LATEST, "UPDATE", "a=record:paused")
+        .answer("200 OK", &[AWARE, UPDATES], Body::Sdp("sendonly"))
+        .request("UPDATE", &[AWARE, UPDATES], SDP)
+        .gets_saying(200, "a=sendrecv")
+        .waits_ms(TALKS)
+        .hangs_up();
+    let caller = Script::caller("caller")
+        .invite(&[AWARE, UPDATES], SDP)
+        .may_get(100)
+        .may_get(180)
+        .gets_saying(200, "a=record:off")
+        .ack(Body::None)
+        .speaks();
+    let caller = shows(caller, told, LATEST, "on")
+        .wants_with("UPDATE", "", "a=sendonly")
+        .answer("200 OK", &[AWARE, UPDATES], Body::Sdp("recvonly"))
+        .wants_within_ms(LATEST, "UPDATE", "a=sendonly")
+        .answer("200 OK", &[AWARE, UPDATES], Body::Sdp("recvonly"))
+        .wants_with("UPDATE", "", "a=record:paused")
+        .answer("200 OK", &[AWARE, UPDATES], SDP)
+        .is_hung_up();
+    check(&Play::new("icons while held", caller, owner));
+}
