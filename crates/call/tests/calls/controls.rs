@@ -411,7 +411,11 @@ fn cell(mode: Mode, moment: Moment, column: &str) -> String {
     };
     let ways = [Way::Info, Way::Code, Way::Api];
     let [info, code, api] = ways.map(|way| controlled(mode, moment, way, control));
-    assert_eq!((&info, &info), (&code, &api), "{mode:?} {moment:?} {control:?}");
+    assert_eq!(
+        (&info, &info),
+        (&code, &api),
+        "{mode:?} {moment:?} {control:?}"
+    );
     info
 }
 
@@ -426,7 +430,11 @@ fn written() -> BTreeMap<(String, String, String), String> {
         let Some(row) = line.strip_prefix('|') else {
             continue;
         };
-        let row: Vec<&str> = row.trim_end_matches('|').split('|').map(str::trim).collect();
+        let row: Vec<&str> = row
+            .trim_end_matches('|')
+            .split('|')
+            .map(str::trim)
+            .collect();
         if row[0] == "moment" || row[0].starts_with("--") {
             continue;
         }
