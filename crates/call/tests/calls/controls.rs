@@ -302,11 +302,11 @@ fn controlled(mode: Mode, moment: Moment, way: Way, control: Control) -> String 
         }
         // The phone is told nothing: the log says what it was.
         Way::Code => {
-            let refusals = stage.w.logs.iter().filter_map(|log| match log.event {
+            let mut refusals = stage.w.logs.iter().rev();
+            refused = refusals.find_map(|log| match log.event {
                 duolog_call::LogEvent::ControlRefused { why, .. } => Some(why),
                 _ => None,
             });
-            refused = refusals.last();
             if mode == Mode::Never {
                 // Its digits are not ours.
                 refused = Some(Refusal::NotRecorded);

@@ -302,6 +302,38 @@ fn the_start_announcement_may_come_after_each_resume() {
 }
 
 #[test]
+fn a_notice_waits_for_an_announcement() {
+    let mut told = settings();
+    for (user, mode) in [(0, Mode::OnDemandUserStart), (2, Mode::AlwaysPauseResume)] {
+        let recording = told.users[user].recording_mut();
+        recording.mode = mode;
+        recording.notice = Notice::Announcement;
+    }
+    let mut w = World::with(told, 5);
+    w.call(ALICE, CAROL);
+    w.run_s(1);
+    let from = w.media.len();
+    // While alice's recording is announced, carol pauses hers.
+    for (who, value) in [
+        (ALICE, "on"),
+        (CAROL, "pause"),
+        (CAROL, "resume"),
+        (CAROL, "pause"),
+    ] {
+        assert_eq!(w.info(who, value), 200);
+        w.run(100);
+    }
+    w.run_s(6);
+    assert_eq!(
+        w.since(from),
+        "play-a-RecordingStarts.nl play-b-RecordingStarts.nl PAUSE RESUME PAUSE START \
+         play-a-RecordingPaused.en play-b-RecordingPaused.en"
+    );
+    w.bye(ALICE);
+    w.settle();
+}
+
+#[test]
 fn a_pause_ends_by_itself_after_its_limit() {
     let limit = |limit| {
         alice(move |r| {

@@ -116,6 +116,8 @@ pub(super) struct Audience {
     /// The announcement that runs.
     announcement: Option<Announcement>,
     farewell: Farewell,
+    /// What is said when it is over.
+    afterwards: Option<Sound>,
     /// An announcement that a recording waits for.
     wanted: Option<Telling>,
     /// What began to be said and is not a fact yet.
@@ -150,6 +152,7 @@ impl Audience {
             later: Vec::new(),
             announcement: None,
             farewell: Farewell::No,
+            afterwards: None,
             wanted: None,
             began: Vec::new(),
             beside: Beside::Nothing,
@@ -200,9 +203,24 @@ impl Audience {
         self.playing.push(playing);
     }
 
-    /// Says something to everybody who is there.
+    /// Says something to everybody who is there. It waits for the end of an announcement, which it would
+    /// cut; of several that wait, the last one is still true.
     pub(super) fn say(&mut self, cx: &mut Context<'_>, voice: &Voice, prompt: PromptName) {
-        self.play_to_sides(cx, &SIDES, &voice.says(prompt));
+        match self.announcement {
+            Some(_) => self.afterwards = Some(voice.says(prompt)),
+            None => {
+                self.play_to_sides(cx, &SIDES, &voice.says(prompt));
+            }
+        }
+    }
+
+    /// Says what has waited for the end of an announcement.
+    pub(super) fn say_afterwards(&mut self, cx: &mut Context<'_>) {
+        if self.announcement.is_none()
+            && let Some(sound) = self.afterwards.take()
+        {
+            self.play_to_sides(cx, &SIDES, &sound);
+        }
     }
 
     /// Says that the recording is over, to those who had not been told in other words that calls are
@@ -368,6 +386,7 @@ impl Audience {
     /// Says something to all, in place of whatever sounds; the call ends when they have heard it.
     pub(super) fn say_farewell(&mut self, cx: &mut Context<'_>, voice: &Voice) {
         self.cut_announcement(cx);
+        self.afterwards = None;
         self.stop(cx);
         let sound = voice.says(PromptName::FailureEnds);
         let plays = self.play_to_sides(cx, &SIDES, &sound);
@@ -430,6 +449,7 @@ impl Audience {
     pub(super) fn hush(&mut self) {
         self.announcement = None;
         self.farewell = Farewell::No;
+        self.afterwards = None;
         self.wanted = None;
         self.later.clear();
     }
