@@ -302,11 +302,11 @@ fn controlled(mode: Mode, moment: Moment, way: Way, control: Control) -> String 
         }
         // The phone is told nothing: the log says what it was.
         Way::Code => {
-            let refusals = stage.w.logs.iter().filter_map(|log| match log.event {
+            let mut refusals = stage.w.logs.iter().rev();
+            refused = refusals.find_map(|log| match log.event {
                 duolog_call::LogEvent::ControlRefused { why, .. } => Some(why),
                 _ => None,
             });
-            refused = refusals.last();
             if mode == Mode::Never {
                 // Its digits are not ours.
                 refused = Some(Refusal::NotRecorded);
@@ -411,7 +411,11 @@ fn cell(mode: Mode, moment: Moment, column: &str) -> String {
     };
     let ways = [Way::Info, Way::Code, Way::Api];
     let [info, code, api] = ways.map(|way| controlled(mode, moment, way, control));
-    assert_eq!((&info, &info), (&code, &api), "{mode:?} {moment:?} {control:?}");
+    assert_eq!(
+        (&info, &info),
+        (&code, &api),
+        "{mode:?} {moment:?} {control:?}"
+    );
     info
 }
 
@@ -426,7 +430,11 @@ fn written() -> BTreeMap<(String, String, String), String> {
         let Some(row) = line.strip_prefix('|') else {
             continue;
         };
-        let row: Vec<&str> = row.trim_end_matches('|').split('|').map(str::trim).collect();
+        let row: Vec<&str> = row
+            .trim_end_matches('|')
+            .split('|')
+            .map(str::trim)
+            .collect();
         if row[0] == "moment" || row[0].starts_with("--") {
             continue;
         }

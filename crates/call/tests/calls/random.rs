@@ -1,7 +1,13 @@
 //! Five hundred calls that do anything at any time: whatever happens, nothing is left.
 
+use std::time::Duration;
+
 use bytes::Bytes;
-use duolog_call::{Digit, Input, LegId, MediaCommand, MediaEvent};
+use duolog_call::{
+    Compliance, Control, ControlId, Digit, DoNotRecord, DoNotRecordReason, End, Gate, Input,
+    Keeping, LegId, Means, MediaCommand, MediaEvent, Mode, Notice, OnFailure, Opening, Settings,
+    StartStop,
+};
 use duolog_sip::sdp::Direction;
 use duolog_sip::{Flow, Message, Method, Transport};
 
@@ -35,6 +41,137 @@ fn answer(w: &mut World, dice: &mut Dice, who: usize) {
     }
 }
 
+/// Somebody with the right asks for something, or the recorder loses something, or takes nothing.
+pub fn control(w: &mut World, dice: &mut Dice) {
+    let all: Vec<_> = w.recordings.keys().copied().collect();
+    if all.is_empty() {
+        return;
+    }
+    let recording = all[all.len() - 1 - dice.roll(all.len().min(3) as u64) as usize];
+    let control = [
+        Control::Start,
+        Control::Stop,
+        Control::Pause,
+        Control::Resume,
+    ];
+    match dice.roll(24) {
+        0 => w.report(MediaEvent::RecordingLost {
+            recording,
+            reason: "gone".to_owned(),
+        }),
+        1 => w.node(Input::Gate(Gate::Closed {
+            reason: "full".to_owned(),
+            retry_after_s: 5,
+        })),
+        2..=4 => w.node(Input::Gate(Gate::Open)),
+        roll => {
+            let id = ControlId(w.seen.controlled.len() as u64);
+            w.node(Input::Control {
+                id,
+                recording,
+                control: control[roll as usize % 4],
+                by: Means::Api,
+            });
+            let (answered, result) = w.seen.controlled.last().unwrap();
+            assert_eq!(*answered, id);
+            let phase = w.engine.running().into_iter().map(|half| half.phase);
+            if let Ok(now) = result {
+                assert!(phase.clone().any(|phase| phase == *now), "{now:?}");
+            }
+        }
+    }
+}
+
+/// Settings drawn for everybody: each mode, each announcement, each policy, and who is on whose list.
+pub fn drawn(dice: &mut Dice, settings: &mut Settings) {
+    use duolog_call::Announce::{Off, On};
+    let modes = [
+        Mode::Never,
+        Mode::OnDemand,
+        Mode::OnDemandUserStart,
+        Mode::Always,
+        Mode::AlwaysPauseResume,
+    ];
+    let failures = [
+        OnFailure::Refuse,
+        OnFailure::GoOn,
+        OnFailure::GoOnAnnounced,
+        OnFailure::EndAnnounced,
+    ];
+    let notices = [Notice::None, Notice::Beep, Notice::Announcement];
+    for user in &mut settings.users {
+        let recording = user.recording_mut();
+        recording.mode = modes[dice.roll(5) as usize];
+        recording.on_failure = failures[dice.roll(4) as usize];
+        recording.notice = notices[dice.roll(3) as usize];
+        let mut switch = || [Off, On][dice.roll(2) as usize];
+        recording.announce = StartStop {
+            internal: switch(),
+            pstn: switch(),
+            after_resume: switch(),
+        };
+        recording.compliance = Compliance {
+            inbound: switch(),
+            outbound: switch(),
+            outbound_delay: Duration::from_secs(dice.roll(4)),
+        };
+        recording.auto_resume = (dice.roll(2) == 0).then(|| Duration::from_secs(10));
+        recording.do_not_record = Vec::new();
+        if dice.roll(4) == 0 {
+            recording.do_not_record.push(DoNotRecord {
+                number: ["9000", "020123", "1001", "1002", "1003", "1004"][dice.roll(6) as usize]
+                    .to_owned(),
+                reason: DoNotRecordReason::Vendor,
+            });
+        }
+    }
+}
+
+/// What must hold of every recording, whatever happened: nothing is captured of what is not announced,
+/// kept only what is provisional, and the end says what there is.
+pub fn check_rows(w: &World) {
+    let mut rows: std::collections::BTreeMap<_, (Vec<&str>, Option<Opening>)> =
+        std::collections::BTreeMap::new();
+    for (_, command) in &w.media {
+        let (recording, word) = match command {
+            MediaCommand::OpenRecording {
+                recording, opening, ..
+            } => {
+                rows.entry(*recording).or_default().1 = Some((**opening).clone());
+                (recording, "open")
+            }
+            MediaCommand::StartRecording { recording } => (recording, "start"),
+            MediaCommand::KeepRecording { recording } => (recording, "keep"),
+            MediaCommand::CloseRecording { recording, ending } => {
+                let word = match ending.end {
+                    End::Finished => "finished",
+                    End::NotKept => "not kept",
+                    End::Failed => "failed",
+                    End::NotStarted => "not started",
+                    End::NotAnswered | End::Refused => "refused",
+                };
+                (recording, word)
+            }
+            _ => continue,
+        };
+        rows.entry(*recording).or_default().0.push(word);
+    }
+    for (recording, (words, opening)) in rows {
+        let opening = opening.expect("opened");
+        let (started, kept) = (words.contains(&"start"), words.contains(&"keep"));
+        let provisional = opening.keeping == Keeping::Provisional;
+        assert_eq!(provisional, opening.mode == Mode::OnDemand);
+        assert!(!kept || (provisional && started), "{recording:?} {words:?}");
+        match *words.last().unwrap() {
+            "finished" => assert!(started && (kept || !provisional), "{words:?}"),
+            "not kept" => assert!(!kept && started <= provisional, "{words:?}"),
+            "not started" | "refused" => assert!(!started, "{words:?}"),
+            "failed" => {}
+            other => panic!("{recording:?} is not closed: {other}"),
+        }
+    }
+}
+
 fn act(w: &mut World, dice: &mut Dice, caller: usize, callee: usize) {
     let who = if dice.roll(2) == 0 { caller } else { callee };
     let connected = w.parties[who].dialog.is_some();
@@ -47,18 +184,19 @@ fn act(w: &mut World, dice: &mut Dice, caller: usize, callee: usize) {
         6 if connected => w.reinvite(who, Direction::SendOnly),
         7 if connected => w.reinvite(who, Direction::SendRecv),
         8 if connected => {
-            let value = ["pause", "resume", "on", "other"][dice.roll(4) as usize];
+            let value = ["pause", "resume", "on", "off", "other"][dice.roll(5) as usize];
             w.within(who, Method::Info, &[("Record", value)]);
         }
         9 if connected => w.within(who, Method::Invite, &[]),
         10 => {
             for leg in legs {
                 let digit = Digit {
-                    event: [10, 4, 8, 9, 1][dice.roll(5) as usize],
+                    event: [10, 4, 5, 8, 9, 1][dice.roll(6) as usize],
                     duration_ms: 90,
                 };
                 w.report(MediaEvent::Digit { leg, digit });
             }
+            control(w, dice);
         }
         11 => {
             for leg in legs {
@@ -103,7 +241,11 @@ fn nothing_is_left_of_five_hundred_calls() {
     let mut calls = 0;
     for seed in 0..50 {
         let mut dice = Dice(seed * 7919 + 1);
-        let mut w = World::with(settings(), seed as u8);
+        let mut told = settings();
+        if seed % 2 == 1 {
+            drawn(&mut dice, &mut told);
+        }
+        let mut w = World::with(told, seed as u8);
         let loss = dice.roll(4);
         let mut network = Dice(seed + 17);
         w.lose = Some(Box::new(move |_: &Message| {
@@ -116,6 +258,7 @@ fn nothing_is_left_of_five_hundred_calls() {
         }
         w.node(Input::HangUpAll);
         w.settle();
+        check_rows(&w);
         let opened = |c: &MediaCommand| matches!(c, MediaCommand::OpenLeg { .. });
         calls += w
             .media
@@ -131,7 +274,14 @@ fn nothing_is_left_of_five_hundred_calls() {
     let kinds: Vec<&str> = ends.keys().map(String::as_str).collect();
     assert_eq!(
         kinds,
-        ["Failed", "Finished", "NotAnswered", "NotStarted", "Refused"],
+        [
+            "Failed",
+            "Finished",
+            "NotAnswered",
+            "NotKept",
+            "NotStarted",
+            "Refused"
+        ],
         "{ends:?}"
     );
     assert!(ends.values().all(|count| *count >= 5), "{ends:?}");

@@ -6,7 +6,7 @@ use duolog_sip::sdp::Direction;
 use duolog_sip::{Message, Method, Response};
 
 use crate::fork::phones;
-use crate::random::Dice;
+use crate::random::{Dice, check_rows, control, drawn};
 use crate::world::{BOB, BOB2, CAROL, DAVE, ERIN, Ports, World, description, settings, status};
 
 const NUMBERS: [&str; 7] = ["020123", "1001", "1002", "1003", "1004", "1005", "1002"];
@@ -37,7 +37,12 @@ fn act(w: &mut World, dice: &mut Dice) {
     let who = dice.roll(7) as usize;
     let connected = w.parties[who].dialog.is_some();
     let other = dice.roll(7) as usize;
-    match dice.roll(20) {
+    match dice.roll(22) {
+        20 if connected => {
+            let value = ["on", "off", "pause", "resume"][dice.roll(4) as usize];
+            w.within(who, Method::Info, &[("Record", value)]);
+        }
+        20 | 21 => control(w, dice),
         0..=8 => answer(w, dice, who),
         9..=11 if connected => {
             let to = format!("<sip:{}@x>", NUMBERS[other]);
@@ -75,12 +80,15 @@ fn act(w: &mut World, dice: &mut Dice) {
 #[test]
 fn nothing_is_left_of_calls_whose_parties_change() {
     let (mut turned, mut joined) = (0, 0);
-    for seed in 0..80 {
+    for seed in 0..160 {
         let mut dice = Dice(seed * 15_485_863 + 5);
         let mut told = settings();
         told.media.more_groups = u32::from(seed % 4 == 0);
         if seed % 3 == 0 {
             told.users[2].recording_mut().announce = duolog_call::StartStop::BOTH;
+        }
+        if seed % 2 == 1 {
+            drawn(&mut dice, &mut told);
         }
         let mut w = match seed % 5 {
             // Three phones ring together for one number.
@@ -111,6 +119,7 @@ fn nothing_is_left_of_calls_whose_parties_change() {
         }
         w.node(Input::HangUpAll);
         w.settle_all();
+        check_rows(&w);
         let is = |c: &&(u64, MediaCommand)| matches!(c.1, MediaCommand::TurnRecording { .. });
         turned += w.media.iter().filter(is).count();
         let facts = w.facts();
@@ -119,5 +128,5 @@ fn nothing_is_left_of_calls_whose_parties_change() {
             .filter(|fact| matches!(fact, duolog_call::Fact::PartyJoined { .. }))
             .count();
     }
-    assert!(turned > 100 && joined > 60, "{turned} {joined}");
+    assert!(turned > 200 && joined > 120, "{turned} {joined}");
 }

@@ -10,8 +10,8 @@ use bytes::Bytes;
 use duolog_call::{
     CallLog, Completion, Contact, ControlId, End, Engine, Epoch, Fact, FeatureCodes, Input, LegId,
     LocalAddresses, Location, MediaCommand, MediaEvent, MediaSettings, Mode, Notice, Numbering,
-    Opening, Output, OwnerKind, Phase, ReachSettings, RecordingId, RecordingSettings, Refusal,
-    RepeatInterval, SessionTimer, Settings, Sound, StartStop, Trunk, TrunkIndex, User,
+    Opening, Output, OwnerKind, Phase, PlayId, ReachSettings, RecordingId, RecordingSettings,
+    Refusal, RepeatInterval, SessionTimer, Settings, Sound, StartStop, Trunk, TrunkIndex, User,
 };
 use duolog_reach::hops::QueryId;
 use duolog_sip::endpoint::{self, ClientKey, ServerKey};
@@ -173,6 +173,8 @@ pub struct Seen {
     pub queries: Vec<QueryId>,
     /// Recordings that are to be kept.
     pub kept: Vec<RecordingId>,
+    /// Which sounds play where.
+    playing: BTreeMap<PlayId, LegId>,
     /// What became of controls from outside.
     pub controlled: Vec<(ControlId, Result<Phase, Refusal>)>,
 }
@@ -302,7 +304,16 @@ impl World {
     fn happen(&mut self, event: Event) {
         match event {
             Event::ToNode(flow, bytes) => self.node(Input::Sip { flow, bytes }),
-            Event::Media(event) => self.node(Input::Media(event)),
+            Event::Media(event) => {
+                // What was cut does not end once more.
+                if let MediaEvent::Played { play, whole, .. } = &event {
+                    let plays = self.seen.playing.remove(play).is_some();
+                    if *whole == Completion::Whole && !plays {
+                        return;
+                    }
+                }
+                self.node(Input::Media(event));
+            }
             Event::ToParty(who, bytes) => {
                 let flow = self.flow_of(who);
                 self.party(who, endpoint::Input::Received { flow, bytes });
@@ -396,14 +407,23 @@ impl World {
                     play: *play,
                     whole: Completion::Whole,
                 };
+                self.seen.playing.insert(*play, *leg);
                 if self.plays_end {
                     self.later(Duration::from_millis(length), Event::Media(event));
                 }
             }
+            MediaCommand::StopPlaying { leg } => {
+                assert!(self.legs.contains(leg));
+                let cut = self.seen.playing.extract_if(.., |_, at| at == leg);
+                for (play, leg) in cut.collect::<Vec<_>>() {
+                    let whole = Completion::Cut;
+                    let event = MediaEvent::Played { leg, play, whole };
+                    self.later(Duration::from_millis(1), Event::Media(event));
+                }
+            }
             MediaCommand::ConnectLeg { leg, .. }
             | MediaCommand::TakeDigits { leg }
-            | MediaCommand::SendDigits { leg, .. }
-            | MediaCommand::StopPlaying { leg } => assert!(self.legs.contains(leg)),
+            | MediaCommand::SendDigits { leg, .. } => assert!(self.legs.contains(leg)),
             MediaCommand::Bridge { a, b } => {
                 assert!(self.legs.contains(a) && self.legs.contains(b));
             }

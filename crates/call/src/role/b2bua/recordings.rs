@@ -142,6 +142,7 @@ impl Recordings {
             }
         }
         self.speak_of_failure(cx);
+        self.audience.say_afterwards(cx);
         for (side, prompt) in self.audience.take_began() {
             self.note(cx, &Fact::AnnouncementStarted { side, prompt });
         }

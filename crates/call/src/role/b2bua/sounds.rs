@@ -1,14 +1,19 @@
 //! What the parties of a recorded call hear of it, and which of that still sounds.
 
-use std::time::{Duration, Instant};
+mod telling;
+
+use std::time::Instant;
 
 use crate::announcement::{Announcement, Progress};
 use crate::class::Network;
 use crate::fact::Side;
 use crate::media::{LegId, MediaCommand, PlayId, PromptName, RecordingId, Sound};
-use crate::policy::Announce;
 use crate::role::b2bua::context::Context;
 use crate::settings::UserIndex;
+
+use telling::Farewell;
+
+pub(crate) use telling::Telling;
 
 const SIDES: [Side; 2] = [Side::Caller, Side::Callee];
 
@@ -69,28 +74,6 @@ impl Voice {
     }
 }
 
-/// What is to be said before a recording starts.
-#[derive(Debug, Clone)]
-pub(super) struct Telling {
-    pub(super) voice: Voice,
-    /// Whether parties hear that it starts.
-    pub(super) start: Announce,
-    /// How long after the answer a party on the public network hears the compliance announcement, in
-    /// place of that.
-    pub(super) compliance: Option<Duration>,
-}
-
-impl Telling {
-    /// What a party there is told, and how long after the answer; `None` for nothing.
-    fn to(&self, network: Network) -> Option<(PromptName, Duration)> {
-        match (network, self.compliance, self.start) {
-            (Network::Pstn, Some(delay), _) => Some((PromptName::Compliance, delay)),
-            (_, _, Announce::On) => Some((PromptName::RecordingStarts, Duration::ZERO)),
-            (_, _, Announce::Off) => None,
-        }
-    }
-}
-
 /// The recording of the party across, for the one that acts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Beside {
@@ -116,6 +99,8 @@ pub(super) struct Audience {
     /// The announcement that runs.
     announcement: Option<Announcement>,
     farewell: Farewell,
+    /// What is said when it is over.
+    afterwards: Option<Sound>,
     /// An announcement that a recording waits for.
     wanted: Option<Telling>,
     /// What began to be said and is not a fact yet.
@@ -123,13 +108,6 @@ pub(super) struct Audience {
     pub(super) beside: Beside,
     /// When both parties were connected.
     pub(super) answered: Option<Instant>,
-}
-
-/// What all hear before the call ends.
-enum Farewell {
-    No,
-    Said(Announcement),
-    Heard,
 }
 
 /// A sound that some leg hears, as far as is known.
@@ -150,6 +128,7 @@ impl Audience {
             later: Vec::new(),
             announcement: None,
             farewell: Farewell::No,
+            afterwards: None,
             wanted: None,
             began: Vec::new(),
             beside: Beside::Nothing,
@@ -200,40 +179,24 @@ impl Audience {
         self.playing.push(playing);
     }
 
-    /// Says something to everybody who is there.
+    /// Says something to everybody who is there. It waits for the end of an announcement, which it would
+    /// cut; of several that wait, the last one is still true.
     pub(super) fn say(&mut self, cx: &mut Context<'_>, voice: &Voice, prompt: PromptName) {
-        self.play_to_sides(cx, &SIDES, &voice.says(prompt));
-    }
-
-    /// Says that the recording is over, to those who had not been told in other words that calls are
-    /// recorded. Another one would be announced to them anew.
-    pub(super) fn say_stopped(&mut self, cx: &mut Context<'_>, voice: &Voice) {
-        let mut sides = SIDES.to_vec();
-        sides.retain(|side| {
-            let leg = self.legs.of(*side);
-            !leg.is_some_and(|leg| self.told.contains(&(leg, PromptName::Compliance)))
-        });
-        self.play_to_sides(cx, &sides, &voice.says(PromptName::RecordingStops));
-        self.told
-            .retain(|(_, prompt)| *prompt == PromptName::Compliance);
-    }
-
-    /// A recording waits for this to be said.
-    pub(super) fn want(&mut self, telling: &Telling) {
-        match &mut self.wanted {
-            None => self.wanted = Some(telling.clone()),
-            Some(wanted) => {
-                if telling.start == Announce::On {
-                    wanted.start = Announce::On;
-                }
-                wanted.compliance = wanted.compliance.or(telling.compliance);
+        match self.announcement {
+            Some(_) => self.afterwards = Some(voice.says(prompt)),
+            None => {
+                self.play_to_sides(cx, &SIDES, &voice.says(prompt));
             }
         }
     }
 
-    /// What a recording wants to be said.
-    pub(super) fn take_wanted(&mut self) -> Option<Telling> {
-        self.wanted.take()
+    /// Says what has waited for the end of an announcement.
+    pub(super) fn say_afterwards(&mut self, cx: &mut Context<'_>) {
+        if self.announcement.is_none()
+            && let Some(sound) = self.afterwards.take()
+        {
+            self.play_to_sides(cx, &SIDES, &sound);
+        }
     }
 
     /// What began to be said since this was asked last.
@@ -246,58 +209,14 @@ impl Audience {
         &self.began
     }
 
-    /// Tells those of it who have not heard it that the call is recorded.
-    pub(super) fn announce(&mut self, cx: &mut Context<'_>, telling: &Telling) {
-        for side in SIDES {
-            let (Some(listener), true) = (self.legs.at(side), self.needs(side, telling)) else {
-                continue;
-            };
-            let Some((prompt, delay)) = telling.to(listener.network) else {
-                continue;
-            };
-            let (leg, play) = (listener.leg, cx.ids.play());
-            let at = self.answered.map_or(cx.now, |answered| answered + delay);
-            let at = at.max(cx.now);
-            let sound = telling.voice.says(prompt);
-            let playing = Playing {
-                leg,
-                play,
-                side,
-                sound,
-            };
-            self.hearing.push((leg, prompt));
-            match at > cx.now {
-                true => self.later.push((at, playing)),
-                false => self.begin(cx, playing),
-            }
-            match &mut self.announcement {
-                Some(announcement) => announcement.also(at, [(leg, play)]),
-                None => self.announcement = Some(Announcement::new(at, [(leg, play)])),
-            }
-        }
-    }
-
-    /// Whether the party of a side has yet to hear of a recording.
-    pub(super) fn needs(&self, side: Side, telling: &Telling) -> bool {
-        self.legs.at(side).is_some_and(|listener| {
-            let is = |(leg, _): &(LegId, PromptName)| *leg == listener.leg;
-            telling.to(listener.network).is_some()
-                && !self.told.iter().any(is)
-                && !self.hearing.iter().any(is)
-        })
-    }
-
-    /// Whether an announcement runs.
-    pub(super) fn is_announcing(&self) -> bool {
-        self.announcement.is_some()
-    }
-
     /// When [`Audience::expire`] is wanted.
     pub(super) fn deadline(&self) -> Option<Instant> {
         let announcement = self.announcement.as_ref().and_then(Announcement::deadline);
         let farewell = match &self.farewell {
             Farewell::Said(farewell) => farewell.deadline(),
-            Farewell::No | Farewell::Heard => None,
+            // Who has left last heard it: the call ends now.
+            Farewell::Heard => self.answered,
+            Farewell::No => None,
         };
         let later = self.later.iter().map(|(at, _)| *at);
         later.chain(announcement).chain(farewell).min()
@@ -355,38 +274,6 @@ impl Audience {
         }
     }
 
-    /// Nobody is recorded after the announcement that runs: it is cut.
-    pub(super) fn cut_announcement(&mut self, cx: &mut Context<'_>) {
-        if self.announcement.take().is_some() {
-            self.hearing.clear();
-            self.later.clear();
-            self.stop(cx);
-        }
-        self.wanted = None;
-    }
-
-    /// Says something to all, in place of whatever sounds; the call ends when they have heard it.
-    pub(super) fn say_farewell(&mut self, cx: &mut Context<'_>, voice: &Voice) {
-        self.cut_announcement(cx);
-        self.stop(cx);
-        let sound = voice.says(PromptName::FailureEnds);
-        let plays = self.play_to_sides(cx, &SIDES, &sound);
-        self.farewell = match plays.is_empty() {
-            true => Farewell::Heard,
-            false => Farewell::Said(Announcement::new(cx.now, plays)),
-        };
-    }
-
-    /// Whether the call is to end, or about to.
-    pub(super) fn is_parting(&self) -> bool {
-        !matches!(self.farewell, Farewell::No)
-    }
-
-    /// Whether all have heard that the call ends.
-    pub(super) fn has_parted(&self) -> bool {
-        matches!(self.farewell, Farewell::Heard)
-    }
-
     /// A party comes to a side; `None`: the one that was there goes. The announcement may be over with
     /// it.
     pub(super) fn seat(&mut self, side: Side, listener: Option<Listener>) -> Progress {
@@ -408,19 +295,6 @@ impl Audience {
         self.progressed(progress)
     }
 
-    /// In which words the party of a side has heard that the call is recorded.
-    pub(super) fn told(&self, side: Side) -> Option<PromptName> {
-        let leg = self.legs.of(side)?;
-        let told = self.told.iter().find(|(told, _)| *told == leg);
-        told.map(|(_, prompt)| *prompt)
-    }
-
-    /// The party of a side heard it in another call.
-    pub(super) fn tell(&mut self, side: Side, prompt: PromptName) {
-        self.told
-            .extend(self.legs.of(side).map(|leg| (leg, prompt)));
-    }
-
     /// Which side a leg has.
     pub(super) fn side_of(&self, leg: LegId) -> Option<Side> {
         self.legs.side_of(leg)
@@ -430,6 +304,7 @@ impl Audience {
     pub(super) fn hush(&mut self) {
         self.announcement = None;
         self.farewell = Farewell::No;
+        self.afterwards = None;
         self.wanted = None;
         self.later.clear();
     }

@@ -1,0 +1,165 @@
+//! What parties are told of a recording: that it starts, before it does, and that it or the call is over.
+
+use std::time::Duration;
+
+use crate::announcement::Announcement;
+use crate::class::Network;
+use crate::fact::Side;
+use crate::media::{LegId, PromptName};
+use crate::policy::Announce;
+use crate::role::b2bua::context::Context;
+use crate::role::b2bua::sounds::{Audience, Playing, SIDES, Voice};
+
+/// What is to be said before a recording starts.
+#[derive(Debug, Clone)]
+pub(crate) struct Telling {
+    pub(crate) voice: Voice,
+    /// Whether parties hear that it starts.
+    pub(crate) start: Announce,
+    /// How long after the answer a party on the public network hears the compliance announcement, in
+    /// place of that.
+    pub(crate) compliance: Option<Duration>,
+}
+
+impl Telling {
+    /// What a party there is told, and how long after the answer; `None` for nothing.
+    fn to(&self, network: Network) -> Option<(PromptName, Duration)> {
+        match (network, self.compliance, self.start) {
+            (Network::Pstn, Some(delay), _) => Some((PromptName::Compliance, delay)),
+            (_, _, Announce::On) => Some((PromptName::RecordingStarts, Duration::ZERO)),
+            (_, _, Announce::Off) => None,
+        }
+    }
+}
+
+/// What all hear before the call ends.
+pub(super) enum Farewell {
+    No,
+    Said(Announcement),
+    Heard,
+}
+
+impl Audience {
+    /// Says that the recording is over, to those who had not been told in other words that calls are
+    /// recorded. Another one would be announced to them anew.
+    pub(crate) fn say_stopped(&mut self, cx: &mut Context<'_>, voice: &Voice) {
+        let mut sides = SIDES.to_vec();
+        sides.retain(|side| {
+            let leg = self.legs.of(*side);
+            !leg.is_some_and(|leg| self.told.contains(&(leg, PromptName::Compliance)))
+        });
+        self.play_to_sides(cx, &sides, &voice.says(PromptName::RecordingStops));
+        self.told
+            .retain(|(_, prompt)| *prompt == PromptName::Compliance);
+    }
+
+    /// A recording waits for this to be said.
+    pub(crate) fn want(&mut self, telling: &Telling) {
+        match &mut self.wanted {
+            None => self.wanted = Some(telling.clone()),
+            Some(wanted) => {
+                if telling.start == Announce::On {
+                    wanted.start = Announce::On;
+                }
+                wanted.compliance = wanted.compliance.or(telling.compliance);
+            }
+        }
+    }
+
+    /// What a recording wants to be said.
+    pub(crate) fn take_wanted(&mut self) -> Option<Telling> {
+        self.wanted.take()
+    }
+
+    /// Tells those of it who have not heard it that the call is recorded.
+    pub(crate) fn announce(&mut self, cx: &mut Context<'_>, telling: &Telling) {
+        for side in SIDES {
+            let (Some(listener), true) = (self.legs.at(side), self.needs(side, telling)) else {
+                continue;
+            };
+            let Some((prompt, delay)) = telling.to(listener.network) else {
+                continue;
+            };
+            let (leg, play) = (listener.leg, cx.ids.play());
+            let at = self.answered.map_or(cx.now, |answered| answered + delay);
+            let at = at.max(cx.now);
+            let sound = telling.voice.says(prompt);
+            let playing = Playing {
+                leg,
+                play,
+                side,
+                sound,
+            };
+            self.hearing.push((leg, prompt));
+            match at > cx.now {
+                true => self.later.push((at, playing)),
+                false => self.begin(cx, playing),
+            }
+            match &mut self.announcement {
+                Some(announcement) => announcement.also(at, [(leg, play)]),
+                None => self.announcement = Some(Announcement::new(at, [(leg, play)])),
+            }
+        }
+    }
+
+    /// Whether the party of a side has yet to hear of a recording.
+    pub(crate) fn needs(&self, side: Side, telling: &Telling) -> bool {
+        self.legs.at(side).is_some_and(|listener| {
+            let is = |(leg, _): &(LegId, PromptName)| *leg == listener.leg;
+            telling.to(listener.network).is_some()
+                && !self.told.iter().any(is)
+                && !self.hearing.iter().any(is)
+        })
+    }
+
+    /// Whether an announcement runs.
+    pub(crate) fn is_announcing(&self) -> bool {
+        self.announcement.is_some()
+    }
+
+    /// Nobody is recorded after the announcement that runs: it is cut.
+    pub(crate) fn cut_announcement(&mut self, cx: &mut Context<'_>) {
+        if self.announcement.take().is_some() {
+            self.hearing.clear();
+            self.later.clear();
+            self.stop(cx);
+        }
+        self.wanted = None;
+    }
+
+    /// Says something to all, in place of whatever sounds; the call ends when they have heard it.
+    pub(crate) fn say_farewell(&mut self, cx: &mut Context<'_>, voice: &Voice) {
+        self.cut_announcement(cx);
+        self.afterwards = None;
+        self.stop(cx);
+        let sound = voice.says(PromptName::FailureEnds);
+        let plays = self.play_to_sides(cx, &SIDES, &sound);
+        self.farewell = match plays.is_empty() {
+            true => Farewell::Heard,
+            false => Farewell::Said(Announcement::new(cx.now, plays)),
+        };
+    }
+
+    /// Whether the call is to end, or about to.
+    pub(crate) fn is_parting(&self) -> bool {
+        !matches!(self.farewell, Farewell::No)
+    }
+
+    /// Whether all have heard that the call ends.
+    pub(crate) fn has_parted(&self) -> bool {
+        matches!(self.farewell, Farewell::Heard)
+    }
+
+    /// In which words the party of a side has heard that the call is recorded.
+    pub(crate) fn told(&self, side: Side) -> Option<PromptName> {
+        let leg = self.legs.of(side)?;
+        let told = self.told.iter().find(|(told, _)| *told == leg);
+        told.map(|(_, prompt)| *prompt)
+    }
+
+    /// The party of a side heard it in another call.
+    pub(crate) fn tell(&mut self, side: Side, prompt: PromptName) {
+        self.told
+            .extend(self.legs.of(side).map(|leg| (leg, prompt)));
+    }
+}

@@ -1,0 +1,319 @@
+//! A call that is to be recorded and cannot be, from its beginning or from the middle of it.
+
+use duolog_call::{
+    Control, End, Fact, Gate, HungUpBy, Input, LogEvent, MediaEvent, Mode, OnFailure,
+    RecordingSettings, StartStop,
+};
+use duolog_sip::Method;
+
+use crate::world::{ALICE, BOB, CAROL, TRUNK, World, settings};
+
+fn closed() -> Input {
+    Input::Gate(Gate::Closed {
+        reason: "the disk is full".to_owned(),
+        retry_after_s: 60,
+    })
+}
+
+/// Alice and carol with a mode and a policy each.
+fn with(alice: (Mode, OnFailure), carol: (Mode, OnFailure)) -> World {
+    let mut told = settings();
+    for (at, (mode, on_failure)) in [(0, alice), (2, carol)] {
+        *told.users[at].recording_mut() = RecordingSettings {
+            mode,
+            on_failure,
+            announce: StartStop::BOTH,
+            ..RecordingSettings::default()
+        };
+    }
+    World::with(told, 4)
+}
+
+fn one(mode: Mode, on_failure: OnFailure) -> World {
+    with((mode, on_failure), (Mode::Never, OnFailure::Refuse))
+}
+
+/// What was said, without who heard it twice.
+fn said(w: &World) -> String {
+    let words = w.commands();
+    let said = words.split(' ').filter(|word| word.starts_with("play"));
+    said.map(|word| word.trim_start_matches("play-").trim_end_matches(".nl"))
+        .collect::<Vec<_>>()
+        .join(" ")
+}
+
+fn failed(w: &World) -> Vec<OnFailure> {
+    let facts = w.facts().into_iter();
+    facts
+        .filter_map(|fact| match fact {
+            Fact::Failed { then } => Some(then),
+            _ => None,
+        })
+        .collect()
+}
+
+fn ended_by(w: &World) -> Option<HungUpBy> {
+    w.logs.iter().find_map(|log| match log.event {
+        LogEvent::Ended { by } => Some(by),
+        _ => None,
+    })
+}
+
+#[test]
+fn at_the_start_each_policy_does_what_it_says() {
+    use OnFailure::{EndAnnounced, GoOn, GoOnAnnounced};
+    for (then, words, lasts) in [
+        (GoOn, "", true),
+        (GoOnAnnounced, "a-FailureContinues b-FailureContinues", true),
+        (EndAnnounced, "a-FailureEnds b-FailureEnds", false),
+    ] {
+        let mut w = one(Mode::AlwaysPauseResume, then);
+        w.node(closed());
+        w.call(TRUNK, ALICE);
+        assert_eq!(w.heard(TRUNK), "100 180 200");
+        assert_eq!(failed(&w), [then]);
+        assert!(w.logs.iter().any(|log| matches!(
+            log.event,
+            LogEvent::RecordingFailed { then: logged, .. } if logged == then
+        )));
+        w.within(ALICE, Method::Info, &[("Record", "pause")]);
+        w.run(50);
+        assert_eq!(w.last_response(ALICE).status.code(), 403);
+        w.run_s(3);
+        assert_eq!(said(&w), words);
+        assert!(w.times("START").is_empty());
+        let facts = w.facts();
+        assert!(
+            facts.contains(&Fact::Connected),
+            "the call's facts are kept"
+        );
+        assert_eq!(ended_by(&w).is_none(), lasts);
+        if lasts {
+            w.bye(TRUNK);
+        } else {
+            assert_eq!(ended_by(&w), Some(HungUpBy::NotRecorded));
+            assert!(w.parties[TRUNK].dialog.is_none() && w.parties[ALICE].dialog.is_none());
+        }
+        w.settle();
+        assert_eq!(w.endings(), [(End::Failed, "the disk is full".to_owned())]);
+    }
+}
+
+#[test]
+fn a_closed_gate_refuses_only_those_who_want_that() {
+    use Mode::{Always, Never, OnDemand, OnDemandUserStart};
+    for mode in [Always, OnDemand, OnDemandUserStart] {
+        let mut w = one(mode, OnFailure::Refuse);
+        w.node(closed());
+        w.invite(TRUNK, "1001");
+        w.run(100);
+        assert_eq!(w.heard(TRUNK), "503");
+        assert_eq!(w.endings()[0].0, End::Refused);
+        w.settle();
+    }
+    // One of two owners is enough.
+    let mut w = with((Always, OnFailure::GoOn), (Always, OnFailure::Refuse));
+    w.node(closed());
+    w.invite(ALICE, "1003");
+    w.run(100);
+    assert_eq!(w.heard(ALICE), "503");
+    w.settle();
+    let mut w = one(Never, OnFailure::Refuse);
+    w.node(closed());
+    w.call(TRUNK, ALICE);
+    assert_eq!(w.heard(TRUNK), "100 180 200");
+    w.bye(TRUNK);
+    w.settle();
+    // While the node drains, nobody is let in.
+    let mut w = one(Never, OnFailure::Refuse);
+    w.node(Input::Drain);
+    w.invite(TRUNK, "1001");
+    w.run(100);
+    assert_eq!(w.heard(TRUNK), "503");
+    w.settle();
+}
+
+#[test]
+fn nobody_is_told_of_what_nobody_asked_for() {
+    for mode in [Mode::OnDemand, Mode::OnDemandUserStart] {
+        let mut w = one(mode, OnFailure::EndAnnounced);
+        w.node(closed());
+        w.call(TRUNK, ALICE);
+        w.run_s(5);
+        assert_eq!((said(&w).as_str(), failed(&w)), ("", vec![OnFailure::GoOn]));
+        w.within(ALICE, Method::Info, &[("Record", "on")]);
+        w.run(50);
+        let response = w.last_response(ALICE);
+        assert_eq!(response.status.code(), 403);
+        let why = response.headers.value("Warning").unwrap();
+        assert!(why.contains("the recorder can not record now"), "{why}");
+        w.bye(TRUNK);
+        w.settle();
+        assert_eq!(w.endings(), [(End::Failed, "the disk is full".to_owned())]);
+    }
+}
+
+/// Both recordings are lost, that of the caller first.
+fn lose_both(w: &mut World) {
+    let ids: Vec<_> = w.recordings.keys().rev().copied().collect();
+    for recording in ids {
+        let reason = "the disk is gone".to_owned();
+        w.report(MediaEvent::RecordingLost { recording, reason });
+    }
+}
+
+#[test]
+fn in_the_middle_each_policy_does_what_it_says() {
+    use OnFailure::{EndAnnounced, GoOn, GoOnAnnounced, Refuse};
+    for (policy, then, words, lasts) in [
+        (Refuse, GoOn, "", true),
+        (GoOn, GoOn, "", true),
+        (
+            GoOnAnnounced,
+            GoOnAnnounced,
+            "a-FailureContinues b-FailureContinues",
+            true,
+        ),
+        (
+            EndAnnounced,
+            EndAnnounced,
+            "a-FailureEnds b-FailureEnds",
+            false,
+        ),
+    ] {
+        let mut w = one(Mode::Always, policy);
+        w.call(TRUNK, ALICE);
+        w.run_s(20);
+        let before = said(&w).len();
+        lose_both(&mut w);
+        lose_both(&mut w);
+        w.run_s(3);
+        assert_eq!(said(&w)[before..].trim(), words);
+        assert_eq!(failed(&w), [then]);
+        assert_eq!(w.endings(), [(End::Failed, "the disk is gone".to_owned())]);
+        assert_eq!(ended_by(&w).is_none(), lasts);
+        if lasts {
+            w.bye(ALICE);
+        }
+        w.settle();
+    }
+}
+
+#[test]
+fn of_two_owners_the_stricter_one_decides() {
+    use OnFailure::{EndAnnounced, GoOn, GoOnAnnounced};
+    for (alice, carol, words) in [
+        (GoOn, GoOn, ""),
+        (GoOn, GoOnAnnounced, "a-FailureContinues b-FailureContinues"),
+        (GoOnAnnounced, GoOn, "a-FailureContinues b-FailureContinues"),
+        (GoOnAnnounced, EndAnnounced, "a-FailureEnds b-FailureEnds"),
+        (EndAnnounced, GoOn, "a-FailureEnds b-FailureEnds"),
+    ] {
+        let always = |then| (Mode::Always, then);
+        let mut w = with(always(alice), always(carol));
+        w.node(closed());
+        w.call(ALICE, CAROL);
+        w.run_s(4);
+        // Carol was called, but who is stricter speaks.
+        let spoken = said(&w).replace(".en", "");
+        assert_eq!(spoken, words, "{alice:?} {carol:?}");
+        if w.parties[ALICE].dialog.is_some() {
+            w.bye(ALICE);
+        }
+        w.settle();
+        assert_eq!(w.endings().len(), 2);
+
+        let mut w = with(always(alice), always(carol));
+        w.call(ALICE, CAROL);
+        w.run_s(4);
+        let before = said(&w).len();
+        lose_both(&mut w);
+        w.run_s(4);
+        let last = words.rsplit(' ').next().unwrap();
+        assert!(said(&w)[before..].replace(".en", "").ends_with(last));
+        let ends = [alice, carol].contains(&EndAnnounced);
+        assert_eq!(ended_by(&w) == Some(HungUpBy::NotRecorded), ends);
+        if !ends {
+            w.bye(ALICE);
+        }
+        w.settle();
+    }
+}
+
+#[test]
+fn a_loss_before_the_end_of_the_announcement_cuts_it() {
+    for (policy, words) in [
+        (OnFailure::GoOn, ""),
+        (
+            OnFailure::GoOnAnnounced,
+            "a-FailureContinues b-FailureContinues",
+        ),
+    ] {
+        let mut w = one(Mode::Always, policy);
+        w.call(TRUNK, ALICE);
+        let before = said(&w).len();
+        lose_both(&mut w);
+        w.run_s(5);
+        assert!(w.commands().contains("stop-a stop-b"));
+        assert_eq!(said(&w)[before..].trim(), words);
+        assert!(w.times("START").is_empty());
+        w.bye(TRUNK);
+        w.settle();
+    }
+}
+
+#[test]
+fn a_loss_before_the_answer_is_told_at_the_answer() {
+    let mut w = one(Mode::Always, OnFailure::EndAnnounced);
+    w.invite(TRUNK, "1001");
+    w.run(100);
+    lose_both(&mut w);
+    w.run(1000);
+    assert_eq!(said(&w), "");
+    w.respond(ALICE, 200);
+    w.run(1900);
+    assert_eq!(said(&w), "a-FailureEnds b-FailureEnds");
+    assert_eq!(ended_by(&w), None);
+    w.run(300);
+    assert_eq!(ended_by(&w), Some(HungUpBy::NotRecorded));
+    w.settle();
+}
+
+#[test]
+fn a_party_that_leaves_does_not_keep_the_call_from_ending() {
+    let mut w = one(Mode::Always, OnFailure::EndAnnounced);
+    w.call(TRUNK, ALICE);
+    w.run_s(5);
+    lose_both(&mut w);
+    w.run(500);
+    w.bye(TRUNK);
+    w.settle();
+    assert_eq!(
+        ended_by(&w),
+        Some(HungUpBy::Party(duolog_call::Side::Caller))
+    );
+}
+
+#[test]
+fn the_second_recording_of_a_call_needs_the_recorder_too() {
+    let mut w = one(Mode::OnDemandUserStart, OnFailure::GoOnAnnounced);
+    w.call(BOB, ALICE);
+    let info = |w: &mut World, value: &str| {
+        w.within(ALICE, Method::Info, &[("Record", value)]);
+        w.run_s(3);
+        w.last_response(ALICE).status.code()
+    };
+    assert_eq!([info(&mut w, "on"), info(&mut w, "off")], [200, 200]);
+    w.node(closed());
+    assert_eq!(info(&mut w, "on"), 403);
+    assert_eq!(w.recordings.len(), 1);
+    w.node(Input::Gate(Gate::Open));
+    assert_eq!(info(&mut w, "on"), 200);
+    assert_eq!(w.recordings.len(), 2);
+    let started = w.logs.iter().filter(
+        |log| matches!(log.event, LogEvent::ControlRefused { control, .. } if control == Control::Start),
+    );
+    assert_eq!(started.count(), 1);
+    w.bye(BOB);
+    w.settle();
+}
