@@ -1,5 +1,6 @@
 //! From the document to the [`Config`]: names, ranges and defaults of every key.
 
+mod announcements;
 mod parties;
 mod signalling;
 mod words;
@@ -12,8 +13,8 @@ use toml_edit::Document;
 
 use super::document::{Mistake, Section, Source};
 use super::units::{duration, ports, size};
-use super::{Announcements, Codes, Config, Dtls, Format, Log, LogFormat, Media, Spool, Store};
-use words::{CODECS, LANGUAGE, TRANSCODED, code, codec, ip, language, some_text};
+use super::{Codes, Config, Dtls, Format, Log, LogFormat, Media, Spool, Store};
+use words::{CODECS, TRANSCODED, code, codec, ip, some_text};
 
 const SECONDS: Duration = Duration::from_secs(1);
 
@@ -52,7 +53,7 @@ fn root(mut root: Section<'_>) -> Config {
         media: media(root.section("media")),
         spool: spool(root.section("spool")),
         store: store(root.section("store")),
-        announcements: announcements(root.section("announcements")),
+        announcements: announcements::announcements(root.section("announcements")),
         codes: codes(root.section("codes")),
         log: log(root.section("log")),
         operations: operations(root.section("operations")),
@@ -127,15 +128,6 @@ fn store(mut section: Section<'_>) -> Store {
     };
     section.finish();
     store
-}
-
-fn announcements(mut section: Section<'_>) -> Announcements {
-    let announcements = Announcements {
-        language: section.parsed("language", "en".into(), LANGUAGE, language),
-        directory: section.optional("directory", "write a path", |t| Some(PathBuf::from(t))),
-    };
-    section.finish();
-    announcements
 }
 
 fn codes(mut section: Section<'_>) -> Codes {
