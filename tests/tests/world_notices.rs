@@ -9,7 +9,7 @@ use duolog_archive::RequestedFormat;
 use duolog_audio::g711::{self, Law};
 use duolog_audio::measure::{goertzel_dbfs, rms_dbfs};
 use duolog_audio::tone::{self, ToneShape};
-use duolog_call::PromptName;
+use duolog_call::{PromptName, UserIndex};
 use duolog_tests::world::judge::judge;
 use duolog_tests::world::kept::{Kept, finish};
 use duolog_tests::world::scene::{Desk, Saying, Scene, desk, in_laws, outside};
@@ -239,9 +239,10 @@ fn through(law: Law, samples: &[i16]) -> Vec<i16> {
 }
 
 fn prompt(name: PromptName) -> Vec<i16> {
-    let book =
-        PromptBook::load(None, &duolog::abilities::Abilities::default()).expect("shipped prompts");
-    book.prompt(name, "en").linear.to_vec()
+    let config = duolog::config::read("").expect("nothing is needed");
+    let plain = duolog::abilities::Abilities::default();
+    let book = PromptBook::load(&config.announcements, &[], &plain).expect("shipped prompts");
+    book.prompt(name, "en", UserIndex(0)).linear.to_vec()
 }
 
 /// A prompt at an ear: whole, and how many ms after `due` it began.

@@ -24,7 +24,7 @@ use std::ops::Range;
 
 use thiserror::Error;
 
-pub use self::live::{LiveDetector, Pressed, Finding};
+pub use self::live::{Finding, LiveDetector, Pressed};
 
 use self::decimator::Decimator;
 use self::spectrum::{Spectrum, WINDOW_HOPS, Window};

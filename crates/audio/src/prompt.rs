@@ -70,6 +70,22 @@ impl Prompt {
         Ok(prompt)
     }
 
+    /// The same sound so many dB louder; what does not fit is cut off at full scale.
+    #[must_use]
+    pub fn louder(&self, db: f64) -> Self {
+        let gain = 10_f64.powf(db / 20.0);
+        let scaled = |samples: &[i16]| -> Vec<i16> {
+            // A cast from floating point saturates.
+            let scaled = samples
+                .iter()
+                .map(|&s| (f64::from(s) * gain).round() as i16);
+            scaled.collect()
+        };
+        let mut prompt = Self::from_linear(scaled(&self.linear));
+        prompt.wide = self.wide.as_deref().map(scaled).map(Vec::into_boxed_slice);
+        prompt
+    }
+
     /// A prompt of these samples.
     #[must_use]
     pub fn from_linear(linear: impl Into<Box<[i16]>>) -> Self {
@@ -290,6 +306,21 @@ mod tests {
                 let _ = Prompt::decode(&file[..length]);
             }
         }
+    }
+
+    #[test]
+    fn a_prompt_is_made_louder_and_never_wraps() {
+        let prompt = Prompt::decode(fixture!("audio/formats/mono-16000.wav")).expect("decoded");
+        for db in [-40.0, -6.0, 0.0, 6.0] {
+            let other = prompt.louder(db);
+            let level = |prompt: &Prompt| measure::rms_dbfs(&prompt.linear);
+            assert!((level(&other) - level(&prompt) - db).abs() < 0.1, "{db} dB");
+            let wide = |prompt: &Prompt| measure::rms_dbfs(prompt.wide.as_deref().expect("wide"));
+            assert!((wide(&other) - wide(&prompt) - db).abs() < 0.1, "{db} dB");
+        }
+        let loud = Prompt::from_linear(vec![20_000, -20_000, 0]).louder(20.0);
+        assert_eq!(loud.linear.to_vec(), [i16::MAX, i16::MIN, 0]);
+        assert_eq!(prompt.louder(0.0).linear, prompt.linear);
     }
 
     #[test]

@@ -88,8 +88,10 @@ impl Node {
         let wall = WallClock::read();
         let gate = Gate::default();
         let abilities = Abilities::find(&config)?;
-        let own = config.announcements.directory.as_deref();
-        let prompts = Arc::new(PromptBook::load(own, &abilities)?);
+        let users = config.users.iter().map(|user| (user.name.clone(), None));
+        let users: Vec<_> = users.collect();
+        let prompts = PromptBook::load(&config.announcements, &users, &abilities)?;
+        let prompts = Arc::new(prompts);
         let runtime = archive_runtime()?;
         let mut spooling = open_spool(&config, &gate, wall)?;
         let archive = open_archive(&config, &abilities, &runtime, wall)?;

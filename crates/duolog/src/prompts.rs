@@ -1,89 +1,130 @@
 //! The sounds parties hear: shipped prompts, the operator's own ones before them, and the tones.
 
 use std::collections::HashMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use duolog_audio::prompt::Prompt;
-use duolog_audio::tone;
-use duolog_call::PromptName;
+use duolog_call::{PromptName, UserIndex};
 
 use crate::abilities::Abilities;
+use crate::config::Announcements;
 use crate::translate::facts::prompt_name;
 
-const PROMPTS: [PromptName; 3] = [
+const PROMPTS: [PromptName; 8] = [
     PromptName::RecordingStarts,
     PromptName::RecordingPaused,
     PromptName::RecordingResumed,
+    PromptName::RecordingStops,
+    PromptName::FailureContinues,
+    PromptName::FailureEnds,
+    PromptName::Compliance,
+    PromptName::MailboxGreeting,
 ];
 
 /// The language of a prompt that the asked language does not have.
 const FALLBACK: &str = "en";
 
+/// Folders beside those of the languages.
+const GROUPS: &str = "groups";
+const USERS: &str = "users";
+
 macro_rules! shipped {
-    ($($language:literal $name:literal),* $(,)?) => {
-        [$(($language, $name, include_bytes!(concat!(
+    ($($language:literal: $($name:literal)*);* $(;)?) => {
+        [$($(($language, $name, include_bytes!(concat!(
             "../../../fixtures/prompts/", $language, "/", $name, ".wav"
-        )).as_slice())),*]
+        )).as_slice())),*),*]
     };
 }
 
 /// Made by `fixtures/prompts/make.sh`.
-const SHIPPED: [(&str, &str, &[u8]); 6] = shipped![
-    "en" "recording-started",
-    "en" "recording-paused",
-    "en" "recording-resumed",
-    "nl" "recording-started",
-    "nl" "recording-paused",
-    "nl" "recording-resumed",
-];
+const SHIPPED: [(&str, &str, &[u8]); 16] = shipped! {
+    "en": "recording-started" "recording-paused" "recording-resumed" "recording-stopped"
+        "failure-continues" "failure-ends" "compliance" "mailbox-greeting";
+    "nl": "recording-started" "recording-paused" "recording-resumed" "recording-stopped"
+        "failure-continues" "failure-ends" "compliance" "mailbox-greeting";
+};
+
+/// Whose prompts those of a folder are.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+enum Whose {
+    User(String),
+    Group(String),
+    Tenant,
+    Shipped,
+}
 
 /// Every sound, ready to be sent in every codec of a leg.
 #[derive(Debug)]
 pub struct PromptBook {
-    prompts: HashMap<(String, &'static str), Arc<Prompt>>,
+    prompts: HashMap<(Whose, String, PromptName), Arc<Prompt>>,
+    /// Whose prompts each user hears, best first.
+    users: Vec<Vec<Whose>>,
     beep: Arc<Prompt>,
     repeat_tone: Arc<Prompt>,
 }
 
 impl PromptBook {
-    /// The shipped prompts, replaced and joined by those in `directory`:
-    /// `<language>/<prompt>.<any audio format>`.
+    /// The shipped prompts, and before them those of the configured directory. `users` are the names of all
+    /// users and of their groups, in the order of their [`UserIndex`].
     ///
     /// # Errors
     ///
-    /// When a file there can not be read as audio, or its name is no prompt's.
-    pub fn load(directory: Option<&Path>, abilities: &Abilities) -> Result<Self> {
-        let ready = |mut prompt: Prompt| -> Result<Arc<Prompt>> {
-            prompt.encode(&abilities.prompt_codecs(), abilities.g729.as_ref())?;
-            Ok(Arc::new(prompt))
+    /// When a file there can not be read as audio, its name is no prompt's, or a folder names no user or group.
+    pub fn load(
+        announcements: &Announcements,
+        users: &[(String, Option<String>)],
+        abilities: &Abilities,
+    ) -> Result<Self> {
+        let mut press = Press {
+            abilities,
+            louder_db: announcements.prompt_level_db.into(),
+            made: HashMap::new(),
         };
         let mut prompts = HashMap::new();
-        for (language, name, bytes) in SHIPPED {
-            let prompt = Prompt::decode(bytes)
-                .with_context(|| format!("the shipped prompt {language}/{name} is damaged"))?;
-            prompts.insert((language.to_string(), name), prompt);
+        for (language, file, bytes) in SHIPPED {
+            let prompt = press.prompt(bytes.to_vec());
+            let prompt = prompt
+                .with_context(|| format!("the shipped prompt {language}/{file} is damaged"))?;
+            let name = named(file).expect("what is shipped has the name of a prompt");
+            prompts.insert((Whose::Shipped, language.to_string(), name), prompt);
         }
-        if let Some(directory) = directory {
-            add(&mut prompts, directory)?;
+        if let Some(directory) = &announcements.directory {
+            for (whose, folder) in places(directory, users)? {
+                add(&mut prompts, &mut press, &whose, &folder)?;
+            }
         }
-        let prompts = prompts
-            .into_iter()
-            .map(|(name, prompt)| Ok((name, ready(prompt)?)));
+        let heard = |(user, group): &(String, Option<String>)| {
+            let own = Some(Whose::User(user.clone()));
+            let group = group.clone().map(Whose::Group);
+            own.into_iter().chain(group).chain(EVERYBODY).collect()
+        };
         Ok(Self {
-            prompts: prompts.collect::<Result<_>>()?,
-            beep: ready(Prompt::tone(&tone::beep()))?,
-            repeat_tone: ready(Prompt::tone(&tone::repeat_tone()))?,
+            prompts,
+            users: users.iter().map(heard).collect(),
+            beep: press.ready(Prompt::tone(&announcements.beep))?,
+            repeat_tone: press.ready(Prompt::tone(&announcements.repeat_tone))?,
         })
     }
 
-    /// A spoken notice, in English where `language` has none.
-    pub fn prompt(&self, prompt: PromptName, language: &str) -> Arc<Prompt> {
-        let name = prompt_name(prompt);
-        let found = self.prompts.get(&(language.to_string(), name));
-        let found = found.or_else(|| self.prompts.get(&(FALLBACK.to_string(), name)));
-        Arc::clone(found.unwrap_or_else(|| panic!("every prompt is shipped in {FALLBACK}: {name}")))
+    /// A spoken notice on behalf of a user: theirs, their group's, everybody's or the shipped one, in
+    /// English where none of them has `language`.
+    pub fn prompt(&self, prompt: PromptName, language: &str, whose: UserIndex) -> Arc<Prompt> {
+        let heard = self.users.get(whose.0).map_or(&EVERYBODY[..], |own| own);
+        let find = |language: &str| {
+            let mut keys = heard
+                .iter()
+                .map(|whose| (whose.clone(), language.to_string(), prompt));
+            keys.find_map(|key| self.prompts.get(&key))
+        };
+        let found = find(language).or_else(|| find(FALLBACK));
+        Arc::clone(found.unwrap_or_else(|| {
+            panic!(
+                "every prompt is shipped in {FALLBACK}: {}",
+                prompt_name(prompt)
+            )
+        }))
     }
 
     /// The beep of a pause or resume.
@@ -97,94 +138,306 @@ impl PromptBook {
     }
 }
 
-fn add(prompts: &mut HashMap<(String, &'static str), Prompt>, directory: &Path) -> Result<()> {
-    let list = |path: &Path| {
-        let entries = std::fs::read_dir(path).with_context(|| {
-            format!(
-                "announcements.directory: {} can not be read",
-                path.display()
-            )
-        });
-        entries.map(|e| e.flatten().map(|e| e.path()).collect::<Vec<_>>())
-    };
-    for folder in list(directory)?.into_iter().filter(|path| path.is_dir()) {
-        let language = folder
-            .file_name()
-            .unwrap_or_default()
-            .to_string_lossy()
-            .into_owned();
+/// Whose prompts everybody hears, best first.
+const EVERYBODY: [Whose; 2] = [Whose::Tenant, Whose::Shipped];
+
+/// Makes prompts out of files, each sound once.
+struct Press<'a> {
+    abilities: &'a Abilities,
+    louder_db: f64,
+    /// By the file's bytes: many users may have a copy of one.
+    made: HashMap<Vec<u8>, Arc<Prompt>>,
+}
+
+impl Press<'_> {
+    fn prompt(&mut self, file: Vec<u8>) -> Result<Arc<Prompt>> {
+        if let Some(prompt) = self.made.get(&file) {
+            return Ok(Arc::clone(prompt));
+        }
+        let prompt = self.ready(Prompt::decode(&file)?.louder(self.louder_db))?;
+        self.made.insert(file, Arc::clone(&prompt));
+        Ok(prompt)
+    }
+
+    fn ready(&self, mut prompt: Prompt) -> Result<Arc<Prompt>> {
+        prompt.encode(
+            &self.abilities.prompt_codecs(),
+            self.abilities.g729.as_ref(),
+        )?;
+        Ok(Arc::new(prompt))
+    }
+}
+
+fn named(file: &str) -> Option<PromptName> {
+    PROMPTS
+        .into_iter()
+        .find(|&prompt| prompt_name(prompt) == file)
+}
+
+/// The folders below `directory` that hold languages, and whose they are.
+fn places(directory: &Path, users: &[(String, Option<String>)]) -> Result<Vec<(Whose, PathBuf)>> {
+    let mut places = vec![(Whose::Tenant, directory.to_path_buf())];
+    for (kind, word, whose) in [
+        (GROUPS, "group", Whose::Group as fn(String) -> Whose),
+        (USERS, "user", Whose::User),
+    ] {
+        let folder = directory.join(kind);
+        if !folder.is_dir() {
+            continue;
+        }
+        for place in list(&folder)? {
+            let name = stem(&place);
+            let is_known = match kind {
+                GROUPS => users.iter().any(|(_, group)| group.as_ref() == Some(&name)),
+                _ => users.iter().any(|(user, _)| *user == name),
+            };
+            if !is_known || !place.is_dir() {
+                bail!(
+                    "{}: not the folder of a {word} that is configured",
+                    place.display()
+                );
+            }
+            places.push((whose(name), place));
+        }
+    }
+    Ok(places)
+}
+
+/// Takes the prompts of every language in a folder.
+fn add(
+    prompts: &mut HashMap<(Whose, String, PromptName), Arc<Prompt>>,
+    press: &mut Press<'_>,
+    whose: &Whose,
+    folder: &Path,
+) -> Result<()> {
+    for folder in list(folder)?.into_iter().filter(|path| path.is_dir()) {
+        let language = stem(&folder);
+        if *whose == Whose::Tenant && [GROUPS, USERS].contains(&language.as_str()) {
+            continue;
+        }
         for file in list(&folder)? {
-            let stem = file
-                .file_stem()
-                .unwrap_or_default()
-                .to_string_lossy()
-                .into_owned();
-            let names = PROMPTS.map(prompt_name);
-            let name = *names.iter().find(|name| **name == stem).with_context(|| {
+            let name = file.file_stem().unwrap_or_default().to_string_lossy();
+            let name = named(&name).with_context(|| {
                 format!(
                     "{}: not the name of a prompt; those are {}",
                     file.display(),
-                    names.join(", ")
+                    PROMPTS.map(prompt_name).join(", ")
                 )
             })?;
             let bytes = std::fs::read(&file)
                 .with_context(|| format!("the prompt {} can not be read", file.display()))?;
-            let prompt = Prompt::decode(&bytes)
-                .with_context(|| format!("the prompt {} can not be used", file.display()))?;
-            prompts.insert((language.clone(), name), prompt);
+            let prompt = press.prompt(bytes);
+            let prompt =
+                prompt.with_context(|| format!("the prompt {} can not be used", file.display()))?;
+            prompts.insert((whose.clone(), language.clone(), name), prompt);
         }
     }
     Ok(())
 }
 
+fn list(folder: &Path) -> Result<Vec<PathBuf>> {
+    let entries = std::fs::read_dir(folder).with_context(|| {
+        format!(
+            "announcements.directory: {} can not be read",
+            folder.display()
+        )
+    })?;
+    Ok(entries.flatten().map(|entry| entry.path()).collect())
+}
+
+/// The last part of a path; names of users and groups may have dots in them.
+fn stem(path: &Path) -> String {
+    path.file_name()
+        .unwrap_or_default()
+        .to_string_lossy()
+        .into_owned()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use duolog_audio::measure::rms_dbfs;
+
+    fn announcements(directory: Option<&Path>) -> Announcements {
+        let config = crate::config::read("").expect("nothing is needed");
+        Announcements {
+            directory: directory.map(Path::to_path_buf),
+            ..config.announcements
+        }
+    }
+
+    fn users() -> Vec<(String, Option<String>)> {
+        let user = |name: &str, group: Option<&str>| (name.into(), group.map(Into::into));
+        vec![
+            user("anna", Some("sales")),
+            user("b.ob", Some("sales")),
+            user("carl", None),
+        ]
+    }
+
+    fn load(directory: Option<&Path>) -> Result<PromptBook> {
+        PromptBook::load(&announcements(directory), &users(), &Abilities::default())
+    }
+
+    /// The shipped sound that was put in a file.
+    fn shipped(name: PromptName, language: &str) -> &'static [u8] {
+        let mut all = SHIPPED.iter();
+        let found = all.find(|shipped| (shipped.0, shipped.1) == (language, prompt_name(name)));
+        found.expect("shipped").2
+    }
+
+    fn put(root: &Path, path: &str, bytes: &[u8]) {
+        let path = root.join(path);
+        std::fs::create_dir_all(path.parent().expect("a folder")).expect("scratch");
+        std::fs::write(path, bytes).expect("scratch");
+    }
 
     #[test]
     fn every_prompt_is_shipped_in_both_languages_and_differs() {
-        let book = PromptBook::load(None, &Abilities::default()).expect("shipped prompts");
+        let book = load(None).expect("shipped prompts");
+        let mut sounds = std::collections::HashSet::new();
         for prompt in PROMPTS {
-            let [english, dutch] = ["en", "nl"].map(|l| book.prompt(prompt, l));
-            assert!(english.linear != dutch.linear, "{prompt:?}");
-            assert!(
-                (2_000..24_000).contains(&english.linear.len()),
-                "{prompt:?}"
-            );
-            assert_eq!(book.prompt(prompt, "xx").linear, english.linear);
+            for language in ["en", "nl"] {
+                let sound = book.prompt(prompt, language, UserIndex(0));
+                assert!((8_000..24_000).contains(&sound.linear.len()), "{prompt:?}");
+                assert!(sounds.insert(sound.linear.clone()), "{prompt:?} {language}");
+            }
+            let english = book.prompt(prompt, "en", UserIndex(0));
+            assert!(Arc::ptr_eq(
+                &book.prompt(prompt, "xx", UserIndex(99)),
+                &english
+            ));
         }
     }
 
     #[test]
-    fn an_own_prompt_comes_first_and_a_bad_one_is_named() {
+    fn the_nearest_own_prompt_is_heard_and_english_last() {
+        use PromptName::{Compliance, FailureEnds, RecordingPaused, RecordingStarts};
         let root = tempfile::tempdir().expect("scratch");
-        let folder = root.path().join("nl");
-        std::fs::create_dir(&folder).expect("scratch");
-        let [_, (_, _, paused), ..] = SHIPPED;
-        std::fs::write(folder.join("recording-started.wav"), paused).expect("scratch");
-        let book =
-            PromptBook::load(Some(root.path()), &Abilities::default()).expect("a readable prompt");
-        let shipped = PromptBook::load(None, &Abilities::default()).expect("shipped");
-        let own = book.prompt(PromptName::RecordingStarts, "nl");
-        assert_eq!(
-            own.linear,
-            shipped.prompt(PromptName::RecordingPaused, "en").linear
+        let starts = prompt_name(RecordingStarts);
+        let of = |prompt, language| shipped(prompt, language);
+        put(
+            root.path(),
+            &format!("nl/{starts}.wav"),
+            of(RecordingPaused, "nl"),
         );
-        std::fs::write(folder.join("recording-started.wav"), b"noise").expect("scratch");
-        let error = format!(
-            "{:#}",
-            PromptBook::load(Some(root.path()), &Abilities::default()).expect_err("not audio")
+        put(
+            root.path(),
+            &format!("groups/sales/nl/{starts}.wav"),
+            of(Compliance, "nl"),
         );
-        assert!(error.contains("recording-started.wav"), "{error}");
-        std::fs::rename(
-            folder.join("recording-started.wav"),
-            folder.join("hello.wav"),
-        )
-        .expect("scratch");
-        let error = format!(
-            "{:#}",
-            PromptBook::load(Some(root.path()), &Abilities::default()).expect_err("no prompt")
+        put(
+            root.path(),
+            &format!("users/b.ob/nl/{starts}.wav"),
+            of(FailureEnds, "nl"),
         );
-        assert!(error.contains("not the name of a prompt"), "{error}");
+        put(
+            root.path(),
+            &format!("users/b.ob/en/{starts}.wav"),
+            of(FailureEnds, "en"),
+        );
+        put(
+            root.path(),
+            &format!("users/carl/fr/{starts}.wav"),
+            of(Compliance, "nl"),
+        );
+        let book = load(Some(root.path())).expect("readable prompts");
+        let check = |user, language: &str, expected: (PromptName, &str)| {
+            let heard = book.prompt(RecordingStarts, language, UserIndex(user));
+            let expected = Prompt::decode(shipped(expected.0, expected.1)).expect("shipped");
+            assert!(heard.linear == expected.linear, "user {user} in {language}");
+        };
+        for (user, language, expected) in [
+            (0, "nl", (Compliance, "nl")),
+            (1, "nl", (FailureEnds, "nl")),
+            (2, "nl", (RecordingPaused, "nl")),
+            (9, "nl", (RecordingPaused, "nl")),
+            (0, "en", (RecordingStarts, "en")),
+            (1, "en", (FailureEnds, "en")),
+            // No French: the user's own English comes before the shipped one.
+            (1, "fr", (FailureEnds, "en")),
+            (2, "fr", (Compliance, "nl")),
+            (0, "fr", (RecordingStarts, "en")),
+        ] {
+            check(user, language, expected);
+        }
+        // Every copy of a sound is one.
+        let sales = book.prompt(RecordingStarts, "nl", UserIndex(0));
+        assert!(Arc::ptr_eq(
+            &sales,
+            &book.prompt(RecordingStarts, "fr", UserIndex(2))
+        ));
+        assert!(Arc::ptr_eq(
+            &sales,
+            &book.prompt(Compliance, "nl", UserIndex(2))
+        ));
+        let untouched = book.prompt(RecordingPaused, "nl", UserIndex(1));
+        let expected = Prompt::decode(of(RecordingPaused, "nl")).expect("shipped");
+        assert_eq!(untouched.linear, expected.linear);
+    }
+
+    #[test]
+    fn what_is_no_prompt_and_nobodys_folder_is_named() {
+        let good = shipped(PromptName::Compliance, "en");
+        for (path, bytes, expected) in [
+            (
+                "nl/compliance.wav",
+                b"noise".as_slice(),
+                "nl/compliance.wav",
+            ),
+            ("nl/hello.wav", good, "hello.wav: not the name of a prompt"),
+            (
+                "users/carl/en/greeting.wav",
+                good,
+                "greeting.wav: not the name of a prompt",
+            ),
+            (
+                "users/dora/en/compliance.wav",
+                good,
+                "users/dora: not the folder of a user",
+            ),
+            (
+                "groups/anna/en/compliance.wav",
+                good,
+                "groups/anna: not the folder of a group",
+            ),
+            (
+                "users/compliance.wav",
+                good,
+                "users/compliance.wav: not the folder of a user",
+            ),
+            (
+                "groups/sales/en/compliance.wav",
+                b"",
+                "groups/sales/en/compliance.wav",
+            ),
+        ] {
+            let root = tempfile::tempdir().expect("scratch");
+            put(root.path(), path, bytes);
+            let error = load(Some(root.path())).expect_err(path);
+            let error = format!("{error:#}");
+            assert!(error.contains(expected), "{path}: {error}");
+        }
+        let missing = load(Some(Path::new("/nowhere/at/all"))).expect_err("no folder");
+        assert!(format!("{missing:#}").contains("/nowhere/at/all can not be read"));
+    }
+
+    #[test]
+    fn levels_and_tones_are_as_configured() {
+        let plain = load(None).expect("shipped prompts");
+        let mut quiet = announcements(None);
+        quiet.prompt_level_db = -12;
+        quiet.beep.length_ms = 100;
+        quiet.repeat_tone.level_dbfs = -40.0;
+        let quiet =
+            PromptBook::load(&quiet, &users(), &Abilities::default()).expect("shipped prompts");
+        let level = |book: &PromptBook| {
+            let sound = book.prompt(PromptName::Compliance, "nl", UserIndex(0));
+            rms_dbfs(&sound.linear)
+        };
+        assert!((level(&plain) - level(&quiet) - 12.0).abs() < 0.1);
+        assert_eq!(quiet.beep().length_ms(), 100);
+        let tone = |book: &PromptBook| rms_dbfs(&book.repeat_tone().linear);
+        assert!((tone(&plain) - tone(&quiet) - 20.0).abs() < 0.2);
     }
 }

@@ -4,11 +4,11 @@
 use std::time::{Duration, Instant};
 
 use duolog_audio::codec::{Codec, Decoder, G729Library, Silence};
-use duolog_audio::dtmf::{LiveDetector, Pressed, Finding};
+use duolog_audio::dtmf::{Finding, LiveDetector, Pressed};
+use duolog_rtp::RtpTimestamp;
 use duolog_rtp::event::Digit;
 use duolog_rtp::packet::View;
 use duolog_rtp::source::Kind;
-use duolog_rtp::RtpTimestamp;
 
 use crate::LegKey;
 use crate::outbox::{Event, Outbox};

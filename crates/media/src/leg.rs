@@ -200,7 +200,10 @@ impl Leg {
         let wants = peer.is_some_and(|peer| peer.formats.event().is_none());
         if let Digits::Taken(taken) = &mut self.digits {
             taken.ear = match wants {
-                true => taken.ear.take().or_else(|| Some(Box::new(KeyEar::new(g729)))),
+                true => taken
+                    .ear
+                    .take()
+                    .or_else(|| Some(Box::new(KeyEar::new(g729)))),
                 false => None,
             };
         }

@@ -155,7 +155,9 @@ pub(crate) fn begin_digits(
         }
         None => {
             let (_, codec) = formats.speech()?;
-            let keys = digits.iter().map(|key| (key.event, u32::from(key.duration_ms)));
+            let keys = digits
+                .iter()
+                .map(|key| (key.event, u32::from(key.duration_ms)));
             let keys: Vec<_> = keys.collect();
             let mut sound = Prompt::from_linear(tone::keys(&keys));
             if codec.law().is_none() {

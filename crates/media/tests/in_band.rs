@@ -16,7 +16,13 @@ const SPEECH: &[u8] = include_bytes!("../../../fixtures/audio/demo-owner.wav");
 
 fn speech(from: usize, count: usize) -> Vec<i16> {
     let sound = Prompt::decode(SPEECH).expect("speech").linear;
-    sound.iter().cycle().skip(from).take(count).copied().collect()
+    sound
+        .iter()
+        .cycle()
+        .skip(from)
+        .take(count)
+        .copied()
+        .collect()
 }
 
 fn g729() -> Option<G729Library> {
@@ -76,7 +82,9 @@ fn heard(world: &World, leg: LegKey, codec: Codec) -> Vec<i16> {
     let mut samples = Vec::new();
     for (_, view) in world.heard_by(leg) {
         if view.payload_type().0 == payload_type(codec) {
-            decoder.decode(view.payload(), &mut samples).expect("a payload");
+            decoder
+                .decode(view.payload(), &mut samples)
+                .expect("a payload");
         }
     }
     let mut resampler = Resampler::new(rate_hz, 8_000).expect("known rates");
@@ -193,8 +201,13 @@ fn speech_is_never_kept_back() {
         let heard = world.heard_by(OTHER);
         assert_eq!(heard.len(), said.len());
         let muted = heard.iter().zip(&said);
-        let muted = muted.filter(|((_, view), said)| view.payload() != &said[..]).count();
-        println!("{codec:?}: {muted} of {} packets of speech kept back", said.len());
+        let muted = muted
+            .filter(|((_, view), said)| view.payload() != &said[..])
+            .count();
+        println!(
+            "{codec:?}: {muted} of {} packets of speech kept back",
+            said.len()
+        );
         assert_eq!((muted, digits(&world)), (0, vec![]), "{codec:?}");
     }
 }
@@ -235,9 +248,15 @@ fn digits_that_are_let_go_are_heard_in_order_in_every_codec() {
         }
         assert!(all[before].1.marker(), "the keys begin anew");
         // Every key and the pause behind it, in whole packets a row.
-        let length_ms: u64 = taken.iter().map(|key| u64::from(key.duration_ms) + 50).sum();
+        let length_ms: u64 = taken
+            .iter()
+            .map(|key| u64::from(key.duration_ms) + 50)
+            .sum();
         let packets = (all.len() - before) as u64;
-        assert!((length_ms / 20..=length_ms / 20 + 4).contains(&packets), "{packets}");
+        assert!(
+            (length_ms / 20..=length_ms / 20 + 4).contains(&packets),
+            "{packets}"
+        );
     }
 }
 
@@ -252,9 +271,14 @@ fn digits_go_as_events_where_those_were_agreed_on() {
     let until = world.now_us + 1_000_000;
     world.run_to(until);
     let events = world.heard_by(OTHER);
-    let events = events.iter().filter(|(_, view)| view.payload_type().0 == 101);
+    let events = events
+        .iter()
+        .filter(|(_, view)| view.payload_type().0 == 101);
     let events: Vec<u8> = events.map(|(_, view)| view.payload()[0]).collect();
-    assert!(events.len() > 5 && events.iter().all(|event| *event == 7), "{events:?}");
+    assert!(
+        events.len() > 5 && events.iter().all(|event| *event == 7),
+        "{events:?}"
+    );
     assert_eq!(stretches_in(&heard(&world, OTHER, Codec::Pcmu)), 0);
 }
 
@@ -303,7 +327,9 @@ fn keys_survive_lost_late_and_doubled_packets() {
     let sound = dialled(&[(3, 200)], 7);
     let law = duolog_audio::g711::Law::Mulaw;
     let code = |part: &[i16]| -> Vec<u8> {
-        let codes = part.iter().map(|&sample| duolog_audio::g711::encode(law, sample));
+        let codes = part
+            .iter()
+            .map(|&sample| duolog_audio::g711::encode(law, sample));
         codes.collect()
     };
     // The key is in packets 50 to 60.

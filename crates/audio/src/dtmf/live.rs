@@ -59,8 +59,13 @@ pub struct LiveDetector {
 enum State {
     Quiet,
     /// A key may have begun; so much of it was kept back, in milliseconds.
-    Suspected { pair: (u8, u8), kept_back_ms: u64 },
-    Key { pair: (u8, u8) },
+    Suspected {
+        pair: (u8, u8),
+        kept_back_ms: u64,
+    },
+    Key {
+        pair: (u8, u8),
+    },
 }
 
 /// What the glances at a packet show.
@@ -162,7 +167,10 @@ impl LiveDetector {
             pressed.extend(self.follow(seen));
             self.windows += 1;
             at += hop;
-            let run = self.run.as_ref().filter(|run| run.is_proved() && run.last >= first);
+            let run = self
+                .run
+                .as_ref()
+                .filter(|run| run.is_proved() && run.last >= first);
             proved = run.map(|run| run.pair).or(proved);
         }
         self.waiting.drain(..at);
@@ -181,7 +189,9 @@ impl LiveDetector {
             false => None,
         };
         if let Some(window) = seen {
-            self.run.get_or_insert(Run::new(&window, at)).add(&window, at);
+            self.run
+                .get_or_insert(Run::new(&window, at))
+                .add(&window, at);
         }
         pressed
     }

@@ -13,6 +13,7 @@ use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use duolog_audio::tone::ToneShape;
 use duolog_reach::limits::LimitSettings;
 use duolog_reach::registrar::RegistrarSettings;
 use duolog_sip::sdp::Encoding;
@@ -144,9 +145,15 @@ pub enum Format {
 pub struct Announcements {
     /// Language where a user has none of their own.
     pub language: String,
-    /// Directory with own prompts, `<language>/<prompt>.<any audio format>`, used before the
-    /// shipped ones.
+    /// Directory with own prompts, used before the shipped ones: `<language>/<prompt>.<any audio format>`
+    /// for everybody, the same below `groups/<group>` and `users/<user>` for those.
     pub directory: Option<PathBuf>,
+    /// By how many dB prompts are made louder than their files, -40 to 20.
+    pub prompt_level_db: i32,
+    /// The short notice of a pause or a resume: 300 to 3,400 Hz, 50 ms to 2 s, -60 to -6 dBFS.
+    pub beep: ToneShape,
+    /// The repeated notice that a call is recorded, in the same ranges.
+    pub repeat_tone: ToneShape,
 }
 
 /// `[log]`

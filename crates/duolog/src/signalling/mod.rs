@@ -490,7 +490,8 @@ mod tests {
         let plain = crate::abilities::Abilities::default();
         let settings = crate::translate::settings::settings(&config, &plain, &listening, &wall);
         let settings = Arc::new(settings);
-        let prompts = crate::prompts::PromptBook::load(None, &plain).expect("they are shipped");
+        let prompts = crate::prompts::PromptBook::load(&config.announcements, &[], &plain);
+        let prompts = prompts.expect("they are shipped");
         let prompts = Arc::new(prompts);
         let gate = crate::gate::Gate::default();
         gate.disk(disk);

@@ -226,8 +226,13 @@ impl Translator {
     fn sound(&self, sound: &Sound) -> (Arc<Prompt>, How) {
         match sound {
             Sound::Prompt {
-                prompt, language, ..
-            } => (self.prompts.prompt(*prompt, language), How::Instead),
+                prompt,
+                language,
+                whose,
+            } => {
+                let prompt = self.prompts.prompt(*prompt, language, *whose);
+                (prompt, How::Instead)
+            }
             Sound::Beep => (self.prompts.beep(), How::Under),
             Sound::RepeatTone => (self.prompts.repeat_tone(), How::Under),
         }
@@ -374,7 +379,8 @@ mod tests {
         let plain = crate::abilities::Abilities::default();
         let wall = crate::clock::WallClock::read();
         let settings = crate::translate::settings::settings(&config, &plain, &[], &wall);
-        let prompts = PromptBook::load(None, &plain).expect("they are shipped");
+        let prompts =
+            PromptBook::load(&config.announcements, &[], &plain).expect("they are shipped");
         Translator::new(shards, Arc::new(settings), Arc::new(prompts), None)
     }
 

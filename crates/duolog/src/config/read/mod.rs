@@ -1,5 +1,6 @@
 //! From the document to the [`Config`]: names, ranges and defaults of every key.
 
+mod announcements;
 mod doors;
 mod parties;
 mod recording;
@@ -14,9 +15,9 @@ use toml_edit::Document;
 
 use super::document::{Mistake, Section, Source};
 use super::units::{duration, ports, size};
-use super::{Announcements, Config, Dtls, Format, Log, LogFormat, Media, Spool, Store};
+use super::{Config, Dtls, Format, Log, LogFormat, Media, Spool, Store};
 use recording::Levels;
-use words::{CODECS, LANGUAGE, TRANSCODED, codec, ip, language, some_text};
+use words::{CODECS, TRANSCODED, codec, ip, some_text};
 
 pub use recording::document;
 
@@ -58,7 +59,7 @@ fn root(mut root: Section<'_>) -> Config {
         media: media(root.section("media")),
         spool: spool(root.section("spool")),
         store: store(root.section("store")),
-        announcements: announcements(root.section("announcements")),
+        announcements: announcements::announcements(root.section("announcements")),
         recording,
         log: log(root.section("log")),
         doors: doors::doors(&mut root, &users),
@@ -133,15 +134,6 @@ fn store(mut section: Section<'_>) -> Store {
     };
     section.finish();
     store
-}
-
-fn announcements(mut section: Section<'_>) -> Announcements {
-    let announcements = Announcements {
-        language: section.parsed("language", "en".into(), LANGUAGE, language),
-        directory: section.optional("directory", "write a path", |t| Some(PathBuf::from(t))),
-    };
-    section.finish();
-    announcements
 }
 
 fn log(mut section: Section<'_>) -> Log {
