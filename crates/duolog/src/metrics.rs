@@ -139,6 +139,15 @@ pub struct ArchiveMetrics {
     pub quality: Quality,
 }
 
+impl ArchiveMetrics {
+    /// Those of a node that found so many recordings of an earlier run unfinished.
+    pub fn after(recovered: usize) -> Self {
+        let metrics = Self::default();
+        metrics.recovered.inc_by(recovered as u64);
+        metrics
+    }
+}
+
 /// What the threads of a node publish.
 #[derive(Debug, Clone)]
 pub struct Sources {

@@ -58,8 +58,7 @@ const ARCHIVE_NICENESS: i32 = 10;
 pub struct Node {
     config: Config,
     listening: Vec<(Transport, SocketAddr)>,
-    operations: SocketAddr,
-    api: Option<SocketAddr>,
+    served: Served,
     archive: LocalArchive,
     gate: Gate,
     intent: watch::Sender<Intent>,
@@ -68,6 +67,21 @@ pub struct Node {
     keeper: JoinHandle<()>,
     archivist: tokio::task::JoinHandle<()>,
     runtime: Runtime,
+}
+
+/// Where HTTP is served.
+struct Served {
+    operations: SocketAddr,
+    api: Option<SocketAddr>,
+}
+
+impl Served {
+    fn open(config: &Config, runtime: &Runtime, seen: Operations, desk: Desk) -> Result<Self> {
+        Ok(Self {
+            operations: serve_operations(config, runtime, seen)?,
+            api: serve_api(config, runtime, desk)?,
+        })
+    }
 }
 
 /// The two ends the spool thread is reached by, while a node starts.
@@ -118,14 +132,13 @@ impl Node {
         let calls = CallMetrics::default();
         let sockets = one_thread().context("the thread of the SIP sockets")?;
         let (intent, wanted) = watch::channel(Intent::Run);
-        let shards = config.media.threads;
         let setting = signalling::Setting {
             engine: Engine::new(Arc::clone(&settings), random_seed()?),
             listeners,
             tls,
             dns: Dns::new(&config.dns.servers, config.dns.timeout)?,
             sockets: sockets.handle().clone(),
-            translator: Translator::new(shards, settings, prompts, abilities.dtls),
+            translator: Translator::new(config.media.threads, settings, prompts, abilities.dtls),
             relays: relays.iter().map(|(orders, _)| orders.clone()).collect(),
             reports,
             asks,
@@ -136,20 +149,15 @@ impl Node {
         };
         let signalling = start_signalling(setting, sockets)?;
         let keeper = start_keeper(spooling.keeper)?;
-        let stored = ArchiveMetrics::default();
-        stored.recovered.inc_by(spooling.recovered as u64);
-        let node: Arc<dyn duolog_portal::Node> =
-            Arc::new(Operations::new(&calls, &stored, sources));
-        let operations = serve_operations(&config, &runtime, node)?;
-        let catalogue = archive.catalogue().clone();
-        let desk = Desk::new(asks_in, catalogue, owners, wall, calls.api());
-        let api = serve_api(&config, &runtime, desk)?;
+        let stored = ArchiveMetrics::after(spooling.recovered);
+        let seen = Operations::new(&calls, &stored, sources);
+        let desk = Desk::new(asks_in, archive.catalogue(), owners, wall, calls.api());
+        let served = Served::open(&config, &runtime, seen, desk)?;
         let archivist = runtime.spawn(archivist::run(archive.clone(), spooling.work, stored, wall));
         Ok(Self {
             config,
             listening,
-            operations,
-            api,
+            served,
             archive,
             gate,
             intent,
@@ -173,12 +181,12 @@ impl Node {
 
     /// Where metrics and health are served.
     pub fn operations(&self) -> SocketAddr {
-        self.operations
+        self.served.operations
     }
 
     /// Where the API is served; `None` where nobody has a token.
     pub fn api(&self) -> Option<SocketAddr> {
-        self.api
+        self.served.api
     }
 
     /// The archive.
@@ -424,17 +432,14 @@ fn start_signalling(setting: signalling::Setting, sockets: Runtime) -> Result<Jo
         .spawn(run)?)
 }
 
-fn serve_operations(
-    config: &Config,
-    runtime: &Runtime,
-    node: Arc<dyn duolog_portal::Node>,
-) -> Result<SocketAddr> {
+fn serve_operations(config: &Config, runtime: &Runtime, seen: Operations) -> Result<SocketAddr> {
     let address = config.doors.operations;
     let bind = tokio::net::TcpListener::bind(address);
     let listener = runtime
         .block_on(bind)
         .with_context(|| format!("{address} can not be listened on; change operations.listen"))?;
     let bound = listener.local_addr()?;
+    let node: Arc<dyn duolog_portal::Node> = Arc::new(seen);
     runtime.spawn(async move {
         if let Err(error) = duolog_portal::serve(listener, node, std::future::pending()).await {
             tracing::error!(%error, "the operations listener ended");

@@ -42,14 +42,14 @@ impl Desk {
     /// A desk at which nobody has asked yet.
     pub fn new(
         asks: mpsc::Sender<Ask>,
-        catalogue: Catalogue,
+        catalogue: &Catalogue,
         owners: Owners,
         wall: WallClock,
         metrics: ApiMetrics,
     ) -> Self {
         Self {
             asks,
-            catalogue,
+            catalogue: catalogue.clone(),
             owners: Arc::new(owners),
             wall,
             metrics,

@@ -320,3 +320,6 @@ fn codes(mut section: Section<'_>) -> Codes {
     section.finish();
     codes
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,6 +1,7 @@
 use super::words::repeat_tone;
 use super::*;
-use crate::config::{Dtmf, MediaSecurity};
+use crate::config::MediaSecurity;
+use duolog_call::{Dtmf, RepeatInterval};
 use duolog_sip::sdp::Encoding;
 
 #[test]
@@ -27,7 +28,7 @@ fn every_mistake_is_told_at_once_with_line_value_and_range() {
         "line 9: user[0].repeat_tone: \"9s\" is not allowed; write 10s to 90s, on for 20s, or off",
         "line 10: user[1].contact: is missing; write udp:HOST:PORT",
         "line 12: user[1].repeat_tone: \"91s\" is not allowed; write 10s to 90s, on for 20s, or off",
-        "line 13: user[1].mode: \"sometimes\" is not allowed; one of never, always, always-pause-resume",
+        "line 13: user[1].mode: \"sometimes\" is not allowed; one of never, on-demand, on-demand-user-start, always, always-pause-resume",
     ];
     assert_eq!(told.len(), expected.len(), "{told:#?}");
     for (told, expected) in told.iter().zip(expected) {
@@ -39,24 +40,37 @@ fn every_mistake_is_told_at_once_with_line_value_and_range() {
 }
 
 #[test]
-fn repeat_tone_is_ten_to_ninety_seconds() {
-    let check = |text: &str, expected: Option<Option<u64>>| {
-        assert_eq!(
-            repeat_tone(text),
-            expected.map(|o| o.map(Duration::from_secs)),
-            "{text}"
-        );
+fn repeat_tone_is_ten_to_ninety_seconds_or_as_long_as_was_opened() {
+    let check = |text: &str, longest_s: u32, expected: Option<Option<u32>>| {
+        let read = repeat_tone(text, longest_s).map(|tone| tone.map(RepeatInterval::seconds));
+        assert_eq!(read, expected, "{text} of {longest_s}");
     };
-    check("10s", Some(Some(10)));
-    check("20s", Some(Some(20)));
-    check("90s", Some(Some(90)));
-    check("on", Some(Some(20)));
-    check("off", Some(None));
-    for refused in [
-        "9s", "91s", "9999ms", "90001ms", "10500ms", "0s", "twenty", "",
-    ] {
-        check(refused, None);
+    for longest_s in [90, 1800] {
+        check("10s", longest_s, Some(Some(10)));
+        check("20s", longest_s, Some(Some(20)));
+        check("90s", longest_s, Some(Some(90)));
+        check("on", longest_s, Some(Some(20)));
+        check("off", longest_s, Some(None));
+        for refused in [
+            "9s",
+            "9999ms",
+            "10500ms",
+            "0s",
+            "twenty",
+            "",
+            "1801s",
+            "4295000000s",
+        ] {
+            check(refused, longest_s, None);
+        }
     }
+    for (text, longest_s, seconds) in [("91s", 91, 91), ("1800s", 1800, 1800), ("30m", 1800, 1800)]
+    {
+        check(text, 90, None);
+        check(text, longest_s - 1, None);
+        check(text, longest_s, Some(Some(seconds)));
+    }
+    check("90001ms", 1800, None);
 }
 
 const USER: &str = "[[user]]\nname = \"x\"\ncontact = \"udp:127.0.0.1:1\"\n";
@@ -154,7 +168,7 @@ fn media_and_formats_that_are_known_are_read() {
     );
     assert_eq!(config.trunks[0].media_security, MediaSecurity::Always);
     assert_eq!(config.users[0].media_security, MediaSecurity::Never);
-    assert_eq!(config.users[0].dtmf, Dtmf::Mask);
+    assert_eq!(config.users[0].recording.settled().dtmf, Dtmf::Mask);
     let none = read("[media]\ntranscode = []\n").expect("nothing is transcoded");
     assert!(none.media.transcode.is_empty());
     let plain = read(&format!("{TRUNK}{USER}")).expect("all of it has defaults");
@@ -164,7 +178,7 @@ fn media_and_formats_that_are_known_are_read() {
     );
     assert_eq!(plain.trunks[0].media_security, MediaSecurity::AsOffered);
     assert_eq!(plain.users[0].media_security, MediaSecurity::AsOffered);
-    assert_eq!(plain.users[0].dtmf, Dtmf::Keep);
+    assert_eq!(plain.users[0].recording.settled().dtmf, Dtmf::Keep);
 }
 
 #[test]
@@ -497,7 +511,10 @@ fn phones_may_register_with_a_password_of_a_file() {
         (config.users[0].contact, config.users[1].contact.is_some()),
         (None, true)
     );
-    assert_eq!(config.users[0].voicemail, duolog_call::Voicemail::Recorded);
+    assert_eq!(
+        config.users[0].recording.settled().voicemail,
+        duolog_call::Voicemail::Recorded
+    );
     assert!(!format!("{config:?}").contains("sesame"));
 }
 
