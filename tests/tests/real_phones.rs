@@ -62,6 +62,10 @@ struct Record {
 impl Stage {
     /// duolog with the four users, all recorded from answer to hang-up.
     fn new(registrar: &str) -> Self {
+        Self::with_modes(registrar, |_| "always")
+    }
+
+    fn with_modes(registrar: &str, mode_of: fn(Account) -> &'static str) -> Self {
         let site = Site::plain(&Wishes {
             format: "wav-pcm16",
             ..Wishes::default()
@@ -79,9 +83,10 @@ impl Stage {
                     password,
                     ..
                 } = user;
+                let mode = mode_of(user);
                 format!(
                     "[[user]]\nname = \"{name}\"\nnumbers = [\"{number}\"]\n\
-                     password = \"{password}\"\nmode = \"always\"\n"
+                     password = \"{password}\"\nmode = \"{mode}\"\n"
                 )
             });
             format!(
@@ -447,4 +452,37 @@ fn linphonec_transfers_attended_over_tls_registered_with_sha_256() {
     let cleos = Record::of(&records, CLEO, &[DORA, BEN]);
     let other = [says(DORA, &moved), says(BEN, &ended)];
     cleos.check(&consulted, &[says(CLEO, &ended)], &other);
+}
+
+#[test]
+fn linphonec_is_told_of_each_change_of_the_recording() {
+    let _alone = alone();
+    let mut stage = Stage::with_modes("", |user| match user == DORA {
+        true => "always-pause-resume",
+        false => "never",
+    });
+    let mut cleo = stage.linphone(CLEO, Wire::Udp, Called::Answers);
+    let mut dora = stage.linphone(DORA, Wire::Tcp, Called::Rings);
+    dora.call(CLEO.number);
+    let mut told = [0, 0];
+    for (keys, state) in [("", "on"), ("*48", "paused"), ("*49", "on")] {
+        stage.goes_on();
+        dora.press(keys);
+        let times = told[usize::from(state == "paused")] + 1;
+        told[usize::from(state == "paused")] = times;
+        for phone in [&mut cleo, &mut dora] {
+            let took = phone.is_told(state, times);
+            println!("{}: {state} after {took:?}", phone.account().name);
+        }
+    }
+    stage.goes_on();
+    // What it is told leaves its call as it is.
+    for phone in [&mut cleo, &mut dora] {
+        assert_eq!(phone.traced("SIP/2.0 488", ""), 0);
+        assert_eq!(phone.traced("SIP/2.0 491", ""), 0);
+    }
+    dora.hang_up();
+    cleo.is_left();
+    let [record] = stage.records();
+    assert_eq!(record.owner, DORA.name);
 }

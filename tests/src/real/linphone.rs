@@ -141,6 +141,34 @@ impl Linphone {
         })
     }
 
+    /// Presses keys (RFC 4733).
+    ///
+    /// # Panics
+    /// When it cannot be told to.
+    pub fn press(&mut self, keys: &str) {
+        self.order(keys);
+    }
+
+    /// Waits until it was told this of the recording so many times (`a=record`, RFC 7866), and answers
+    /// how long that took.
+    ///
+    /// # Panics
+    /// When it was not in time.
+    pub fn is_told(&mut self, state: &str, times: usize) -> Duration {
+        let (began, line) = (Instant::now(), format!("a=record:{state}"));
+        loop {
+            let told = self.process.output().iter();
+            // It says itself that it does not record.
+            if told.filter(|told| told.trim_end() == line).count() >= times {
+                return began.elapsed();
+            }
+            match self.process.next_line(PATIENCE) {
+                Line::Text(_) => {}
+                Line::Quiet | Line::Ended => self.process.fail(&format!("it never heard {line}")),
+            }
+        }
+    }
+
     /// Hangs up.
     ///
     /// # Panics
@@ -207,7 +235,7 @@ fn config(site: &Site, account: Account, wire: Wire, port: u16) -> String {
     // Without its video switches off it offers video; `ec_enabled` is echo cancelling.
     format!(
         "[sip]\ndefault_proxy=0\nguess_hostname=0\ncontact=<sip:{number}@{node}>\nsip_port={port}\n\
-         sip_tcp_port=-1\nsip_tls_port=-1\nroot_ca={}\nverify_server_certs=1\nverify_server_cn=0\n\
+         sip_tcp_port=-1\nsip_tls_port=-1\nrecord_aware=1\nroot_ca={}\nverify_server_certs=1\nverify_server_cn=0\n\
          use_ipv6=0\nmedia_encryption=none\nkeepalive_period=0\n\
          [net]\nfirewall_policy=0\n\
          [rtp]\naudio_rtp_port={}-{}\n\

@@ -439,8 +439,10 @@ fn what_a_phone_refuses_is_not_said_again() {
         info(&mut w, "resume");
         accept(&mut w, CAROL, SendRecv);
         assert!(w.parties[TRUNK].asked.is_empty(), "it knows that: {code}");
+        // And the same another time.
         info(&mut w, "pause");
         accept(&mut w, CAROL, SendRecv);
+        assert_eq!(accept(&mut w, TRUNK, SendRecv), Some("paused"), "{code}");
         w.bye(TRUNK);
         w.settle();
     }

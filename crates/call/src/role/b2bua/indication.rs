@@ -124,6 +124,8 @@ impl Call {
         let now = self.indication();
         for side in [Side::Caller, Side::Callee] {
             self.keep_indicated(cx, side);
+            let awareness = &mut self.leg_mut(side).dialogue.awareness;
+            awareness.refused = awareness.refused.filter(|refused| *refused == now);
             // What waits for its time says the state as it is then.
             let idle = self.leg(side).dialogue.own.is_idle() && self.may_offer(side);
             if idle && self.leg(side).is_to_hear(now) {
