@@ -25,6 +25,7 @@ use crate::clock::WallClock;
 use crate::config::Config;
 use crate::gate::{Gate, Intake};
 use crate::keeper::{Keeper, Work};
+use crate::mailbox::Mailboxes;
 use crate::metrics::{ArchiveMetrics, CallMetrics, Operations, Sources};
 use crate::prompts::PromptBook;
 use crate::relay::{self, Order, Orders};
@@ -109,6 +110,7 @@ impl Node {
         let sockets = one_thread().context("the thread of the SIP sockets")?;
         let (intent, wanted) = watch::channel(Intent::Run);
         let shards = config.media.threads;
+        let (mailboxes, messages) = Mailboxes::new(Arc::clone(&settings));
         let setting = signalling::Setting {
             engine: Engine::new(Arc::clone(&settings), random_seed()?),
             listeners,
@@ -118,6 +120,7 @@ impl Node {
             translator: Translator::new(shards, settings, prompts, abilities.dtls),
             relays: relays.iter().map(|(orders, _)| orders.clone()).collect(),
             reports,
+            messages,
             gate: gate.watch(),
             intent: wanted,
             metrics: calls.clone(),
@@ -130,7 +133,13 @@ impl Node {
         let node: Arc<dyn duolog_portal::Node> =
             Arc::new(Operations::new(&calls, &stored, sources));
         let operations = serve_operations(&config, &runtime, node)?;
-        let archivist = runtime.spawn(archivist::run(archive.clone(), spooling.work, stored, wall));
+        let archivist = runtime.spawn(archivist::run(
+            archive.clone(),
+            spooling.work,
+            stored,
+            mailboxes,
+            wall,
+        ));
         Ok(Self {
             config,
             listening,

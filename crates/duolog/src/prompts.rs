@@ -12,10 +12,11 @@ use duolog_call::PromptName;
 use crate::abilities::Abilities;
 use crate::translate::facts::prompt_name;
 
-const PROMPTS: [PromptName; 3] = [
+const PROMPTS: [PromptName; 4] = [
     PromptName::RecordingStarts,
     PromptName::RecordingPaused,
     PromptName::RecordingResumed,
+    PromptName::MailboxGreeting,
 ];
 
 /// The language of a prompt that the asked language does not have.
@@ -30,13 +31,15 @@ macro_rules! shipped {
 }
 
 /// Made by `fixtures/prompts/make.sh`.
-const SHIPPED: [(&str, &str, &[u8]); 6] = shipped![
+const SHIPPED: [(&str, &str, &[u8]); 8] = shipped![
     "en" "recording-started",
     "en" "recording-paused",
     "en" "recording-resumed",
+    "en" "mailbox-greeting",
     "nl" "recording-started",
     "nl" "recording-paused",
     "nl" "recording-resumed",
+    "nl" "mailbox-greeting",
 ];
 
 /// Every sound, ready to be sent in every codec of a leg.

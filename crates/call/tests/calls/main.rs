@@ -10,6 +10,7 @@ mod hold;
 mod identity;
 mod mailbox;
 mod mailbox_random;
+mod messages;
 mod media;
 mod mid_call;
 mod network;

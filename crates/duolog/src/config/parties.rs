@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use duolog_call::{NumberRules, Ping, Redirects, TrunkKind, TrunkRegistration, Trust, Voicemail};
+use duolog_call::{Mailbox, NumberRules, Ping, Redirects, TrunkKind, TrunkRegistration, Trust, Voicemail};
 use duolog_reach::digest::{Credentials, Secret};
 use duolog_reach::hops::Destination;
 use duolog_reach::limits::Network;
@@ -81,6 +81,8 @@ pub struct User {
     pub dtmf: Dtmf,
     /// Whether their calls with a voicemail system are recorded.
     pub voicemail: Voicemail,
+    /// Where callers may leave a message when nobody answers.
+    pub mailbox: Option<Mailbox>,
 }
 
 /// Whether media to and from a party is encrypted by SDES-SRTP (RFC 4568).

@@ -126,6 +126,8 @@ pub struct Setting {
     pub relays: Vec<Orders>,
     /// What the relay threads report.
     pub reports: mpsc::Receiver<Report>,
+    /// What mailboxes have, as [`Input::Messages`].
+    pub messages: mpsc::Receiver<Input>,
     /// Whether new calls can be recorded.
     pub gate: watch::Receiver<Obstacles>,
     /// What the program wants.
@@ -194,7 +196,12 @@ pub async fn run(setting: Setting) -> std::io::Result<()> {
         vitals: setting.vitals,
     };
     signalling
-        .turn(heard, setting.reports, setting.gate, setting.intent)
+        .turn(
+            heard,
+            (setting.reports, setting.messages),
+            setting.gate,
+            setting.intent,
+        )
         .await;
     Ok(())
 }
@@ -242,7 +249,7 @@ impl Signalling {
     async fn turn(
         mut self,
         mut heard: mpsc::Receiver<Heard>,
-        mut reports: mpsc::Receiver<Report>,
+        (mut reports, mut counts): (mpsc::Receiver<Report>, mpsc::Receiver<Input>),
         mut gate: watch::Receiver<Obstacles>,
         mut intent: watch::Receiver<Intent>,
     ) {
@@ -261,6 +268,7 @@ impl Signalling {
             tokio::select! {
                 _ = heard.recv_many(&mut messages, BURST) => {}
                 _ = reports.recv_many(&mut events, BURST) => {}
+                Some(messages) = counts.recv() => self.handle(messages),
                 Ok(()) = gate.changed() => {
                     let obstacles = *gate.borrow_and_update();
                     self.handle(Input::Gate(call_gate(&obstacles)));
@@ -498,6 +506,7 @@ mod tests {
             translator: Translator::new(1, settings, prompts, None),
             relays: Vec::new(),
             reports,
+            messages: mpsc::channel(1).1,
             gate: gate.watch(),
             intent: wanted,
             metrics: CallMetrics::default(),
