@@ -8,7 +8,7 @@ use duolog_sip::{DialogId, Flow, Request};
 
 use super::reach::{Counts, Sender};
 use super::{Engine, Work};
-use crate::route::{NoRoute, Party};
+use crate::route::NoRoute;
 use crate::settings::UserIndex;
 
 impl Engine {
@@ -35,14 +35,12 @@ impl Engine {
     ) {
         let settings = Arc::clone(&self.settings);
         match self.reach.sender(now, &settings, &flow, request) {
-            Sender::Known(Party::User(user)) => {
-                let of = (&flow, user);
+            Sender::Known(party) => {
+                let of = (&flow, party);
                 let (response, wanted) = self.reach.subscribe(now, &settings, of, request);
                 self.respond(now, key, response, work);
                 self.carry_out(now, wanted, work);
             }
-            // A trunk has no mailbox here.
-            Sender::Known(Party::Trunk(_)) => self.refuse(now, key, request, 403, None, work),
             Sender::Answer(response) => {
                 let response = *response;
                 self.tell(now, endpoint::Input::RespondOnce { key, response }, work);

@@ -12,7 +12,7 @@ use super::{Reach, Wanted};
 use crate::answer::{refusal, unavailable};
 use crate::number::{escaped, number};
 use crate::role::b2bua::leg::{contact, introduce, uri_at, way_back};
-use crate::route::user_with;
+use crate::route::{Party, user_with};
 use crate::settings::{Location, Settings, UserIndex};
 
 /// The event package.
@@ -225,18 +225,21 @@ impl Reach {
         Some(self.send_own(Purpose::Notify(None), flow, Box::new(request)))
     }
 
-    /// A known user wants to be told (RFC 6665 §4.2.1): of their own mailbox.
+    /// Somebody known wants to be told (RFC 6665 §4.2.1): a user of their own mailbox. A trunk has none.
     pub(in crate::engine) fn subscribe(
         &mut self,
         now: Instant,
         settings: &Settings,
-        (flow, user): (&Flow, UserIndex),
+        (flow, party): (&Flow, Party),
         request: &Request,
     ) -> (Response, Vec<Wanted>) {
         let no = |code| (refusal(settings, request, code, None), Vec::new());
         if let Err(code) = understood(request) {
             return refused(settings, request, code);
         }
+        let Party::User(user) = party else {
+            return no(403);
+        };
         let asked = user_with(settings, &number(&request.uri));
         match asked {
             Some(other) if other != user => return no(403),
