@@ -41,6 +41,7 @@ fn random_desk(dice: &mut Dice) -> Desk {
         announce: pick(dice, &["on", "off"]),
         notice: pick(dice, &["none", "beep", "announcement"]),
         repeat_tone: pick(dice, &["off", "10s", "13s"]),
+        lines: "",
     }
 }
 

@@ -15,6 +15,7 @@ use tokio::time::{sleep, timeout};
 use crate::clock::WallClock;
 use crate::config::{Config, Format};
 use crate::keeper::Work;
+use crate::mailbox::Mailboxes;
 use crate::metrics::ArchiveMetrics;
 
 /// The archive of this machine.
@@ -66,8 +67,10 @@ pub async fn run(
     archive: LocalArchive,
     mut work: mpsc::Receiver<Work>,
     metrics: ArchiveMetrics,
+    mailboxes: Mailboxes,
     wall: WallClock,
 ) {
+    mailboxes.count_all(&archive).await;
     let room = Arc::new(Semaphore::new(AT_ONCE));
     let mut finishing = JoinSet::new();
     let mut batch = Vec::with_capacity(ROWS);
@@ -87,6 +90,7 @@ pub async fn run(
                 recording,
                 Arc::clone(&room),
                 metrics.clone(),
+                mailboxes.clone(),
             );
             finishing.spawn(finish);
         }
@@ -128,6 +132,7 @@ async fn finish(
     recording: RecordingId,
     room: Arc<Semaphore>,
     metrics: ArchiveMetrics,
+    mailboxes: Mailboxes,
 ) {
     let mut wait = FIRST_RETRY;
     loop {
@@ -136,7 +141,10 @@ async fn finish(
             archive.finish(recording).await
         };
         match result {
-            Ok(shown) => return stored(&shown, &metrics),
+            Ok(shown) => {
+                stored(&shown, &metrics);
+                return mailboxes.stored(&archive, &shown.row).await;
+            }
             Err(error) => {
                 metrics.failures.inc();
                 let text = format!("{:#}", anyhow::Error::new(error));

@@ -25,6 +25,7 @@ pub mod demo;
 pub mod gate;
 pub mod keeper;
 pub mod logging;
+pub mod mailbox;
 pub mod metrics;
 pub mod node;
 pub mod phone;

@@ -27,6 +27,7 @@ use crate::clock::WallClock;
 use crate::config::{Api, ApiRight, Config, Token};
 use crate::gate::{Gate, Intake};
 use crate::keeper::{Keeper, Work};
+use crate::mailbox::Mailboxes;
 use crate::metrics::{ArchiveMetrics, CallMetrics, Operations, Sources};
 use crate::prompts::PromptBook;
 use crate::relay::{self, Order, Orders};
@@ -132,6 +133,7 @@ impl Node {
         let calls = CallMetrics::default();
         let sockets = one_thread().context("the thread of the SIP sockets")?;
         let (intent, wanted) = watch::channel(Intent::Run);
+        let (mailboxes, messages) = Mailboxes::new(Arc::clone(&settings));
         let setting = signalling::Setting {
             engine: Engine::new(Arc::clone(&settings), random_seed()?),
             listeners,
@@ -142,6 +144,7 @@ impl Node {
             relays: relays.iter().map(|(orders, _)| orders.clone()).collect(),
             reports,
             asks,
+            messages,
             gate: gate.watch(),
             intent: wanted,
             metrics: calls.clone(),
@@ -153,7 +156,13 @@ impl Node {
         let seen = Operations::new(&calls, &stored, sources);
         let desk = Desk::new(asks_in, archive.catalogue(), owners, wall, calls.api());
         let served = Served::open(&config, &runtime, seen, desk)?;
-        let archivist = runtime.spawn(archivist::run(archive.clone(), spooling.work, stored, wall));
+        let archivist = runtime.spawn(archivist::run(
+            archive.clone(),
+            spooling.work,
+            stored,
+            mailboxes,
+            wall,
+        ));
         Ok(Self {
             config,
             listening,

@@ -29,6 +29,8 @@ pub struct Desk {
     pub notice: &'static str,
     /// `off` or `10s` to `90s`.
     pub repeat_tone: &'static str,
+    /// Further lines of the user.
+    pub lines: &'static str,
 }
 
 impl Desk {
@@ -41,6 +43,7 @@ impl Desk {
             announce,
             notice: "none",
             repeat_tone: "off",
+            lines: "",
         }
     }
 }
@@ -219,13 +222,14 @@ impl Scene {
                 announce,
                 notice,
                 repeat_tone,
+                lines,
             } = desk;
             let _ = write!(
                 text,
                 "[[user]]\nname = \"desk{n}\"\nnumbers = [\"10{n}\"]\ncontact = \"udp:{}\"\n\
                  mode = \"{mode}\"\nannounce = \"{announce}\"\nnotice = \"{notice}\"\n\
                  repeat_tone = \"{repeat_tone}\"\ndtmf = \"{}\"\n\
-                 media_security = \"{}\"\n",
+                 media_security = \"{}\"\n{lines}",
                 desk_sip(n),
                 self.wanted.dtmf,
                 self.wanted.media_security[0]

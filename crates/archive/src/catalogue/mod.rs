@@ -6,6 +6,7 @@
 //! 3. What was written is on disk (`synchronous = FULL`): the spool is released on the strength of it,
 //!    and in WAL mode `NORMAL` may lose the last commits in a power cut.
 
+mod messages;
 mod rows;
 mod schema;
 mod settings;

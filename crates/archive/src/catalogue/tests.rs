@@ -290,6 +290,47 @@ async fn recordings_of_one_chain_of_calls_are_found_together() {
 }
 
 #[tokio::test]
+async fn messages_are_counted_for_whom_they_were_left() {
+    let (_folder, catalogue) = catalogue().await;
+    let left = |number: u128, callee: &str, nature: Nature| {
+        let mut row = ended(number, EndState::Complete, "a");
+        row.call.callee = callee.to_owned();
+        row.call.class = Some(Class {
+            network: Network::Pstn,
+            nature,
+        });
+        row
+    };
+    let (voicemail, talk) = (Nature::Voicemail, Nature::Conversation);
+    let mut silent = left(4, "200", voicemail);
+    silent.ending.as_mut().unwrap().audio = None;
+    let mut other = left(5, "200", voicemail);
+    other.call.owner = "somebody else".to_owned();
+    let rows = [
+        left(1, "200", voicemail),
+        left(2, "anna", voicemail),
+        // Not a message: a conversation, nothing said, another owner, a call to another's mailbox.
+        left(3, "200", talk),
+        silent,
+        other,
+        left(6, "300", voicemail),
+    ];
+    for row in &rows {
+        catalogue.end_row(row).await.unwrap();
+    }
+    let owner = rows[0].call.owner.clone();
+    let count = |numbers: &'static [&'static str]| {
+        let (owner, catalogue) = (owner.clone(), catalogue.clone());
+        async move { catalogue.messages(&owner, numbers).await.unwrap() }
+    };
+    assert_eq!(count(&["200", "anna"]).await, 2);
+    assert_eq!(count(&["200"]).await, 1);
+    assert_eq!(count(&["2\" OR 1=1", "'"]).await, 0);
+    assert_eq!(count(&[]).await, 0);
+    assert_eq!(catalogue.messages("nobody", &["200"]).await.unwrap(), 0);
+}
+
+#[tokio::test]
 async fn many_write_while_others_list() {
     let (_folder, catalogue) = catalogue().await;
     let mut tasks = tokio::task::JoinSet::new();

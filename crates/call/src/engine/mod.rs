@@ -5,6 +5,7 @@
 
 mod groups;
 mod handing;
+mod messages;
 mod outside;
 mod reach;
 mod replacing;
@@ -35,7 +36,7 @@ use crate::role::b2bua::keys::KeySource;
 use crate::settings::{Settings, UserIndex};
 
 use groups::Groups;
-use reach::Reach;
+use reach::{Counts, Reach};
 
 /// What the engine is told. `Debug` leaves messages out: there may be keys in them.
 #[derive(Clone, PartialEq)]
@@ -92,6 +93,15 @@ pub enum Input {
         user: UserIndex,
         /// The language; `None` for the node's.
         language: Option<String>,
+    },
+    /// A user's mailbox has so many messages now.
+    Messages {
+        /// Whose.
+        user: UserIndex,
+        /// How many nobody has heard.
+        new: u32,
+        /// How many are heard and kept.
+        old: u32,
     },
     /// Whether new calls can be recorded, and so taken.
     Gate(Gate),
@@ -174,6 +184,7 @@ impl fmt::Debug for Input {
             } => write!(f, "Control({id:?} {recording:?} {control:?} {by:?})"),
             Self::Changed { user, .. } => write!(f, "Changed({user:?})"),
             Self::LanguageChanged { user, .. } => write!(f, "LanguageChanged({user:?})"),
+            Self::Messages { user, new, old } => write!(f, "Messages({user:?} {new}/{old})"),
             Self::Gate(gate) => write!(f, "Gate({gate:?})"),
             Self::Drain => f.write_str("Drain"),
             Self::HangUpAll => f.write_str("HangUpAll"),
@@ -299,6 +310,9 @@ impl Engine {
             }
             Input::Changed { user, settings } => self.changed(user, settings),
             Input::LanguageChanged { user, language } => self.speaks(user, language),
+            Input::Messages { user, new, old } => {
+                self.messages(now, user, Counts { new, old }, &mut work);
+            }
             Input::Gate(gate) => self.admission.gate = gate,
             Input::Drain => self.admission.drain(),
             Input::HangUpAll => {

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use bytes::Bytes;
+use duolog_reach::registrar::Outcome;
 use duolog_sip::endpoint::{self, DropReason, ServerKey};
 use duolog_sip::{DialogId, Flow, Method, Request, Response};
 
@@ -95,6 +96,12 @@ impl Engine {
             }
             (Method::Register, None) if !within => self.register(now, (key, flow), &request, work),
             (Method::Invite, None) if !within => self.invited(now, key, flow, request, work),
+            (Method::Subscribe, None) if !within => {
+                self.subscribing(now, (key, flow), &request, work);
+            }
+            (Method::Subscribe, None) if self.is_subscription(&request) => {
+                self.subscribing_again(now, (key, flow), &request, work);
+            }
             (_, None) if !self.reach.is_neighbour(now, &self.settings, &flow) => {
                 self.stranger(now, key, &request, work);
             }
@@ -121,6 +128,10 @@ impl Engine {
         let response = registered.response;
         let call_id = response.call_id().unwrap_or_default().to_owned();
         let kept = response.status.is_success();
+        let bound = match &registered.outcome {
+            Outcome::Bound(name) => Some(name.clone()),
+            _ => None,
+        };
         work.out.push(Output::Log(CallLog {
             call: None,
             call_id,
@@ -131,6 +142,10 @@ impl Engine {
             false => endpoint::Input::RespondOnce { key, response },
         };
         self.tell(now, input, work);
+        if let Some(name) = bound {
+            let wanted = self.reach.registered_for_messages(now, &settings, &name, &flow);
+            self.carry_out(now, wanted, work);
+        }
     }
 
     /// An INVITE that may begin a call: who is it from?
@@ -159,7 +174,7 @@ impl Engine {
 
     /// One answer to somebody who is no neighbour: nothing is kept of it or repeated, so a flood, or
     /// one under false addresses, costs and harms little.
-    fn stranger(&mut self, now: Instant, key: ServerKey, request: &Request, work: &mut Work) {
+    pub(super) fn stranger(&mut self, now: Instant, key: ServerKey, request: &Request, work: &mut Work) {
         let within = request.to().is_ok_and(|to| to.tag().is_some());
         if request.method == Method::Options && !within {
             return self.options(now, key, request, work);

@@ -14,6 +14,7 @@ mod indication;
 mod info_keys;
 mod mailbox;
 mod mailbox_random;
+mod messages;
 mod media;
 mod mid_call;
 mod network;

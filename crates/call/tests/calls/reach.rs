@@ -24,7 +24,7 @@ fn credentials() -> Credentials {
 }
 
 /// Bob's phone has to register with a password.
-fn with_registered_bob() -> Settings {
+pub fn with_registered_bob() -> Settings {
     let mut settings = settings();
     settings.users[1].location = Location::Registered;
     settings.users[1].secret = Some(Secret::new("hearsay".to_owned()));
@@ -42,7 +42,7 @@ fn again(request: &Request, response: &Response, memory: &mut Memory) -> Request
     signed
 }
 
-fn register(w: &mut World, memory: &mut Memory) {
+pub fn register(w: &mut World, memory: &mut Memory) {
     let mut request = w.new_request(BOB, Method::Register, "x");
     request.headers.set("To", "<sip:bob@192.0.2.99>");
     request.headers.push("Expires", "600");

@@ -293,7 +293,7 @@ fn requests_that_make_no_call_are_answered() {
         420,
         "Unsupported",
     );
-    check(Method::Subscribe, "x", &[], 405, "Allow");
+    check(Method::Subscribe, "x", &[], 489, "Allow-Events");
     check(Method::Extension("JUMP".into()), "x", &[], 501, "Allow");
     check(Method::Bye, "x", &[], 481, "Server");
     check(

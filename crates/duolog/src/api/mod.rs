@@ -202,6 +202,8 @@ fn refused(why: Refusal) -> NotDone {
         Refusal::NotRecorded => conflict("not-recorded", detail),
         Refusal::NotAnswered => conflict("not-answered", detail),
         Refusal::Ended => conflict("ended", detail),
+        Refusal::DoNotRecord => conflict("do-not-record", detail),
+        Refusal::CannotRecord => conflict("cannot-record", detail),
         Refusal::ModeForbids => forbidden("mode-forbids", detail),
         Refusal::NotOwner => forbidden("not-owner", detail),
     }

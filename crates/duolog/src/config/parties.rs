@@ -2,7 +2,9 @@
 
 use std::net::SocketAddr;
 
-use duolog_call::{NumberRules, OwnerKind, Ping, Redirects, TrunkKind, TrunkRegistration, Trust};
+use duolog_call::{
+    Mailbox, NumberRules, OwnerKind, Ping, Redirects, TrunkKind, TrunkRegistration, Trust,
+};
 use duolog_reach::digest::{Credentials, Secret};
 use duolog_reach::hops::Destination;
 use duolog_reach::limits::Network;
@@ -74,6 +76,8 @@ pub struct User {
     pub group: Option<String>,
     /// How their calls are recorded: their own keys over the group's over the tenant's.
     pub recording: Layer,
+    /// Where callers may leave a message when nobody answers.
+    pub mailbox: Option<Mailbox>,
 }
 
 /// Whether media to and from a party is encrypted by SDES-SRTP (RFC 4568).

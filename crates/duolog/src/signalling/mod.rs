@@ -131,6 +131,8 @@ pub struct Setting {
     pub reports: mpsc::Receiver<Report>,
     /// What people ask of running calls.
     pub asks: mpsc::Receiver<Ask>,
+    /// What mailboxes have, as [`Input::Messages`].
+    pub messages: mpsc::Receiver<Input>,
     /// Whether new calls can be recorded.
     pub gate: watch::Receiver<Obstacles>,
     /// What the program wants.
@@ -201,7 +203,7 @@ pub async fn run(setting: Setting) -> std::io::Result<()> {
     };
     let told = (setting.gate, setting.intent);
     signalling
-        .turn(heard, setting.reports, setting.asks, told)
+        .turn(heard, setting.reports, (setting.asks, setting.messages), told)
         .await;
     Ok(())
 }
@@ -251,7 +253,7 @@ impl Signalling {
         mut self,
         mut heard: mpsc::Receiver<Heard>,
         mut reports: mpsc::Receiver<Report>,
-        mut asks: mpsc::Receiver<Ask>,
+        (mut asks, mut counts): (mpsc::Receiver<Ask>, mpsc::Receiver<Input>),
         (mut gate, mut intent): (watch::Receiver<Obstacles>, watch::Receiver<Intent>),
     ) {
         let mut messages = Vec::with_capacity(BURST);
@@ -269,6 +271,7 @@ impl Signalling {
             tokio::select! {
                 _ = heard.recv_many(&mut messages, BURST) => {}
                 _ = reports.recv_many(&mut events, BURST) => {}
+                Some(messages) = counts.recv() => self.handle(messages),
                 Ok(()) = gate.changed() => {
                     let obstacles = *gate.borrow_and_update();
                     self.handle(Input::Gate(call_gate(&obstacles)));
@@ -508,6 +511,7 @@ mod tests {
             relays: Vec::new(),
             reports,
             asks: mpsc::channel(1).1,
+            messages: mpsc::channel(1).1,
             gate: gate.watch(),
             intent: wanted,
             metrics: CallMetrics::default(),

@@ -143,6 +143,7 @@ fn user(user: &config::User) -> User {
         media_security: security(user.media_security),
         kind: user.kind,
         recording: user.recording.settled().into(),
+        mailbox: user.mailbox,
     }
 }
 
@@ -203,7 +204,8 @@ mod tests {
             [numbering]\nemergency = [\"112\"]\nvoicemail = [\"1233\"]\nroutes = [{ prefix = \"+\", trunk = \"b\" }]\n\
             [[trunk]]\nname = \"a\"\naddress = \"udp:127.0.0.1:1\"\n[[trunk]]\nname = \"b\"\n\
             address = \"sip:b.example\"\nuser = \"u\"\npassword = \"p\"\nping = \"on\"\ntrust = \"trusted\"\n\
-            [[user]]\nname = \"c\"\npassword = \"q\"\nvoicemail = \"recorded\"\n";
+            [[user]]\nname = \"c\"\npassword = \"q\"\nvoicemail = \"recorded\"\n\
+            mailbox = { answer_after = \"8s\", longest = \"1m\" }\n";
         let settings = translated(text, &[]);
         let timer = (
             settings.session_timer.expires_s,
@@ -239,6 +241,9 @@ mod tests {
         assert_eq!(user.location, Location::Registered);
         assert_eq!(user.recording.voicemail, duolog_call::Voicemail::Recorded);
         assert!(user.secret.is_some());
+        let mailbox = user.mailbox.expect("one is configured");
+        let spans = [mailbox.answer_after, mailbox.longest].map(|span| span.as_secs());
+        assert_eq!(spans, [8, 60]);
         assert_eq!(settings.next_hop, Some(TrunkIndex(0)));
     }
 }

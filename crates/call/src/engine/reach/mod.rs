@@ -4,6 +4,7 @@
 mod digests;
 mod doors;
 mod finding;
+mod messages;
 mod own;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -26,6 +27,8 @@ use crate::target::{Answer, AskId};
 use digests::Digests;
 pub(super) use doors::{Door, Sender};
 use finding::Waiting;
+pub(super) use messages::Counts;
+use messages::Messages;
 use own::OwnRequests;
 
 /// The registrar, next hops and limits of a node.
@@ -38,6 +41,7 @@ pub(super) struct Reach {
     waiting: BTreeMap<LocateId, Waiting>,
     last_locate: u64,
     own: OwnRequests,
+    messages: Messages,
     digests: Digests,
     /// What is known of addresses that names led to.
     hints: BTreeMap<(Transport, SocketAddr), Hint>,
@@ -106,6 +110,7 @@ impl Reach {
             waiting: BTreeMap::new(),
             last_locate: 0,
             own: OwnRequests::new(settings, seeds[2]),
+            messages: Messages::default(),
             digests: Digests::new(settings.trunks.len()),
             hints: BTreeMap::new(),
             tokens: Tokens::new(seeds[3]),
@@ -126,6 +131,7 @@ impl Reach {
     ) -> Vec<Wanted> {
         self.certified.remove(flow);
         self.registrar.flow_failed(flow);
+        self.messages.flow_failed(flow);
         self.own_flow_failed(now, settings, flow)
     }
 
@@ -135,6 +141,7 @@ impl Reach {
             self.registrar.deadline(),
             self.hops.deadline(),
             self.own.deadline(),
+            self.messages.deadline(),
         ];
         all.into_iter().flatten().min()
     }

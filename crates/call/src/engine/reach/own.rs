@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use duolog_reach::hops::{self, Host};
 use duolog_reach::registration::{self, Registration, RegistrationSettings};
 use duolog_sip::endpoint::ClientKey;
-use duolog_sip::{Flow, Method, NameAddr, Request, Response, Tokens, Uri};
+use duolog_sip::{DialogId, Flow, Method, NameAddr, Request, Response, Tokens, Uri};
 
 use super::finding::Waiting;
 use super::{Reach, Wanted};
@@ -22,11 +22,13 @@ const OWN_KEYS: u64 = 1 << 24;
 const LOOK_AGAIN: Duration = Duration::from_secs(30);
 
 /// What a request of ours is for.
-enum Purpose {
+pub(super) enum Purpose {
     /// To see whether a hop answers.
     Probe(Flow),
     /// To register at a trunk, by this way.
     Register(TrunkIndex, Flow),
+    /// To tell a phone of its messages, within a subscription or without one.
+    Notify(Option<DialogId>),
 }
 
 /// The requests under way, and the registrations.
@@ -89,7 +91,7 @@ impl Reach {
 
     /// Time has passed.
     pub(in crate::engine) fn due(&mut self, now: Instant, settings: &Settings) -> Vec<Wanted> {
-        let mut wanted = Vec::new();
+        let mut wanted = self.messages_due(now, settings);
         if self.registrar.deadline().is_some_and(|at| at <= now) {
             self.registrar.expire(now);
         }
@@ -217,7 +219,7 @@ impl Reach {
         wanted
     }
 
-    fn send_own(&mut self, purpose: Purpose, flow: Flow, request: Box<Request>) -> Wanted {
+    pub(super) fn send_own(&mut self, purpose: Purpose, flow: Flow, request: Box<Request>) -> Wanted {
         let key = self.own.next_key();
         self.own.running.insert(key, purpose);
         Wanted::Send(key, flow, request)
@@ -252,7 +254,12 @@ impl Reach {
                 wanted.extend(self.registration(now, settings, trunk, input));
                 wanted
             }
-            None => Vec::new(),
+            Some(Purpose::Notify(Some(id))) if !response.status.is_success() => {
+                // Who does not want it, or knows nothing of it, is told no more (RFC 6665 §4.2.2).
+                self.messages.forget(&id);
+                Vec::new()
+            }
+            Some(Purpose::Notify(_)) | None => Vec::new(),
         }
     }
 
@@ -271,6 +278,12 @@ impl Reach {
                 let input = registration::Input::Failed;
                 wanted.extend(self.registration(now, settings, trunk, input));
                 wanted
+            }
+            Some(Purpose::Notify(id)) => {
+                if let Some(id) = id {
+                    self.messages.forget(&id);
+                }
+                Vec::new()
             }
             None => Vec::new(),
         }
@@ -309,7 +322,7 @@ impl Reach {
         now: Instant,
         settings: &Settings,
     ) -> Vec<Wanted> {
-        let mut wanted = Vec::new();
+        let mut wanted = self.end_subscriptions(now, settings);
         let registrations = &mut self.own.registrations;
         registrations.retain(|_, at_trunk| at_trunk.machine.is_some());
         for trunk in self.trunks_to_register_at() {

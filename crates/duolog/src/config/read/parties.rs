@@ -5,7 +5,7 @@ use std::fs;
 use std::net::SocketAddr;
 
 use duolog_call::{
-    NumberRule, NumberRules, OwnerKind, Ping, Redirects, TrunkKind, TrunkRegistration, Trust,
+    Mailbox, NumberRule, NumberRules, OwnerKind, Ping, Redirects, TrunkKind, TrunkRegistration, Trust,
 };
 use duolog_reach::digest::{Credentials, Secret};
 use duolog_reach::hops::{Destination, Host};
@@ -239,8 +239,21 @@ fn user(section: &mut Section<'_>, sip: &Sip, levels: &Levels) -> Option<User> {
         kind,
         group,
         recording,
+        mailbox: section.has("mailbox").then(|| mailbox(section)),
         name: name?,
     })
+}
+
+/// `mailbox = { answer_after = "20s", longest = "3m" }`, or `{}` for just that.
+fn mailbox(section: &mut Section<'_>) -> Mailbox {
+    let mut section = section.section("mailbox");
+    let usual = Mailbox::default();
+    let mailbox = Mailbox {
+        answer_after: within(&mut section, "answer_after", usual.answer_after, (5, 120)),
+        longest: within(&mut section, "longest", usual.longest, (10, 600)),
+    };
+    section.finish();
+    mailbox
 }
 
 fn contact(section: &mut Section<'_>, sip: &Sip) -> Option<(Transport, SocketAddr)> {
