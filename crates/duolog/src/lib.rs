@@ -24,6 +24,7 @@ pub mod demo;
 pub mod gate;
 pub mod keeper;
 pub mod logging;
+pub mod memory;
 pub mod metrics;
 pub mod node;
 pub mod phone;

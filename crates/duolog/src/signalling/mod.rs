@@ -28,6 +28,7 @@ use tokio::time::sleep_until;
 
 use crate::contain::Breaks;
 use crate::gate::Obstacles;
+use crate::memory::{self, Tide};
 use crate::metrics::CallMetrics;
 use crate::relay::{Order, Orders, Report};
 use crate::translate::commands::{self, ShardIndex, Task, Translator};
@@ -192,6 +193,7 @@ pub async fn run(setting: Setting) -> std::io::Result<()> {
         relays: setting.relays,
         metrics: setting.metrics,
         vitals: setting.vitals,
+        tide: Tide::default(),
     };
     signalling
         .turn(heard, setting.reports, setting.gate, setting.intent)
@@ -236,6 +238,7 @@ struct Signalling {
     relays: Vec<Orders>,
     metrics: CallMetrics,
     vitals: Arc<Vitals>,
+    tide: Tide,
 }
 
 impl Signalling {
@@ -394,7 +397,10 @@ impl Signalling {
         }
     }
 
-    fn publish(&self) {
+    fn publish(&mut self) {
+        if self.tide.ebbs(self.engine.transactions()) {
+            memory::give_back();
+        }
         self.vitals
             .calls
             .store(self.engine.calls(), Ordering::Relaxed);
