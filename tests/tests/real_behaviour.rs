@@ -3,8 +3,15 @@
 
 use duolog_tests::real::play::{CALLEE, CALLER, Play, THIRD, check};
 use duolog_tests::real::script::{Body, SDP, Script};
+use duolog_tests::real::silence::Hold;
 
 const ALLOW: &str = "Allow: INVITE, ACK, BYE, CANCEL, UPDATE, PRACK, REFER, NOTIFY, INFO, MESSAGE";
+
+/// As long as the hold plays speak before, and hold.
+const HOLD: Hold = Hold {
+    spoken_ms: 1_500,
+    held_ms: 1_000,
+};
 
 fn answers() -> Script {
     Script::callee("callee")
@@ -149,13 +156,17 @@ fn hold_and_resume_by_the_caller() {
         .hangs_up();
     let callee = answers()
         .wants_with("INVITE", "", "a=sendonly")
+        .hushes()
         .answer("200 OK", &[], Body::Sdp("recvonly"))
         .wants("ACK")
         .wants("INVITE")
         .answer("200 OK", &[], SDP)
         .wants("ACK")
+        .speaks_on()
         .is_hung_up();
-    check(&Play::new("hold by the caller", caller, callee));
+    let mut play = Play::new("hold by the caller", caller, callee);
+    play.hold = Some(HOLD);
+    check(&play);
 }
 
 #[test]
@@ -177,13 +188,17 @@ fn hold_and_resume_by_the_callee() {
         .hangs_up();
     let caller = calls()
         .wants_with("INVITE", "", "a=inactive")
+        .hushes()
         .answer("200 OK", &[], Body::Sdp("inactive"))
         .wants("ACK")
         .wants("INVITE")
         .answer("200 OK", &[], SDP)
         .wants("ACK")
+        .speaks_on()
         .is_hung_up();
-    check(&Play::new("hold by the callee", caller, callee));
+    let mut play = Play::new("hold by the callee", caller, callee);
+    play.hold = Some(HOLD);
+    check(&play);
 }
 
 #[test]

@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
-use std::process::Command;
 use std::sync::mpsc::{self, Receiver, Sender};
 use std::time::{Duration, Instant};
 
@@ -12,14 +11,9 @@ use duolog_reach::hops::{
     Records,
 };
 use duolog_sip::Transport::{self, Tcp, Tls, Udp};
+use duolog_tests::real::Site;
+use duolog_tests::real::names::NameServer;
 use duolog_tests::real::site::Wishes;
-use duolog_tests::real::{Line, Process, Site};
-
-/// Not in the path of every user.
-const DNSMASQ: &str = "/usr/sbin/dnsmasq";
-
-/// Where the name server hears.
-const PORT: u16 = 5300;
 
 /// Longest time a name server on this machine takes, started late included.
 const LATE: Duration = Duration::from_secs(20);
@@ -52,58 +46,22 @@ const ZONE: &[&str] = &[
 ];
 
 struct Server {
-    process: Process,
-    address: SocketAddr,
+    names: NameServer,
     _site: Site,
 }
 
 impl Server {
     fn start(zone: &[String]) -> Self {
         let site = Site::new(&Wishes::default());
-        let address = SocketAddr::new(site.node(), PORT);
-        let mut command = Command::new(DNSMASQ);
-        command
-            .args([
-                "--no-daemon",
-                "--conf-file=/dev/null",
-                "--no-resolv",
-                "--no-hosts",
-            ])
-            .args(["--bind-interfaces", "--log-facility=-", "--log-queries"])
-            .args(["--local=/test/", "--local-ttl=60"])
-            .arg(format!("--listen-address={}", address.ip()))
-            .arg(format!("--port={PORT}"))
-            .args(zone);
-        let mut process = Process::start("dnsmasq", &mut command);
-        let deadline = Instant::now() + LATE;
-        loop {
-            let left = deadline.saturating_duration_since(Instant::now());
-            match process.next_line(left) {
-                Line::Text(line) if line.contains("started") => break,
-                Line::Text(_) => {}
-                Line::Quiet | Line::Ended => process.fail("it has not started"),
-            }
-        }
         Self {
-            process,
-            address,
+            names: NameServer::start(site.node(), zone),
             _site: site,
         }
     }
 
     fn with_zone() -> Self {
-        Self::start(
-            &ZONE
-                .iter()
-                .map(|line| (*line).to_owned())
-                .collect::<Vec<_>>(),
-        )
-    }
-
-    /// How many questions it was asked that have `text` in their line of the log.
-    fn asked(&mut self, text: &str) -> usize {
-        let is_query = |line: &&String| line.contains("query[") && line.contains(text);
-        self.process.output().iter().filter(is_query).count()
+        let zone: Vec<String> = ZONE.iter().map(|line| (*line).to_owned()).collect();
+        Self::start(&zone)
     }
 }
 
@@ -247,7 +205,7 @@ fn rfc_3263_against_a_real_name_server() {
         (V4, "tls:nowhere.test", ""),
     ];
     for (transports, to, expected) in cases {
-        let found = Node::new(server.address, transports).locate(to);
+        let found = Node::new(server.names.address, transports).locate(to);
         assert_eq!(found.join(" | "), expected, "{to} over {transports:?}");
     }
 }
@@ -255,7 +213,7 @@ fn rfc_3263_against_a_real_name_server() {
 #[test]
 fn weights_share_servers_and_the_server_is_asked_once() {
     let mut server = Server::with_zone();
-    let mut node = Node::new(server.address, &[(Udp, Family::V4)]);
+    let mut node = Node::new(server.names.address, &[(Udp, Family::V4)]);
     let mut firsts: BTreeMap<String, f64> = BTreeMap::new();
     for _ in 0..5_000 {
         let found = node.locate("weights.test");
@@ -268,16 +226,16 @@ fn weights_share_servers_and_the_server_is_asked_once() {
     }
     // NAPTR, SRV, three hosts; with the next question its log is complete.
     node.locate("nowhere.test");
-    assert_eq!(server.asked("weights.test"), 5);
+    assert_eq!(server.names.asked("weights.test"), 5);
 }
 
 #[test]
 fn what_a_server_said_outlives_it() {
     let mut server = Server::with_zone();
-    let mut node = Node::new(server.address, V4);
+    let mut node = Node::new(server.names.address, V4);
     let found = node.locate("sip.test");
     assert_eq!(found, ["TLS 192.0.2.1:5061"]);
-    server.process.kill();
+    server.names.process.kill();
     node.now += Duration::from_secs(3600);
     let (id, at_once) = node.begin("sip.test");
     assert_eq!(at_once, None);
@@ -306,7 +264,7 @@ fn long_answers_come_whole_and_many_come_at_once() {
         zone.push(format!("--host-record=h{n}.many.test,192.0.3.{n}"));
     }
     let server = Server::start(&zone);
-    let mut node = Node::new(server.address, &[(Udp, Family::V4)]);
+    let mut node = Node::new(server.names.address, &[(Udp, Family::V4)]);
     let expected: Vec<String> = (0..16)
         .map(|n| format!("UDP 192.0.2.{}:{}", 1 + n, 5060 + n))
         .collect();

@@ -4,11 +4,11 @@ use std::io::{Read, Write};
 use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
 
-use duolog_sip::{Framed, Framer, Message, Request, Response};
+use duolog_sip::{Message, Request};
 use duolog_tests::real::probe::Probe;
 use duolog_tests::real::site::{CALLEE_PORT, CALLER_PORT, SIP_PORT, Wishes};
+use duolog_tests::real::talk::{PATIENCE, Talk, description, refusal, tcp_from};
 use duolog_tests::real::{Duolog, Site, program};
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair, SanType};
 use tokio_rustls::rustls::pki_types::pem::PemObject;
@@ -19,7 +19,6 @@ use tokio_rustls::rustls::{
     SupportedProtocolVersion,
 };
 
-const PATIENCE: Duration = Duration::from_secs(10);
 const TLS_PORT: u16 = 5061;
 
 /// A certificate authority with its files in the site's directory.
@@ -101,75 +100,26 @@ fn untouched(_: &Site, text: &str) -> String {
     text.to_owned()
 }
 
-/// One end of a connection that speaks SIP.
-struct Talk<S> {
-    stream: S,
-    framer: Framer,
-    local: SocketAddr,
-}
-
 type Client = Talk<StreamOwned<ClientConnection, TcpStream>>;
 type Server = Talk<StreamOwned<ServerConnection, TcpStream>>;
 
-impl<S: Read + Write> Talk<S> {
-    fn send(&mut self, text: &str) -> std::io::Result<()> {
-        self.stream.write_all(text.as_bytes())?;
-        self.stream.flush()
-    }
-
-    /// The next message; none when the connection is refused or ends.
-    fn next(&mut self) -> Option<Message> {
-        let mut buffer = [0; 16 * 1024];
-        loop {
-            if let Ok(Some(Framed::Message(bytes))) = self.framer.next() {
-                return Some(Message::parse(bytes).expect("it writes right messages"));
-            }
-            let count = self
-                .stream
-                .read(&mut buffer)
-                .ok()
-                .filter(|count| *count > 0)?;
-            self.framer.push(&buffer[..count]);
-        }
-    }
-
-    fn response(&mut self) -> Option<Response> {
-        match self.next()? {
-            Message::Response(response) => Some(response),
-            Message::Request(request) => panic!("no response: {request:?}"),
-        }
-    }
-
-    fn request(&mut self) -> Option<Request> {
-        match self.next()? {
-            Message::Request(request) => Some(request),
-            Message::Response(response) => panic!("no request: {response:?}"),
-        }
-    }
-
-    /// The status of an answer to what is sent; none when the connection is refused.
-    fn ask(&mut self, method: &str, body: &str) -> Option<u16> {
-        let kind = match body {
-            "" => "",
-            _ => "Content-Type: application/sdp\r\n",
-        };
-        let local = self.local;
-        let text = format!(
-            "{method} sip:100@node SIP/2.0\r\nVia: SIP/2.0/TLS {local};branch=z9hG4bK{method}{port};rport\r\n\
+/// The status of an answer to what is sent; none when the connection is refused.
+fn ask(talk: &mut Client, method: &str, body: &str) -> Option<u16> {
+    let kind = match body {
+        "" => "",
+        _ => "Content-Type: application/sdp\r\n",
+    };
+    let local = talk.local();
+    let text = format!(
+        "{method} sip:100@node SIP/2.0\r\nVia: SIP/2.0/TLS {local};branch=z9hG4bK{method}{port};rport\r\n\
              Max-Forwards: 70\r\nFrom: <sip:+31612345678@{local}>;tag=t\r\nTo: <sip:100@node>\r\n\
              Call-ID: {local}\r\nCSeq: 1 {method}\r\nContact: <sip:t@{local};transport=tls>\r\n\
              {kind}Content-Length: {length}\r\n\r\n{body}",
-            port = local.port(),
-            length = body.len()
-        );
-        self.send(&text).ok()?;
-        loop {
-            let status = self.response()?.status;
-            if status.is_final() {
-                return Some(status.code());
-            }
-        }
-    }
+        port = local.port(),
+        length = body.len()
+    );
+    talk.send(&text).ok()?;
+    talk.status()
 }
 
 /// Connects from `ip`, showing `own` certificate, and trusting the office's.
@@ -193,26 +143,7 @@ fn connect(
     let stream = tcp_from(ip, (node, TLS_PORT).into());
     stream.set_read_timeout(Some(PATIENCE)).expect("a socket");
     let local = stream.local_addr().expect("connected");
-    Talk {
-        stream: StreamOwned::new(session, stream),
-        framer: Framer::new(),
-        local,
-    }
-}
-
-fn tcp_from(ip: IpAddr, to: SocketAddr) -> TcpStream {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .expect("a runtime");
-    let stream = runtime.block_on(async {
-        let socket = tokio::net::TcpSocket::new_v4().expect("a socket");
-        socket.bind((ip, 0).into()).expect("an address of loopback");
-        socket.connect(to).await.expect("it listens")
-    });
-    let stream = stream.into_std().expect("a socket");
-    stream.set_nonblocking(false).expect("a socket");
-    stream
+    Talk::inside(StreamOwned::new(session, stream), local)
 }
 
 /// Takes one connection as the holder of a certificate.
@@ -223,30 +154,7 @@ fn accept(office: &Office, own: &str, listener: &TcpListener) -> Server {
     let session = ServerConnection::new(Arc::new(config)).expect("a server");
     let (stream, local) = listener.accept().expect("it connects");
     stream.set_read_timeout(Some(PATIENCE)).expect("a socket");
-    Talk {
-        stream: StreamOwned::new(session, stream),
-        framer: Framer::new(),
-        local,
-    }
-}
-
-fn description(ip: IpAddr) -> String {
-    format!(
-        "v=0\r\no=- 1 1 IN IP4 {ip}\r\ns=-\r\nc=IN IP4 {ip}\r\nt=0 0\r\nm=audio 40000 RTP/AVP 0\r\n\
-         a=rtpmap:0 PCMU/8000\r\n"
-    )
-}
-
-fn refusal(request: &Request, status: &str) -> String {
-    let same = |name: &str| {
-        let values = request.headers.values(name);
-        values
-            .map(|value| format!("{name}: {value}\r\n"))
-            .collect::<String>()
-    };
-    let headers: String = ["Via", "From", "Call-ID", "CSeq"].map(same).concat();
-    let to = request.headers.value("To").unwrap_or_default();
-    format!("SIP/2.0 {status}\r\n{headers}To: {to};tag=callee\r\nContent-Length: 0\r\n\r\n")
+    Talk::inside(StreamOwned::new(session, stream), local)
 }
 
 #[test]
@@ -256,7 +164,7 @@ fn both_versions_are_spoken_and_plain_text_is_not() {
     let way = (site.caller(), site.node());
     for version in [&TLS12, &TLS13] {
         let mut talk = connect(&office, way, None, &[version]);
-        assert_eq!(talk.ask("OPTIONS", ""), Some(200), "{version:?}");
+        assert_eq!(ask(&mut talk, "OPTIONS", ""), Some(200), "{version:?}");
     }
     let mut plain = tcp_from(site.caller(), (site.node(), TLS_PORT).into());
     plain
@@ -281,11 +189,11 @@ fn who_must_show_a_certificate_is_let_in_with_the_right_one_only() {
     let way = (site.caller(), site.node());
     let both = [&TLS13, &TLS12];
     let mut right = connect(&office, way, Some((&office, "caller")), &both);
-    assert_eq!(right.ask("OPTIONS", ""), Some(200));
+    assert_eq!(ask(&mut right, "OPTIONS", ""), Some(200));
     let mut wrong = connect(&office, way, Some((&stranger, "caller")), &both);
-    assert_eq!(wrong.ask("OPTIONS", ""), None);
+    assert_eq!(ask(&mut wrong, "OPTIONS", ""), None);
     let mut none = connect(&office, way, None, &both);
-    assert_eq!(none.ask("OPTIONS", ""), None);
+    assert_eq!(ask(&mut none, "OPTIONS", ""), None);
     duolog.until_metric(PATIENCE, "duolog_sip_tls_failures_total", |n| n == 2.0);
     duolog.stop();
 }
@@ -312,7 +220,7 @@ fn a_trunk_is_believed_by_its_certificate() {
     let way = (site.caller(), site.node());
     for own in [None, Some((&office, "other"))] {
         let mut talk = connect(&office, way, own, &both);
-        let status = talk.ask("INVITE", &body).expect("an answer");
+        let status = ask(&mut talk, "INVITE", &body).expect("an answer");
         assert!([401, 403, 407].contains(&status), "{status}");
     }
     let mut trunk = connect(&office, way, Some((&office, "caller")), &both);
@@ -330,7 +238,7 @@ fn a_trunk_is_believed_by_its_certificate() {
         listener.send_to(busy.as_bytes(), node).expect("sent");
         listener
     });
-    assert_eq!(trunk.ask("INVITE", &body), Some(486));
+    assert_eq!(ask(&mut trunk, "INVITE", &body), Some(486));
     drop(callee.join().expect("it is called"));
     duolog.stop();
 }
@@ -342,7 +250,7 @@ fn phone_with_certificate(_: &Site, text: &str) -> String {
 }
 
 fn register(talk: &Client) -> String {
-    let local = talk.local;
+    let local = talk.local();
     format!(
         "REGISTER sip:node SIP/2.0\r\nVia: SIP/2.0/TLS {local};branch=z9hG4bKr;rport\r\nMax-Forwards: 70\r\n\
          From: <sip:bob@node>;tag=r\r\nTo: <sip:bob@node>\r\nCall-ID: r{local}\r\nCSeq: 1 REGISTER\r\n\

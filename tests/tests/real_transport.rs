@@ -3,23 +3,14 @@
 
 use std::io::{Read, Write};
 use std::net::{IpAddr, Ipv6Addr, SocketAddr, TcpListener, TcpStream, UdpSocket};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use bytes::Bytes;
-use duolog_sip::{Framed, Framer, Message, Request, Response};
+use duolog_sip::Message;
 use duolog_tests::real::probe::Probe;
 use duolog_tests::real::site::{CALLEE_PORT, CALLER_PORT, SIP_PORT, Wishes};
+use duolog_tests::real::talk::{PATIENCE, Talk, description, refusal, tcp_from};
 use duolog_tests::real::{Duolog, Site};
-
-const PATIENCE: Duration = Duration::from_secs(10);
-
-/// A description with one stream of audio.
-fn description(ip: IpAddr) -> String {
-    format!(
-        "v=0\r\no=- 1 1 IN IP4 {ip}\r\ns=-\r\nc=IN IP4 {ip}\r\nt=0 0\r\nm=audio 40000 RTP/AVP 0\r\n\
-         a=rtpmap:0 PCMU/8000\r\n"
-    )
-}
 
 fn request(
     method: &str,
@@ -40,64 +31,6 @@ fn request(
         port = from.port(),
         length = body.len()
     )
-}
-
-/// One end of a TCP connection that speaks SIP.
-struct Talk {
-    stream: TcpStream,
-    framer: Framer,
-}
-
-impl Talk {
-    fn over(stream: TcpStream) -> Self {
-        stream.set_read_timeout(Some(PATIENCE)).expect("a socket");
-        let framer = Framer::new();
-        Self { stream, framer }
-    }
-
-    fn with(node: SocketAddr) -> Self {
-        Self::over(TcpStream::connect(node).expect("it listens"))
-    }
-
-    fn local(&self) -> SocketAddr {
-        self.stream.local_addr().expect("it is connected")
-    }
-
-    fn send(&mut self, text: &str) {
-        self.stream.write_all(text.as_bytes()).expect("it is read");
-    }
-
-    /// The next message; none when the other end closes.
-    fn next(&mut self) -> Option<Message> {
-        let mut buffer = [0; 16 * 1024];
-        loop {
-            if let Ok(Some(Framed::Message(bytes))) = self.framer.next() {
-                return Some(Message::parse(bytes).expect("it writes right messages"));
-            }
-            let count = self
-                .stream
-                .read(&mut buffer)
-                .expect("something within the time");
-            if count == 0 {
-                return None;
-            }
-            self.framer.push(&buffer[..count]);
-        }
-    }
-
-    fn response(&mut self) -> Response {
-        match self.next() {
-            Some(Message::Response(response)) => response,
-            other => panic!("no response: {other:?}"),
-        }
-    }
-
-    fn request(&mut self) -> Request {
-        match self.next() {
-            Some(Message::Request(request)) => request,
-            other => panic!("no request: {other:?}"),
-        }
-    }
 }
 
 /// A port of ::1 that nobody has.
@@ -127,8 +60,8 @@ fn every_family_and_transport_answers() {
         );
         let mut talk = Talk::with(node);
         let ask = request("OPTIONS", "TCP", talk.local(), node, "", "");
-        talk.send(&ask);
-        let answer = talk.response();
+        talk.send(&ask).expect("it is read");
+        let answer = talk.response().expect("an answer");
         assert_eq!(answer.status.code(), 200, "{node}: {answer:?}");
         // RFC 3581: where the request came from is in its Via.
         let via = answer.headers.value("Via").expect("an answer has one");
@@ -166,12 +99,12 @@ fn keep_alives_are_answered_and_cost_no_message() {
     let mut talk = Talk::with(site.sip());
     let ask = request("OPTIONS", "TCP", talk.local(), site.sip(), "", "");
     for _ in 0..2 {
-        talk.send("\r\n\r\n");
+        talk.send("\r\n\r\n").expect("it is read");
         let mut pong = [0; 2];
         talk.stream.read_exact(&mut pong).expect("a pong");
         assert_eq!(&pong, b"\r\n");
-        talk.send(&ask);
-        assert_eq!(talk.response().status.code(), 200);
+        talk.send(&ask).expect("it is read");
+        assert_eq!(talk.response().expect("an answer").status.code(), 200);
     }
     assert_eq!(
         duolog.metric("duolog_sip_messages_dropped_total"),
@@ -193,50 +126,18 @@ fn an_invite_of_30_kib_passes_over_tcp() {
     let long = "x".repeat(30 * 1024);
     let more = format!("X-Long: {long}\r\n");
     let body = description(site.caller());
-    caller.send(&request(
-        "INVITE",
-        "TCP",
-        caller.local(),
-        site.sip(),
-        &more,
-        &body,
-    ));
+    let invite = request("INVITE", "TCP", caller.local(), site.sip(), &more, &body);
+    caller.send(&invite).expect("it is read");
     let (stream, _) = callee.accept().expect("it connects to the callee");
     let mut callee = Talk::over(stream);
-    let invite = callee.request();
+    let invite = callee.request().expect("it is called");
     assert_eq!(invite.headers.value("X-Long"), Some(long.as_str()));
-    callee.send(&refusal(&invite, "486 Busy Here"));
+    callee
+        .send(&refusal(&invite, "486 Busy Here"))
+        .expect("it is read");
     // The refusal reaches the caller on its own connection.
-    while caller.response().status.code() != 486 {}
+    assert_eq!(caller.status(), Some(486));
     duolog.stop();
-}
-
-/// From an address of its own, so that it is a neighbour's.
-fn tcp_from(ip: IpAddr, to: SocketAddr) -> TcpStream {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .expect("a runtime");
-    let stream = runtime.block_on(async {
-        let socket = tokio::net::TcpSocket::new_v4().expect("a socket");
-        socket.bind((ip, 0).into()).expect("an address of loopback");
-        socket.connect(to).await.expect("it listens")
-    });
-    let stream = stream.into_std().expect("a socket");
-    stream.set_nonblocking(false).expect("a socket");
-    stream
-}
-
-fn refusal(request: &Request, status: &str) -> String {
-    let same = |name: &str| {
-        let values = request.headers.values(name);
-        values
-            .map(|value| format!("{name}: {value}\r\n"))
-            .collect::<String>()
-    };
-    let headers: String = ["Via", "From", "Call-ID", "CSeq"].map(same).concat();
-    let to = request.headers.value("To").unwrap_or_default();
-    format!("SIP/2.0 {status}\r\n{headers}To: {to};tag=callee\r\nContent-Length: 0\r\n\r\n")
 }
 
 #[test]
@@ -286,13 +187,16 @@ fn what_is_too_large_is_refused_with_the_reason() {
         let ask = request("OPTIONS", "TCP", talk.local(), site.sip(), &more, &body);
         // The node may stop reading before the end.
         let _ = talk.stream.write_all(ask.as_bytes());
-        assert_eq!(talk.response().status.code(), status);
-        assert!(talk.next().is_none(), "then the connection is closed");
+        assert_eq!(talk.response().expect("an answer").status.code(), status);
+        assert!(
+            talk.next_message().is_none(),
+            "then the connection is closed"
+        );
     }
     let mut talk = Talk::with(site.sip());
     let ask = request("OPTIONS", "TCP", talk.local(), site.sip(), "", "");
-    talk.send(&ask);
-    assert_eq!(talk.response().status.code(), 200);
+    talk.send(&ask).expect("it is read");
+    assert_eq!(talk.response().expect("an answer").status.code(), 200);
     duolog.stop();
 }
 
@@ -311,8 +215,8 @@ fn a_flood_of_connections_from_one_source_leaves_room_for_others() {
     // Another one is let in, and so are datagrams of the same.
     let mut talk = Talk::over(tcp_from(site.callee(), site.sip()));
     let ask = request("OPTIONS", "TCP", talk.local(), site.sip(), "", "");
-    talk.send(&ask);
-    assert_eq!(talk.response().status.code(), 200);
+    talk.send(&ask).expect("it is read");
+    assert_eq!(talk.response().expect("an answer").status.code(), 200);
     let same = Probe::new([127, 0, 0, 1].into(), 0, (site.node(), SIP_PORT).into()).options();
     assert_eq!(same.status.code(), 200);
     drop(held);

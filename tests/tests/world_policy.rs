@@ -5,6 +5,7 @@
 use duolog::abilities::Abilities;
 use duolog::phone::Action;
 use duolog::prompts::PromptBook;
+use duolog_call::UserIndex;
 use duolog_tests::world::dice::Dice;
 use duolog_tests::world::office::{Differently, Office, USERS};
 use duolog_tests::world::policy::{Ask, Call, End, Event, KEYS_S, Rules, Spoken, Way, recordings};
@@ -21,9 +22,11 @@ const PSTN: &str = "+31201234567";
 const PRIVATE: &str = "+31201110000";
 
 fn spoken() -> Spoken {
-    let book = PromptBook::load(None, &[], &Abilities::default()).expect("shipped");
+    let config = duolog::config::read("").expect("every key has a default");
+    let book = PromptBook::load(&config.announcements, &[], &Abilities::default());
+    let book = book.expect("shipped");
     Spoken::of(|prompt| {
-        let samples = book.prompt(prompt, "en", None).linear.len();
+        let samples = book.prompt(prompt, "en", UserIndex(0)).linear.len();
         samples as f64 / 8_000.0
     })
 }

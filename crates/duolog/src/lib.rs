@@ -26,6 +26,7 @@ pub mod gate;
 pub mod keeper;
 pub mod logging;
 pub mod mailbox;
+pub mod memory;
 pub mod metrics;
 pub mod node;
 pub mod phone;

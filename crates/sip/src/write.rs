@@ -7,10 +7,13 @@ use bytes::{BufMut, Bytes, BytesMut};
 use crate::headers::Headers;
 use crate::message::{Request, Response};
 
+/// Room for the first line of most messages and for Content-Length, bytes.
+const FRAME: usize = 128;
+
 impl Request {
     /// Writes the request; exactly what `Message::parse` reads.
     pub fn write(&self) -> Bytes {
-        let mut out = BytesMut::with_capacity(1024 + self.body.len());
+        let mut out = room(&self.headers, &self.body);
         line(
             &mut out,
             format_args!("{} {} SIP/2.0", self.method, self.uri),
@@ -22,13 +25,20 @@ impl Request {
 impl Response {
     /// Writes the response; exactly what `Message::parse` reads.
     pub fn write(&self) -> Bytes {
-        let mut out = BytesMut::with_capacity(1024 + self.body.len());
+        let mut out = room(&self.headers, &self.body);
         line(
             &mut out,
             format_args!("SIP/2.0 {} {}", self.status, self.reason),
         );
         finish(out, &self.headers, &self.body)
     }
+}
+
+/// As much as the message takes: transactions keep what they sent for half a minute.
+fn room(headers: &Headers, body: &Bytes) -> BytesMut {
+    let field = |(name, value): (&str, &str)| name.len() + value.len() + ": \r\n".len();
+    let fields: usize = headers.iter().map(field).sum();
+    BytesMut::with_capacity(FRAME + fields + body.len())
 }
 
 fn line(out: &mut BytesMut, text: std::fmt::Arguments<'_>) {

@@ -491,6 +491,27 @@ fn forked_2xx() {
 }
 
 #[test]
+fn a_refused_invite_is_acknowledged_whatever_else_comes() {
+    let mut wire = Wire::new(Transport::Udp);
+    wire.call();
+    let sent = request(wire.moving[0].2.clone());
+    let flow = wire.flow(Side::Uac);
+    wire.told();
+    for code in [486, 200, 486] {
+        let mut answer = Response::to(&sent, StatusCode::new(code).unwrap());
+        answer.set_to_tag("callee");
+        let bytes = answer.write();
+        wire.put(Side::Uac, Input::Received { flow, bytes });
+    }
+    // The 2xx behind a refusal is nobody's; the refusal that is repeated was not acknowledged.
+    assert_eq!(wire.told(), "Uac send ACK, Uac response 486, Uac send ACK");
+    let [.., (_, _, first), (_, _, again)] = wire.moving.make_contiguous() else {
+        panic!("two ACKs were sent");
+    };
+    assert_eq!(first, again);
+}
+
+#[test]
 fn merged_requests_are_refused() {
     let mut uas = endpoint(UAS, 2);
     let flow = flow(Transport::Udp, UAS, UAC);

@@ -1,17 +1,11 @@
 //! A behaviour as a play of SIPp roles around the built program, judged by what the recordings hold.
 
-use std::net::SocketAddr;
-use std::sync::{Mutex, PoisonError};
-use std::time::Duration;
-
 use super::script::Script;
-use super::site::{CALLEE_PORT, CALLER_PORT, Wishes};
-use super::stage::{self, Role, TLS_PORT, Tls, Wire};
-use super::{Duolog, Kept, Process, Site, kept};
+use super::silence::{Hold, check_hold};
+use super::site::Wishes;
+use super::stage::{Place, Role, Set, Stage, Wire, alone};
+use super::{Kept, Site, kept};
 use duolog::phone::decode;
-
-/// SIPp is late when it has to share the processors: one run at a time.
-static ONE: Mutex<()> = Mutex::new(());
 
 /// The caller's voice.
 pub const CALLER: u8 = 0;
@@ -19,8 +13,6 @@ pub const CALLER: u8 = 0;
 pub const CALLEE: u8 = 1;
 /// That of somebody else.
 pub const THIRD: u8 = 2;
-/// Where somebody else's phone hears SIP, at the callee's address.
-const THIRD_PORT: u16 = 5072;
 
 /// What a behaviour wants of the configuration, and who plays.
 #[derive(Debug)]
@@ -40,8 +32,13 @@ pub struct Play {
     /// What it changes of the configuration.
     pub amend: fn(&str) -> String,
     /// Who is to be heard, a list of (owner's voice, other's voices in their order) for each recording.
-    pub recordings: Vec<(u8, &'static [u8])>,
+    pub recordings: Vec<Voices>,
+    /// Where nobody is to be heard in all of them.
+    pub hold: Option<Hold>,
 }
+
+/// Who is to be heard in a recording: the owner, and the others in their order.
+pub type Voices = (u8, &'static [u8]);
 
 impl Play {
     /// A call of the caller to user 100, who is recorded.
@@ -56,6 +53,7 @@ impl Play {
             number: "100",
             amend: str::to_owned,
             recordings: vec![(CALLEE, &[CALLER])],
+            hold: None,
         }
     }
 }
@@ -65,120 +63,80 @@ impl Play {
 /// # Panics
 /// When a role fails, or a recording is not what it should be.
 pub fn check(play: &Play) {
-    for wire in [Wire::Udp, Wire::Tcp, Wire::Tls] {
-        let _one = ONE.lock().unwrap_or_else(PoisonError::into_inner);
-        check_over(play, wire);
+    for wire in Wire::ALL {
+        let _one = alone();
+        let site = check_over(play, wire);
+        let name = format!("{} over {}", play.name, wire.word());
+        let rows = judge(&name, &site, &play.recordings);
+        if let Some(hold) = &play.hold {
+            rows.iter()
+                .for_each(|row| check_hold(&name, &site, row, hold));
+        }
     }
 }
 
-fn check_over(play: &Play, wire: Wire) {
-    let site = Site::new(&Wishes {
-        transport: if wire == Wire::Udp { "udp" } else { "tcp" },
-        ..Wishes::default()
-    });
-    let at = |ip, port| SocketAddr::new(ip, port);
-    let third = at(site.callee(), THIRD_PORT);
-    let tls = (wire == Wire::Tls).then(|| Tls::of(&site));
-    site.amend(|text| {
-        let word = if wire == Wire::Udp { "udp" } else { "tcp" };
-        let mut text = format!(
-            "{text}[[user]]\nname = \"third\"\nnumbers = [\"103\"]\ncontact = \"{word}:{third}\"\n"
-        );
-        if let Some(tls) = &tls {
-            text = over_tls(&site, &text, tls);
-        }
-        (play.amend)(&text)
-    });
-    // Beside SIPp, on ports of their own: 7 more than SIPp's.
-    let (mut beside, mut toward) = (Vec::<Process>::new(), site.sip());
-    if let Some(tls) = &tls {
-        toward = at(site.caller(), CALLER_PORT + 7);
-        beside.push(tls.make(toward, at(site.node(), TLS_PORT)));
-        for phone in [at(site.callee(), CALLEE_PORT), third] {
-            let outside = at(phone.ip(), phone.port() + 7);
-            beside.push(tls.take(outside, phone));
-        }
-        let trunk = at(site.caller(), CALLER_PORT);
-        let outside = at(trunk.ip(), trunk.port() + 8);
-        beside.push(tls.take(outside, trunk));
-    }
-    let mut duolog = Duolog::start(&site);
-    let role = |script: &Script, address, media, party, number, toward| Role {
-        script: script.clone(),
-        address,
-        media,
-        party,
-        number,
-        toward,
+fn check_over(play: &Play, wire: Wire) -> Site {
+    let set = Set {
+        wire,
+        places: &[Place::TRUNK, Place::ANNA, Place::THIRD],
+        names: &[],
+        first: &[],
     };
+    let site = site(wire);
+    let third = user_third(&site, wire);
+    let stage = Stage::set(site, &set, |text| (play.amend)(&format!("{text}{third}")));
     let mut roles = Vec::new();
     if let Some(callee) = &play.callee {
-        let address = at(site.callee(), CALLEE_PORT);
-        roles.push(role(callee, address, 6_000, CALLEE, "100", None));
+        roles.push(Role::called(callee, Place::ANNA, CALLEE));
     }
     if let Some(script) = &play.third {
-        roles.push(role(script, third, 6_100, THIRD, "103", None));
+        roles.push(Role::called(script, Place::THIRD, THIRD));
     }
-    let address = at(site.caller(), CALLER_PORT);
     let connected = play.connected.as_ref().filter(|_| wire != Wire::Udp);
     let caller = connected.unwrap_or(&play.caller);
-    roles.push(role(
-        caller,
-        address,
-        6_000,
-        CALLER,
-        play.number,
-        Some(toward),
-    ));
-    stage::play(&site, wire, &roles);
-    duolog.until_metric(Duration::from_secs(20), "duolog_calls_active", |n| n == 0.0);
-    duolog.stop();
-    judge(play, wire, &site);
+    roles.push(Role::calls(caller, Place::TRUNK, CALLER, play.number));
+    stage.play(&roles);
+    stage.close()
 }
 
-fn over_tls(site: &Site, text: &str, tls: &Tls) -> String {
-    let node = site.node();
-    let [callee, third, trunk] = [
-        (site.callee(), CALLEE_PORT, 7),
-        (site.callee(), THIRD_PORT, 7),
-        (site.caller(), CALLER_PORT, 8),
-    ];
-    let mut text = text.replace(
-        "listen = [\"udp",
-        &format!("listen = [\"tls:{node}:{TLS_PORT}\", \"udp"),
-    );
-    for (ip, port, more) in [callee, third, trunk] {
-        let (from, to) = (
-            format!("tcp:{ip}:{port}"),
-            format!("tls:{ip}:{}", port + more),
-        );
-        text = text.replace(&from, &to);
-    }
-    text + &tls.section()
+/// A site whose parties are reached over a wire.
+#[must_use]
+pub fn site(wire: Wire) -> Site {
+    Site::new(&Wishes {
+        transport: wire.inside(),
+        ..Wishes::default()
+    })
 }
 
-fn judge(play: &Play, wire: Wire, site: &Site) {
-    let name = play.name;
+/// The lines that make somebody else a user with number 103.
+#[must_use]
+pub fn user_third(site: &Site, wire: Wire) -> String {
+    let (word, third) = (wire.inside(), Place::THIRD.on(site));
+    format!("[[user]]\nname = \"third\"\nnumbers = [\"103\"]\ncontact = \"{word}:{third}\"\n")
+}
+
+/// Compares the recordings of a site with who is to be heard, in any order; answers them.
+///
+/// # Panics
+/// When they differ.
+#[track_caller]
+pub fn judge(name: &str, site: &Site, wanted: &[Voices]) -> Vec<Kept> {
     let mut rows: Vec<Kept> = kept::list(site);
     rows.retain(|row| row.audio.is_some());
     let heard: Vec<[Vec<u8>; 2]> = rows
         .iter()
         .map(|row| row.samples().map(|samples| parties(&samples)))
         .collect();
-    let wanted: Vec<[Vec<u8>; 2]> = play
-        .recordings
-        .iter()
+    let asked = wanted.iter();
+    let mut asked: Vec<_> = asked
         .map(|(owner, others)| [vec![*owner], others.to_vec()])
         .collect();
-    let (mut found, mut asked) = (heard.clone(), wanted);
+    let mut found = heard.clone();
     found.sort();
     asked.sort();
-    assert_eq!(found, asked, "{name} over {}: {rows:?}", wire.word());
-    println!(
-        "{name} over {}: {} recordings, heard {heard:?}",
-        wire.word(),
-        rows.len()
-    );
+    assert_eq!(found, asked, "{name}: {rows:?}");
+    println!("{name}: {} recordings, heard {heard:?}", rows.len());
+    rows
 }
 
 /// Whose voices are in a channel, in the order in which they began; each for at least half a second.

@@ -1,6 +1,8 @@
 //! SIPp scenarios for one call and one behaviour, written from a few words each: what a role sends,
 //! what it waits for, when it speaks. Whatever else comes ends the run as a failure.
 
+mod waits;
+
 use std::fmt::Write;
 
 /// What a message carries.
@@ -27,9 +29,12 @@ pub struct Script {
     steps: String,
     cseq: u32,
     version: u32,
+    checks: u32,
     variables: Vec<&'static str>,
     /// From of a caller.
     from: String,
+    /// What is done where the first request is another one: its method, and the steps.
+    instead: Vec<(&'static str, String)>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -72,9 +77,41 @@ impl Script {
             steps: String::new(),
             cseq: 0,
             version: 0,
+            checks: 0,
             variables: Vec::new(),
             from: FROM_CALLER.to_owned(),
+            instead: Vec::new(),
         }
+    }
+
+    /// Somebody who is asked something that belongs to no call, and waits for nothing yet.
+    #[must_use]
+    pub fn server(name: &'static str) -> Self {
+        Self::new(name, Role::Callee)
+    }
+
+    /// A caller with a number of this node.
+    #[must_use]
+    pub fn known_as(mut self, number: &str) -> Self {
+        self.from = format!("<sip:{number}@[remote_ip]>;tag=[pid]c[call_number]");
+        self
+    }
+
+    /// What it does instead, where the first request is of this method: the steps of another script.
+    #[must_use]
+    pub fn or_for(mut self, method: &'static str, other: Script) -> Self {
+        for variable in other.variables {
+            self = self.uses(variable);
+        }
+        self.instead.push((method, other.steps));
+        self
+    }
+
+    /// Answers OPTIONS outside of any call, however often somebody looks whether it is there.
+    #[must_use]
+    pub fn is_looked_at(self) -> Self {
+        let answers = Self::server("looked at").replies("200 OK", &[]);
+        self.or_for("OPTIONS", answers)
     }
 
     /// Its name, and that of its files.
@@ -90,7 +127,8 @@ impl Script {
         let to = "<sip:[service]@[remote_ip]:[remote_port]>";
         let first = "INVITE sip:[service]@[remote_ip]:[remote_port] SIP/2.0";
         let cseq = format!("{} INVITE", self.cseq);
-        self.send(true, &[first], (FROM_CALLER, to, &cseq), headers, body)
+        let from = self.from.clone();
+        self.send(true, &[first], (&from, to, &cseq), headers, body)
     }
 
     /// The first INVITE of a phone that is known as the number of `-s`, to 100.
@@ -132,8 +170,9 @@ impl Script {
         self.steps += &format!(
             "<send retrans=\"500\"><![CDATA[\n\n\
              CANCEL sip:[service]@[remote_ip]:[remote_port] SIP/2.0\n[last_Via:]\n\
-             From: {FROM_CALLER}\nTo: <sip:[service]@[remote_ip]:[remote_port]>\n\
-             Call-ID: [call_id]\nCSeq: 1 CANCEL\nMax-Forwards: 70\nContent-Length: 0\n\n]]></send>\n"
+             From: {}\nTo: <sip:[service]@[remote_ip]:[remote_port]>\n\
+             Call-ID: [call_id]\nCSeq: 1 CANCEL\nMax-Forwards: 70\nContent-Length: 0\n\n]]></send>\n",
+            self.from
         );
         self
     }
@@ -184,7 +223,8 @@ impl Script {
             false => "",
         };
         // Of what is answered only an INVITE's 2xx is repeated; others carry their answer unrepeated.
-        let retrans = if self.steps.ends_with("<recv request=\"INVITE\"/>\n") {
+        let last = self.steps.rsplit("<recv request=\"").next();
+        let retrans = if last.is_some_and(|last| last.starts_with("INVITE")) {
             retrans
         } else {
             ""
@@ -195,6 +235,18 @@ impl Script {
              [last_To:]\n[last_Call-ID:]\n[last_CSeq:]\n{CONTACT}\n"
         );
         self.rest(headers, body);
+        self
+    }
+
+    /// A response to the last request, which is outside of any dialog.
+    #[must_use]
+    pub fn replies(mut self, status: &str, headers: &[&str]) -> Self {
+        let _ = write!(
+            self.steps,
+            "<send><![CDATA[\n\nSIP/2.0 {status}\n[last_Via:]\n[last_From:]\n\
+             [last_To:];tag=[pid]s[call_number]\n[last_Call-ID:]\n[last_CSeq:]\n"
+        );
+        self.rest(headers, Body::None);
         self
     }
 
@@ -252,13 +304,6 @@ impl Script {
         self.send(true, &[&first], (&from, user, &cseq), headers, body)
     }
 
-    /// Waits for a challenge, to be met by `[authentication username=.. password=..]`.
-    #[must_use]
-    pub fn is_challenged(mut self, status: u16) -> Self {
-        let _ = writeln!(self.steps, "<recv response=\"{status}\" auth=\"true\"/>");
-        self
-    }
-
     fn rest(&mut self, headers: &[&str], body: Body) {
         for header in headers {
             self.steps += header;
@@ -293,108 +338,6 @@ impl Script {
                      a={direction}\n\n]]></send>\n",
             self.version
         );
-    }
-
-    /// Waits for a response.
-    #[must_use]
-    pub fn gets(mut self, status: u16) -> Self {
-        let _ = writeln!(self.steps, "<recv response=\"{status}\" rrs=\"true\"/>");
-        self
-    }
-
-    /// Takes a response that may come before the next one waited for.
-    #[must_use]
-    pub fn may_get(mut self, status: u16) -> Self {
-        let _ = writeln!(
-            self.steps,
-            "<recv response=\"{status}\" optional=\"true\"/>"
-        );
-        self
-    }
-
-    /// Waits for a response whose body matches.
-    #[must_use]
-    pub fn gets_saying(mut self, status: u16, matches: &str) -> Self {
-        let _ = writeln!(
-            self.steps,
-            "<recv response=\"{status}\" rrs=\"true\"><action><ereg regexp=\"{matches}\" \
-             search_in=\"body\" check_it=\"true\" assign_to=\"seen\"/></action></recv>"
-        );
-        self.uses("seen")
-    }
-
-    /// Waits no longer than this for a request whose body matches.
-    #[must_use]
-    pub fn wants_within_ms(mut self, ms: u32, method: &str, matches: &str) -> Self {
-        let _ = writeln!(
-            self.steps,
-            "<recv request=\"{method}\" timeout=\"{ms}\"><action><ereg regexp=\"{matches}\" \
-             search_in=\"body\" check_it=\"true\" assign_to=\"seen\"/></action></recv>"
-        );
-        self.uses("seen")
-    }
-
-    /// Waits for a response whose header matches, and keeps nothing of it.
-    #[must_use]
-    pub fn gets_with(mut self, status: u16, header: &str, matches: &str) -> Self {
-        let _ = writeln!(
-            self.steps,
-            "<recv response=\"{status}\" rrs=\"true\"><action><ereg regexp=\"{matches}\" \
-             search_in=\"hdr\" header=\"{header}:\" check_it=\"true\" assign_to=\"seen\"/>\
-             </action></recv>"
-        );
-        self.uses("seen")
-    }
-
-    /// Waits for a reliable provisional response, and keeps its number for `RAck: [$rseq] 1 INVITE`.
-    #[must_use]
-    pub fn gets_reliably(mut self, status: u16) -> Self {
-        let _ = writeln!(
-            self.steps,
-            "<recv response=\"{status}\" rrs=\"true\"><action><ereg regexp=\"[0-9]+\" \
-             search_in=\"hdr\" header=\"RSeq:\" check_it=\"true\" assign_to=\"rseq\"/>\
-             </action></recv>"
-        );
-        self.uses("rseq")
-    }
-
-    /// Waits for a request.
-    #[must_use]
-    pub fn wants(mut self, method: &str) -> Self {
-        let _ = writeln!(self.steps, "<recv request=\"{method}\"/>");
-        self
-    }
-
-    /// Waits for a request whose header, or body (``), matches.
-    #[must_use]
-    pub fn wants_with(mut self, method: &str, header: &str, matches: &str) -> Self {
-        let place = match header {
-            "" => "search_in=\"body\"".to_owned(),
-            header => format!("search_in=\"hdr\" header=\"{header}:\""),
-        };
-        let _ = writeln!(
-            self.steps,
-            "<recv request=\"{method}\"><action><ereg regexp=\"{matches}\" {place} \
-             check_it=\"true\" assign_to=\"seen\"/></action></recv>"
-        );
-        self.uses("seen")
-    }
-
-    /// Waits for an INVITE within the dialog that `answer_invite` is to answer.
-    #[must_use]
-    pub fn wants_invite_again(mut self) -> Self {
-        self.steps += "<recv request=\"INVITE\"><action>\
-            <ereg regexp=\".*\" search_in=\"hdr\" header=\"Via:\" assign_to=\"via\"/>\
-            <ereg regexp=\".*\" search_in=\"hdr\" header=\"CSeq:\" assign_to=\"cseq\"/>\
-            </action></recv>\n";
-        self
-    }
-
-    fn uses(mut self, variable: &'static str) -> Self {
-        if !self.variables.contains(&variable) {
-            self.variables.push(variable);
-        }
-        self
     }
 
     /// Speaks its coded voice from now.
@@ -445,9 +388,23 @@ impl Script {
     #[must_use]
     pub fn xml(&self) -> String {
         let mut text = format!(
-            "<?xml version=\"1.0\" encoding=\"ISO-8859-1\" ?>\n<scenario name=\"{}\">\n{}",
-            self.name, self.steps
+            "<?xml version=\"1.0\" encoding=\"ISO-8859-1\" ?>\n<scenario name=\"{}\">\n",
+            self.name
         );
+        // Labels are numbers; the first is that of the end.
+        for (label, (method, _)) in (2..).zip(&self.instead) {
+            let _ = writeln!(
+                text,
+                "<recv request=\"{method}\" optional=\"true\" next=\"{label}\"/>"
+            );
+        }
+        text += &self.steps;
+        for (label, (_, steps)) in (2..).zip(&self.instead) {
+            let _ = write!(text, "<nop next=\"1\"/>\n<label id=\"{label}\"/>\n{steps}");
+        }
+        if !self.instead.is_empty() {
+            text += "<label id=\"1\"/>\n";
+        }
         if !self.variables.is_empty() {
             let _ = writeln!(
                 text,

@@ -1,7 +1,7 @@
 //! Addresses and a directory that only one test has, and the configuration for them.
 
 use std::fs;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU8, Ordering};
 
@@ -86,14 +86,26 @@ impl Site {
         Self::having(first, 1, wishes)
     }
 
+    /// A site that has ::1 for all its addresses. Only one at a time.
+    ///
+    /// # Panics
+    /// When the directory cannot be made or written.
+    pub fn six(wishes: &Wishes) -> Self {
+        Self::of([Ipv6Addr::LOCALHOST.into(); 3], wishes)
+    }
+
     fn having([a, b, c, d]: [u8; 4], step: u8, wishes: &Wishes) -> Self {
         let address = |at: u8| IpAddr::V4(Ipv4Addr::new(a, b, c, d + at * step));
+        Self::of([0, 1, 2].map(address), wishes)
+    }
+
+    fn of([node, caller, callee]: [IpAddr; 3], wishes: &Wishes) -> Self {
         let directory = TempDir::with_prefix("duolog-real-").expect("a directory for the test");
         let site = Self {
             directory,
-            node: address(0),
-            caller: address(1),
-            callee: address(2),
+            node,
+            caller,
+            callee,
         };
         fs::write(site.config(), site.text(wishes)).expect("the configuration can be written");
         site
@@ -160,12 +172,10 @@ impl Site {
     }
 
     fn text(&self, wishes: &Wishes) -> String {
-        let Self {
-            node,
-            caller,
-            callee,
-            ..
-        } = self;
+        let node = self.node;
+        let (sip, operations) = (self.sip(), self.operations());
+        let caller = SocketAddr::new(self.caller, CALLER_PORT);
+        let callee = SocketAddr::new(self.callee, CALLEE_PORT);
         let Wishes {
             transport,
             format,
@@ -180,16 +190,16 @@ impl Site {
             .unwrap_or_else(|| self.directory().join("spool"));
         let spool = spool.display();
         format!(
-            "[sip]\nlisten = [\"udp:{node}:{SIP_PORT}\", \"tcp:{node}:{SIP_PORT}\"]\n\
+            "[sip]\nlisten = [\"udp:{sip}\", \"tcp:{sip}\"]\n\
              [media]\naddress = \"{node}\"\nports = \"20000-31999\"\n\
              [spool]\ndirectory = \"{spool}\"\nfloor = \"16MiB\"\n\
              [store]\ndirectory = \"{here}/recordings\"\ncatalogue = \"{here}/catalogue.sqlite\"\n\
              format = \"{format}\"\n\
-             [[trunk]]\nname = \"trunk\"\naddress = \"{transport}:{caller}:{CALLER_PORT}\"\n\
+             [[trunk]]\nname = \"trunk\"\naddress = \"{transport}:{caller}\"\n\
              [[user]]\nname = \"anna\"\nnumbers = [\"100\"]\n\
-             contact = \"{transport}:{callee}:{CALLEE_PORT}\"\n{user}\n\
+             contact = \"{transport}:{callee}\"\n{user}\n\
              [log]\n{log}\n\
-             [operations]\nlisten = \"{node}:{OPERATIONS_PORT}\"\n"
+             [operations]\nlisten = \"{operations}\"\n"
         )
     }
 }

@@ -1,10 +1,16 @@
 //! What a running process costs, as the kernel counts it.
 
 use std::fs;
-use std::time::Duration;
+use std::time::{Duration, Instant};
+
+use super::Process;
 
 /// Ticks per second of the times in `/proc` (`USER_HZ`, 100 on every Linux that Debian ships).
 const TICKS_PER_S: u64 = 100;
+/// How long memory at rest stays as it is.
+const REST: Duration = Duration::from_secs(3);
+/// What is no change of memory, KiB.
+const REST_KIB: u64 = 128;
 
 /// Memory of a process that is in RAM now, in KiB.
 ///
@@ -18,6 +24,23 @@ pub fn resident_kib(process: u32) -> u64 {
     words
         .and_then(|number| number.parse().ok())
         .expect("the kernel counts it")
+}
+
+/// Memory of a process once it has given back what it does not need, in KiB: it has stayed the same for
+/// seconds, and giving back takes milliseconds.
+///
+/// # Panics
+/// When it ends, or its memory is not at rest within a minute.
+pub fn resident_at_rest_kib(process: &mut Process) -> u64 {
+    let (id, mut since) = (process.id(), Instant::now());
+    let mut marked = resident_kib(id);
+    process.until(Duration::from_secs(60), "its memory is at rest", || {
+        let now = resident_kib(id);
+        if now.abs_diff(marked) > REST_KIB {
+            (marked, since) = (now, Instant::now());
+        }
+        (since.elapsed() >= REST).then_some(now)
+    })
 }
 
 /// Processor time that a process has had, user and system.

@@ -85,6 +85,10 @@ impl Engine {
         if let Some(trunk) = self.reach.trunk_on(&flow) {
             self.reach.sign(&self.settings, (key, trunk), &mut request);
         }
+        // Who may be reached either way, and whose Contact says TCP, gets no datagrams (RFC 3261 §12.2).
+        let says = request.uri.transport();
+        let says_tcp = says.is_some_and(|says| says.eq_ignore_ascii_case("tcp"));
+        let flow = larger.filter(|_| says_tcp).unwrap_or(flow);
         let input = endpoint::Input::Request {
             key,
             flow,

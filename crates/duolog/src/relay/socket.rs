@@ -1,7 +1,7 @@
 //! Batched receive: one `recvmmsg` takes what waits on a socket, each datagram with the time the
 //! kernel received it.
 //!
-//! One of the two files of the program with unsafe code (the other calls the G.729 library). It owns
+//! One of the files of the program with unsafe code (`tests/tidy.rs` lists them). It owns
 //! every buffer that the kernel writes into, hands out plain slices and addresses, and keeps no pointer between two calls.
 #![allow(unsafe_code)]
 

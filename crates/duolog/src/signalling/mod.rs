@@ -29,6 +29,7 @@ use tokio::time::sleep_until;
 
 use crate::contain::Breaks;
 use crate::gate::Obstacles;
+use crate::memory::{self, Tide};
 use crate::metrics::CallMetrics;
 use crate::relay::{Order, Orders, Report};
 use crate::translate::commands::{self, ShardIndex, Task, Translator};
@@ -200,6 +201,7 @@ pub async fn run(setting: Setting) -> std::io::Result<()> {
         metrics: setting.metrics,
         vitals: setting.vitals,
         waiting: Waiting::default(),
+        tide: Tide::default(),
     };
     let told = (setting.gate, setting.intent);
     signalling
@@ -246,6 +248,7 @@ struct Signalling {
     metrics: CallMetrics,
     vitals: Arc<Vitals>,
     waiting: Waiting,
+    tide: Tide,
 }
 
 impl Signalling {
@@ -407,7 +410,10 @@ impl Signalling {
         }
     }
 
-    fn publish(&self) {
+    fn publish(&mut self) {
+        if self.tide.ebbs(self.engine.transactions()) {
+            memory::give_back();
+        }
         self.vitals
             .calls
             .store(self.engine.calls(), Ordering::Relaxed);

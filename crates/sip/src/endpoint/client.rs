@@ -11,8 +11,10 @@ use crate::flow::Flow;
 use crate::message::{Request, Response};
 use crate::method::Method;
 use crate::params::Params;
+use crate::status::StatusCode;
 use crate::transaction::invite_client::{self, InviteClient};
 use crate::transaction::non_invite_client::{self, NonInviteClient};
+use crate::uri::Uri;
 use crate::via::Via;
 
 #[derive(Debug)]
@@ -29,8 +31,10 @@ pub(crate) struct Client {
     matched: ClientMatch,
     /// What it is found by when it comes back to us; only outside a dialog.
     identity: Option<InviteIdentity>,
-    /// The request as sent, for its ACK and CANCEL.
-    request: Request,
+    /// The Request-URI.
+    pub(super) target: Uri,
+    /// The request as sent, for its ACK and CANCEL and for another path; none once it needs none of these.
+    request: Option<Box<Request>>,
     bytes: Bytes,
     waiting: Waiting,
     /// Where the request goes again if its stream fails before anything was heard.
@@ -67,9 +71,17 @@ struct Fork {
 const MAX_FORKS: usize = 16;
 
 impl Client {
-    /// The request as sent.
-    pub(super) fn request(&self) -> &Request {
-        &self.request
+    /// Lets go of what nothing can ask for any more: an INVITE with a 2xx is not sent again, not
+    /// cancelled, and its ACK is the user's.
+    fn forget(&mut self, response: StatusCode) {
+        let over = match &self.machine {
+            Machine::Invite(machine) => machine.is_accepted(),
+            Machine::NonInvite(_) => response.is_final(),
+        };
+        if over {
+            self.request = None;
+            self.bytes = Bytes::new();
+        }
     }
 
     fn deadline(&self) -> Option<Instant> {
@@ -167,14 +179,15 @@ impl Endpoint {
             flow,
             matched,
             identity,
-            request,
+            target: request.uri.clone(),
+            request: Some(Box::new(request)),
             bytes,
             waiting: Waiting::Yes,
             fallback,
             forks: Vec::new(),
         };
         self.schedule.set(Owner::Client(id), client.deadline());
-        let before = self.clients.insert(id, client);
+        let before = self.clients.insert(id, Box::new(client));
         assert!(
             before.is_none(),
             "a client key names one transaction at a time"
@@ -215,10 +228,12 @@ impl Endpoint {
         };
         self.flows.remove(&(client.flow, Owner::Client(id)));
         self.flows.insert((flow, Owner::Client(id)));
-        client.request.headers.remove_first("Via");
-        self.push_via(flow, &client.matched.branch, &mut client.request);
-        client.machine = self.machine(now, flow, &client.request.method);
-        client.bytes = client.request.write();
+        if let Some(request) = &mut client.request {
+            request.headers.remove_first("Via");
+            self.push_via(flow, &client.matched.branch, request);
+            client.bytes = request.write();
+        }
+        client.machine = self.machine(now, flow, &client.matched.method);
         client.flow = flow;
         let bytes = client.bytes.clone();
         out.push(Output::Transmit { flow, bytes });
@@ -263,15 +278,19 @@ impl Endpoint {
             return;
         };
         client.fallback = None;
+        let status = response.status;
         match &mut client.machine {
             Machine::Invite(machine) => {
-                let done = machine.handle(now, invite_client::Input::Response(response.status));
+                let done = machine.handle(now, invite_client::Input::Response(status));
                 self.invite_outputs(now, id, Some(response), done, out);
             }
             Machine::NonInvite(machine) => {
-                let done = machine.handle(now, non_invite_client::Input::Response(response.status));
+                let done = machine.handle(now, non_invite_client::Input::Response(status));
                 self.non_invite_outputs(id, Some(response), done, out);
             }
+        }
+        if let Some(client) = self.clients.get_mut(&id) {
+            client.forget(status);
         }
     }
 
@@ -293,11 +312,12 @@ impl Endpoint {
 
     pub(super) fn cancel_client(&mut self, now: Instant, key: ClientKey, out: &mut Vec<Output>) {
         let id = ClientId::User(key);
+        let client = self.clients.get_mut(&id).map(Box::as_mut);
         let Some(Client {
             machine: Machine::Invite(machine),
             fallback,
             ..
-        }) = self.clients.get_mut(&id)
+        }) = client
         else {
             out.push(Output::Dropped(DropReason::UnknownKey));
             return;
@@ -330,17 +350,18 @@ impl Endpoint {
                 }
                 invite_client::Output::SendAck => {
                     let to = response.as_ref().and_then(|r| r.headers.value("To"));
-                    let bytes = ack_of_failure(&client.request, to).write();
-                    out.push(Output::Transmit {
-                        flow: client.flow,
-                        bytes,
-                    });
+                    let flow = client.flow;
+                    if let Some(invite) = &client.request {
+                        let bytes = ack_of_failure(invite, to).write();
+                        out.push(Output::Transmit { flow, bytes });
+                    }
                 }
                 invite_client::Output::SendCancel => {
                     let (flow, branch) = (client.flow, client.matched.branch.clone());
-                    let cancel = cancel_of(&client.request);
                     let (id, way) = (ClientId::Cancel(key), Way { flow, larger: None });
-                    self.open_client(now, id, way, branch, cancel, out);
+                    if let Some(cancel) = client.request.as_deref().map(cancel_of) {
+                        self.open_client(now, id, way, branch, cancel, out);
+                    }
                 }
                 invite_client::Output::Pass => {
                     if let Some(response) = response.clone() {
@@ -415,7 +436,7 @@ impl Endpoint {
     }
 
     fn reschedule_client(&mut self, id: ClientId) {
-        let deadline = self.clients.get(&id).and_then(Client::deadline);
+        let deadline = self.clients.get(&id).and_then(|c| c.deadline());
         self.schedule.set(Owner::Client(id), deadline);
     }
 
@@ -437,7 +458,7 @@ impl Client {
         if response.status.is_final() {
             self.waiting = Waiting::No;
         }
-        if self.request.method == Method::Invite && response.status.is_success() {
+        if self.matched.method == Method::Invite && response.status.is_success() {
             let to = response.to_addr().ok();
             let tag = to
                 .and_then(|to| to.tag().map(str::to_owned))

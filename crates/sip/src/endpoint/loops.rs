@@ -28,7 +28,7 @@ impl Endpoint {
         let sent = self.sent.range((identity.clone(), first)..);
         sent.take_while(|(same, _)| same == identity)
             .filter_map(|(_, id)| self.clients.get(id))
-            .any(|client| client.request().uri == request.uri)
+            .any(|client| client.target == request.uri)
     }
 
     /// The server transactions with this identity.

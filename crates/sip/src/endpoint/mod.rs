@@ -247,9 +247,10 @@ pub struct Endpoint {
     tokens: Tokens,
     /// Makes the tags of stateless answers: the same for a repeated request (RFC 3261 §8.2.7).
     salt: u64,
-    clients: BTreeMap<ClientId, Client>,
+    // In boxes: the nodes of a tree that grows at its end stay half empty.
+    clients: BTreeMap<ClientId, Box<Client>>,
     client_index: BTreeMap<ClientMatch, ClientId>,
-    servers: BTreeMap<ServerKey, Server>,
+    servers: BTreeMap<ServerKey, Box<Server>>,
     server_index: BTreeMap<ServerMatch, ServerKey>,
     /// By Call-ID, CSeq and From tag: finds the ACK of a 2xx, and merged requests.
     identities: BTreeSet<(InviteIdentity, ServerKey)>,

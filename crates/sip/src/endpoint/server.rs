@@ -200,7 +200,7 @@ impl Endpoint {
         for flow in server.flows() {
             self.flows.insert((flow, Owner::Server(key)));
         }
-        self.servers.insert(key, server);
+        self.servers.insert(key, Box::new(server));
         key
     }
 
@@ -240,7 +240,7 @@ impl Endpoint {
                 })
             }
         };
-        let server = key.and_then(|key| Some((key, self.servers.get_mut(&key)?)));
+        let server = key.and_then(|key| Some((key, self.servers.get_mut(&key)?.as_mut())));
         match server {
             Some((
                 key,
@@ -329,6 +329,7 @@ impl Endpoint {
                     } else {
                         Waiting::Nothing
                     };
+                    server.trying = Bytes::new();
                 }
                 let done = machine.handle(now, invite_server::Input::Respond(status));
                 self.invite_server_outputs(key, None, done, out);
@@ -404,6 +405,8 @@ impl Endpoint {
                 }
                 invite_server::Output::Acked => {
                     server.waiting = Waiting::Nothing;
+                    // RFC 6026 §7.1: a repeated INVITE is absorbed from here on.
+                    server.response = Bytes::new();
                     if let Some(request) = ack.take() {
                         out.push(Output::Acked { key, request });
                     }
@@ -445,12 +448,12 @@ impl Endpoint {
     }
 
     pub(super) fn reschedule_server(&mut self, key: ServerKey) {
-        let deadline = self.servers.get(&key).and_then(Server::deadline);
+        let deadline = self.servers.get(&key).and_then(|s| s.deadline());
         self.schedule.set(Owner::Server(key), deadline);
     }
 
     pub(super) fn fail_server(&mut self, key: ServerKey, out: &mut Vec<Output>) {
-        let waiting = self.servers.get(&key).is_some_and(Server::is_waiting);
+        let waiting = self.servers.get(&key).is_some_and(|s| s.is_waiting());
         self.remove_server(key);
         if waiting {
             let failure = ServerFailure::Transport;

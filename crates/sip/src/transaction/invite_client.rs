@@ -93,6 +93,11 @@ impl InviteClient {
         }
     }
 
+    /// Whether a 2xx came: nothing of ours is sent again then.
+    pub(crate) fn is_accepted(&self) -> bool {
+        matches!(self.state, State::Accepted { .. })
+    }
+
     #[must_use]
     pub(crate) fn handle(&mut self, now: Instant, input: Input) -> Vec<Output> {
         match input {
