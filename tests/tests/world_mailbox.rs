@@ -3,9 +3,7 @@
 
 use std::time::Duration;
 
-use duolog::abilities::Abilities;
 use duolog::phone::{Action, Heard, PhoneEvent, Voice};
-use duolog::prompts::PromptBook;
 use duolog_archive::RequestedFormat;
 use duolog_archive::wire::Nature;
 use duolog_audio::codec::Codec;
@@ -17,7 +15,7 @@ use duolog_tests::world::judge::judge;
 use duolog_tests::world::kept::{Kept, finish};
 use duolog_tests::world::net::Conditions;
 use duolog_tests::world::scene::{Desk, Saying, Scene, desk, in_laws, outside};
-use duolog_tests::world::sound::{find, instant_of, tone_runs};
+use duolog_tests::world::sound::{find, instant_of, spoken, tone_runs};
 use duolog_tests::world::{Who, World};
 
 const BEEP_HZ: f64 = 1_000.0;
@@ -42,8 +40,7 @@ fn scene(seed: u64) -> Scene {
 }
 
 fn greeting() -> Vec<i16> {
-    let book = PromptBook::load(None, &Abilities::default()).expect("they are shipped");
-    book.prompt(PromptName::MailboxGreeting, "en").linear.to_vec()
+    spoken(PromptName::MailboxGreeting, "en")
 }
 
 fn heard(world: &World, who: Who) -> Heard {

@@ -2,13 +2,11 @@
 //! recorded is exactly what was (issue 5, acceptance 9). The model is `world/policy.rs`; every tenth of a
 //! second and every sample of each recording is compared.
 
-use duolog::abilities::Abilities;
 use duolog::phone::Action;
-use duolog::prompts::PromptBook;
-use duolog_call::UserIndex;
 use duolog_tests::world::dice::Dice;
 use duolog_tests::world::office::{Differently, Office, USERS};
 use duolog_tests::world::policy::{Ask, Call, End, Event, KEYS_S, Rules, Spoken, Way, recordings};
+use duolog_tests::world::sound::spoken;
 use duolog_tests::world::table::Row;
 
 /// Calls that are begun together: a user is in one of them at most.
@@ -21,14 +19,8 @@ const RINGS_S: f64 = 0.33;
 const PSTN: &str = "+31201234567";
 const PRIVATE: &str = "+31201110000";
 
-fn spoken() -> Spoken {
-    let config = duolog::config::read("").expect("every key has a default");
-    let book = PromptBook::load(&config.announcements, &[], &Abilities::default());
-    let book = book.expect("shipped");
-    Spoken::of(|prompt| {
-        let samples = book.prompt(prompt, "en", UserIndex(0)).linear.len();
-        samples as f64 / 8_000.0
-    })
+fn lengths() -> Spoken {
+    Spoken::of(|prompt| spoken(prompt, "en").len() as f64 / 8_000.0)
 }
 
 fn rules(dice: &mut Dice) -> Rules {
@@ -230,7 +222,7 @@ fn play(office: &mut Office, under: &[Under], now: &mut f64) {
 }
 
 /// One office, with as many calls as fit; returns how many that were, and how many recordings.
-fn office(seed: u64, spoken: Spoken) -> (usize, usize) {
+fn office(seed: u64, lengths: Spoken) -> (usize, usize) {
     let mut dice = Dice::new(seed);
     let rules: Vec<Rules> = USERS.iter().map(|_| rules(&mut dice)).collect();
     let recorded = USERS.iter().zip(&rules);
@@ -245,7 +237,7 @@ fn office(seed: u64, spoken: Spoken) -> (usize, usize) {
         calls += under.len();
         for one in &under {
             let ends = [0, 1].into_iter();
-            rows.extend(ends.flat_map(|end| recordings(&one.call, end, spoken)));
+            rows.extend(ends.flat_map(|end| recordings(&one.call, end, lengths)));
         }
     }
     rows.sort_by(|(at, row), (other_at, other)| {
@@ -258,10 +250,10 @@ fn office(seed: u64, spoken: Spoken) -> (usize, usize) {
 }
 
 fn offices(seeds: std::ops::Range<u64>, wanted: usize) {
-    let spoken = spoken();
+    let lengths = lengths();
     let (mut calls, mut recordings) = (0, 0);
     for seed in seeds {
-        let (more, kept) = office(seed, spoken);
+        let (more, kept) = office(seed, lengths);
         calls += more;
         recordings += kept;
         if calls >= wanted {

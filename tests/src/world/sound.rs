@@ -1,5 +1,8 @@
 //! What an ear made of it: tones and prompts in time.
 
+use duolog::abilities::Abilities;
+use duolog::prompts::PromptBook;
+use duolog_call::{PromptName, UserIndex};
 use std::time::{Duration, Instant};
 
 use duolog::phone::Heard;
@@ -58,4 +61,16 @@ pub fn instant_of(heard: &Heard, sample: usize) -> Instant {
 #[must_use]
 pub fn find(sound: &[i16], heard: &[i16]) -> (usize, f64) {
     correlate(sound, heard).map_or((0, 0.0), |found| (found.offset, found.correlation))
+}
+
+/// A shipped prompt, at 8 kHz.
+///
+/// # Panics
+/// When it is damaged.
+#[must_use]
+pub fn spoken(prompt: PromptName, language: &str) -> Vec<i16> {
+    let config = duolog::config::read("").expect("every key has a default");
+    let book = PromptBook::load(&config.announcements, &[], &Abilities::default());
+    let book = book.expect("what is shipped can be read");
+    book.prompt(prompt, language, UserIndex(0)).linear.to_vec()
 }
