@@ -37,7 +37,7 @@ impl Rules {
     pub fn lines(&self) -> String {
         let switch = |on: bool| if on { "on" } else { "off" };
         let kept = |on: bool| if on { "recorded" } else { "left" };
-        let [ii, ie, oi, oe] = self.selective;
+        let [ii, ie, oi, oe] = self.selective.map(switch);
         let list = self.do_not_record.iter();
         let list: Vec<String> = list
             .map(|number| format!("{{ number = \"{number}\", reason = \"personal\" }}"))
@@ -46,8 +46,8 @@ impl Rules {
             "mode = \"{}\"\nannounce = {{ internal = \"{}\", pstn = \"{}\" }}\n\
              compliance = {{ inbound = \"{}\", outbound = \"{}\", delay = \"{}s\" }}\n\
              notice = \"{}\"\nrepeat_tone = \"off\"\nauto_resume = \"off\"\n\
-             selective = {{ inbound_internal = {ii}, inbound_external = {ie}, \
-             outbound_internal = {oi}, outbound_external = {oe} }}\n\
+             selective = {{ inbound_internal = \"{ii}\", inbound_external = \"{ie}\", \
+             outbound_internal = \"{oi}\", outbound_external = \"{oe}\" }}\n\
              emergency = \"{}\"\nvoicemail = \"{}\"\ndo_not_record = [{}]\n",
             self.mode,
             switch(self.announce_internal),
