@@ -11,8 +11,9 @@
 //!    and again at each start after a stop. Each recording has exactly one `CloseRecording`, whatever
 //!    happens; nothing is said about it after that.
 //! 2. Audio is captured only between `StartRecording` and the next `PauseRecording` or
-//!    `CloseRecording`, and never with a party that is on its owner's do-not-record list. Where an announcement is asked for, the owner and the party whose audio is in
-//!    the right channel have heard it before.
+//!    `CloseRecording`, and never with a party that is on its owner's do-not-record list. Where an
+//!    announcement is asked for, the owner and the party whose audio is in the right channel have heard
+//!    it before.
 //! 3. `PauseRecording` comes before anybody is told of the pause.
 //! 4. Every call ends with its legs, transactions, deadlines and table entries gone.
 //! 5. A control that is refused changes nothing but the list of facts.

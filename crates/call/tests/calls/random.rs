@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use duolog_call::{
-    Compliance, Control, ControlId, Digit, DoNotRecord, DoNotRecordReason, End, Gate, Input,
+    Compliance, Control, ControlId, Digit, DoNotRecord, DoNotRecordReason, End, Fact, Gate, Input,
     Keeping, LegId, Means, MediaCommand, MediaEvent, Mode, Notice, OnFailure, Opening, Settings,
     StartStop,
 };
@@ -172,6 +172,50 @@ pub fn check_rows(w: &World) {
     }
 }
 
+/// No time passes in which something is captured with a party that is on its owner's list.
+pub fn check_lists(w: &World, settings: &Settings) -> usize {
+    let mut halves = std::collections::BTreeMap::new();
+    let (mut last, mut held_back) = (0, 0);
+    for (ms, command) in &w.media {
+        for (list, party, captures) in halves.values().filter(|_| *ms > last) {
+            let list: &Vec<DoNotRecord> = list;
+            let listed = list.iter().any(|entry| Some(&entry.number) == *party);
+            assert!(!(listed && *captures), "at {last} ms with {party:?}");
+            held_back += usize::from(listed);
+        }
+        last = *ms;
+        match command {
+            MediaCommand::OpenRecording {
+                recording, opening, ..
+            } => {
+                let mut users = settings.users.iter();
+                let owner = users.find(|user| user.name == opening.owner).unwrap();
+                let list = owner.recording.do_not_record.clone();
+                halves.insert(*recording, (list, Some(&opening.party), false));
+            }
+            MediaCommand::StartRecording { recording }
+            | MediaCommand::ResumeRecording { recording } => {
+                halves.get_mut(recording).unwrap().2 = true;
+            }
+            MediaCommand::PauseRecording { recording } => {
+                halves.get_mut(recording).unwrap().2 = false;
+            }
+            MediaCommand::CloseRecording { recording, .. } => {
+                halves.remove(recording);
+            }
+            MediaCommand::Note { recording, fact } => match fact {
+                Fact::PartyJoined { number, .. } => {
+                    halves.get_mut(recording).unwrap().1 = Some(number);
+                }
+                Fact::PartyLeft { .. } => halves.get_mut(recording).unwrap().1 = None,
+                _ => {}
+            },
+            _ => {}
+        }
+    }
+    held_back
+}
+
 fn act(w: &mut World, dice: &mut Dice, caller: usize, callee: usize) {
     let who = if dice.roll(2) == 0 { caller } else { callee };
     let connected = w.parties[who].dialog.is_some();
@@ -238,14 +282,14 @@ fn ten_calls(w: &mut World, dice: &mut Dice) {
 #[test]
 fn nothing_is_left_of_five_hundred_calls() {
     let mut ends = std::collections::BTreeMap::new();
-    let mut calls = 0;
+    let (mut calls, mut listed) = (0, 0);
     for seed in 0..50 {
         let mut dice = Dice(seed * 7919 + 1);
         let mut told = settings();
         if seed % 2 == 1 {
             drawn(&mut dice, &mut told);
         }
-        let mut w = World::with(told, seed as u8);
+        let mut w = World::with(told.clone(), seed as u8);
         let loss = dice.roll(4);
         let mut network = Dice(seed + 17);
         w.lose = Some(Box::new(move |_: &Message| {
@@ -259,6 +303,7 @@ fn nothing_is_left_of_five_hundred_calls() {
         w.node(Input::HangUpAll);
         w.settle();
         check_rows(&w);
+        listed += check_lists(&w, &told);
         let opened = |c: &MediaCommand| matches!(c, MediaCommand::OpenLeg { .. });
         calls += w
             .media
@@ -270,7 +315,7 @@ fn nothing_is_left_of_five_hundred_calls() {
             *ends.entry(format!("{end:?}")).or_insert(0) += 1;
         }
     }
-    assert!(calls > 450, "{calls}");
+    assert!(calls > 450 && listed > 50, "{calls} {listed}");
     let kinds: Vec<&str> = ends.keys().map(String::as_str).collect();
     assert_eq!(
         kinds,

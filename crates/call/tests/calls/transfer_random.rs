@@ -6,7 +6,7 @@ use duolog_sip::sdp::Direction;
 use duolog_sip::{Message, Method, Response};
 
 use crate::fork::phones;
-use crate::random::{Dice, check_rows, control, drawn};
+use crate::random::{Dice, check_lists, check_rows, control, drawn};
 use crate::world::{BOB, BOB2, CAROL, DAVE, ERIN, Ports, World, description, settings, status};
 
 const NUMBERS: [&str; 7] = ["020123", "1001", "1002", "1003", "1004", "1005", "1002"];
@@ -79,7 +79,7 @@ fn act(w: &mut World, dice: &mut Dice) {
 
 #[test]
 fn nothing_is_left_of_calls_whose_parties_change() {
-    let (mut turned, mut joined) = (0, 0);
+    let (mut turned, mut joined, mut listed) = (0, 0, 0);
     for seed in 0..160 {
         let mut dice = Dice(seed * 15_485_863 + 5);
         let mut told = settings();
@@ -93,7 +93,7 @@ fn nothing_is_left_of_calls_whose_parties_change() {
         let mut w = match seed % 5 {
             // Three phones ring together for one number.
             1 => phones(&[CAROL, DAVE, ERIN]),
-            _ => World::with(told, seed as u8),
+            _ => World::with(told.clone(), seed as u8),
         };
         let loss = dice.roll(4);
         let mut network = Dice(seed + 31);
@@ -120,6 +120,9 @@ fn nothing_is_left_of_calls_whose_parties_change() {
         w.node(Input::HangUpAll);
         w.settle_all();
         check_rows(&w);
+        if seed % 5 != 1 {
+            listed += check_lists(&w, &told);
+        }
         let is = |c: &&(u64, MediaCommand)| matches!(c.1, MediaCommand::TurnRecording { .. });
         turned += w.media.iter().filter(is).count();
         let facts = w.facts();
@@ -128,5 +131,6 @@ fn nothing_is_left_of_calls_whose_parties_change() {
             .filter(|fact| matches!(fact, duolog_call::Fact::PartyJoined { .. }))
             .count();
     }
-    assert!(turned > 200 && joined > 120, "{turned} {joined}");
+    let all = (turned, joined, listed);
+    assert!(turned > 200 && joined > 120 && listed > 50, "{all:?}");
 }
