@@ -158,13 +158,16 @@ impl Linphone {
         let (began, line) = (Instant::now(), format!("a=record:{state}"));
         loop {
             let told = self.process.output().iter();
-            // It says itself that it does not record.
             if told.filter(|told| told.trim_end() == line).count() >= times {
                 return began.elapsed();
             }
-            match self.process.next_line(PATIENCE) {
-                Line::Text(_) => {}
-                Line::Quiet | Line::Ended => self.process.fail(&format!("it never heard {line}")),
+            let left = PATIENCE.saturating_sub(began.elapsed());
+            match self.process.next_line(left) {
+                Line::Text(_) if !left.is_zero() => {}
+                _ => {
+                    let why = format!("it did not hear {line} {times} times");
+                    self.process.fail(&why)
+                }
             }
         }
     }
@@ -235,9 +238,9 @@ fn config(site: &Site, account: Account, wire: Wire, port: u16) -> String {
     // Without its video switches off it offers video; `ec_enabled` is echo cancelling.
     format!(
         "[sip]\ndefault_proxy=0\nguess_hostname=0\ncontact=<sip:{number}@{node}>\nsip_port={port}\n\
-         sip_tcp_port=-1\nsip_tls_port=-1\nrecord_aware=1\nroot_ca={}\nverify_server_certs=1\nverify_server_cn=0\n\
+         sip_tcp_port=-1\nsip_tls_port=-1\nroot_ca={}\nverify_server_certs=1\nverify_server_cn=0\n\
          use_ipv6=0\nmedia_encryption=none\nkeepalive_period=0\n\
-         [net]\nfirewall_policy=0\n\
+         [app]\nrecord_aware=1\n[net]\nfirewall_policy=0\n\
          [rtp]\naudio_rtp_port={}-{}\n\
          [sound]\nec_enabled=0\n\
          [video]\nenabled=0\ncapture=0\ndisplay=0\n\
