@@ -52,21 +52,22 @@ fn caller(told: Told, states: &[&str]) -> Script {
         .may_get(100)
         .may_get(180)
         .gets_saying(200, "a=record:off")
-        .ack(Body::None)
-        .speaks();
-    for state in states {
-        script = shows(script, told, TALKS + 2 * LATEST, state);
+        .ack(Body::None);
+    // SIPp takes nothing while it begins to speak.
+    for (n, state) in states.iter().enumerate() {
+        let within_ms = if n == 0 { LATEST } else { TALKS + 2 * LATEST };
+        script = shows(script, told, within_ms, state);
+        script = if n == 0 { script.speaks() } else { script };
     }
-    script.is_hung_up()
+    script
 }
 
 /// The owner, whose call is being recorded.
 fn owner(told: Told) -> Script {
     let script = Script::callee("callee")
         .answer_invite("200 OK", &[AWARE, allow(told)], SDP)
-        .wants("ACK")
-        .speaks();
-    shows(script, told, LATEST, "on").waits_ms(TALKS)
+        .wants("ACK");
+    shows(script, told, LATEST, "on").speaks().waits_ms(TALKS)
 }
 
 #[test]
@@ -83,7 +84,7 @@ fn by_info() {
             .request("INFO", &["Record: off"], Body::None)
             .gets(403)
             .hangs_up();
-        let caller = caller(told, &["on", "paused", "on"]);
+        let caller = caller(told, &["on", "paused", "on"]).is_hung_up();
         check(&Play::new("icons by INFO", caller, owner));
     }
 }
@@ -106,17 +107,7 @@ fn by_keys_in_info() {
         .request("INFO", &[], Body::Text(KEY, "Signal=7"))
         .gets(200)
         .is_hung_up();
-    let mut caller = Script::caller("caller")
-        .invite(&[AWARE, UPDATES], SDP)
-        .may_get(100)
-        .may_get(180)
-        .gets_saying(200, "a=record:off")
-        .ack(Body::None)
-        .speaks();
-    for state in ["on", "paused", "on"] {
-        caller = shows(caller, told, TALKS + 2 * LATEST, state);
-    }
-    let caller = caller
+    let caller = caller(told, &["on", "paused", "on"])
         .wants_with("INFO", "", "Signal=7")
         .answer("200 OK", &[], Body::None)
         .waits_ms(300)
@@ -145,7 +136,7 @@ fn by_preference() {
             owner = owner.waits_ms(TALKS);
         }
         // The owner's offers go on to the caller, each with the state that has come of it.
-        let caller = caller(told, &["on", "paused", "paused", "on", "on"]);
+        let caller = caller(told, &["on", "paused", "paused", "on", "on"]).is_hung_up();
         check(&Play::new("icons by preference", caller, owner.hangs_up()));
     }
 }
@@ -153,15 +144,8 @@ fn by_preference() {
 #[test]
 fn a_preference_of_somebody_else_is_answered_with_what_is() {
     let told = Told::Update;
-    let caller = Script::caller("caller")
-        .invite(&[AWARE, UPDATES], SDP)
-        .may_get(100)
-        .may_get(180)
-        .gets_saying(200, "a=record:off")
-        .ack(Body::None)
-        .speaks();
-    let caller = shows(caller, told, LATEST, "on")
-        .waits_ms(TALKS)
+    let caller = caller(told, &["on"])
+        .waits_ms(2 * TALKS)
         .request(
             "UPDATE",
             &[AWARE, UPDATES],
@@ -188,14 +172,7 @@ fn a_hold_in_between() {
         .gets_saying(200, "a=sendrecv")
         .waits_ms(TALKS)
         .hangs_up();
-    let caller = Script::caller("caller")
-        .invite(&[AWARE, UPDATES], SDP)
-        .may_get(100)
-        .may_get(180)
-        .gets_saying(200, "a=record:off")
-        .ack(Body::None)
-        .speaks();
-    let caller = shows(caller, told, LATEST, "on")
+    let caller = caller(told, &["on"])
         .wants_with("UPDATE", "", "a=sendonly")
         .answer("200 OK", &[AWARE, UPDATES], Body::Sdp("recvonly"))
         .wants_within_ms(LATEST, "UPDATE", "a=sendonly")

@@ -461,8 +461,9 @@ fn linphonec_is_told_of_each_change_of_the_recording() {
         true => "always-pause-resume",
         false => "never",
     });
-    let mut cleo = stage.linphone(CLEO, Wire::Udp, Called::Answers);
-    let mut dora = stage.linphone(DORA, Wire::Tcp, Called::Rings);
+    let site = &stage.site;
+    let mut cleo = Linphone::start_aware(site, CLEO, Wire::Udp, Called::Answers, 2);
+    let mut dora = Linphone::start_aware(site, DORA, Wire::Tcp, Called::Rings, 3);
     dora.call(CLEO.number);
     let mut told = [0, 0];
     for (keys, state) in [("", "on"), ("*48", "paused"), ("*49", "on")] {

@@ -42,11 +42,37 @@ impl Linphone {
     /// # Panics
     /// When linphonec (Debian `linphone-cli`) cannot be started or is not registered in time.
     pub fn start(site: &Site, account: Account, wire: Wire, called: Called, place: u16) -> Self {
+        Self::configured(site, account, (wire, called), place, "")
+    }
+
+    /// The same, `record-aware` (RFC 7866).
+    ///
+    /// # Panics
+    /// As above.
+    pub fn start_aware(
+        site: &Site,
+        account: Account,
+        wire: Wire,
+        called: Called,
+        place: u16,
+    ) -> Self {
+        let more = "[app]\nrecord_aware=1\n";
+        Self::configured(site, account, (wire, called), place, more)
+    }
+
+    fn configured(
+        site: &Site,
+        account: Account,
+        (wire, called): (Wire, Called),
+        place: u16,
+        more: &str,
+    ) -> Self {
         let home = site.directory().join(account.name);
         // It opens its database there, and makes no directory for it.
         fs::create_dir_all(home.join(".local/share/linphone")).expect("a directory for the phone");
         let port = FIRST_PORT + 50 * place;
-        fs::write(home.join("rc"), config(site, account, wire, port)).expect("it can be written");
+        let config = config(site, account, wire, port) + more;
+        fs::write(home.join("rc"), config).expect("it can be written");
         let voice = home.join("voice.wav");
         baresip::voice(&voice, account.tone_hz);
         let pipe = home.join("orders");
@@ -158,13 +184,16 @@ impl Linphone {
         let (began, line) = (Instant::now(), format!("a=record:{state}"));
         loop {
             let told = self.process.output().iter();
-            // It says itself that it does not record.
             if told.filter(|told| told.trim_end() == line).count() >= times {
                 return began.elapsed();
             }
-            match self.process.next_line(PATIENCE) {
-                Line::Text(_) => {}
-                Line::Quiet | Line::Ended => self.process.fail(&format!("it never heard {line}")),
+            let left = PATIENCE.saturating_sub(began.elapsed());
+            match self.process.next_line(left) {
+                Line::Text(_) if !left.is_zero() => {}
+                _ => {
+                    let why = format!("it did not hear {line} {times} times");
+                    self.process.fail(&why)
+                }
             }
         }
     }
@@ -235,7 +264,7 @@ fn config(site: &Site, account: Account, wire: Wire, port: u16) -> String {
     // Without its video switches off it offers video; `ec_enabled` is echo cancelling.
     format!(
         "[sip]\ndefault_proxy=0\nguess_hostname=0\ncontact=<sip:{number}@{node}>\nsip_port={port}\n\
-         sip_tcp_port=-1\nsip_tls_port=-1\nrecord_aware=1\nroot_ca={}\nverify_server_certs=1\nverify_server_cn=0\n\
+         sip_tcp_port=-1\nsip_tls_port=-1\nroot_ca={}\nverify_server_certs=1\nverify_server_cn=0\n\
          use_ipv6=0\nmedia_encryption=none\nkeepalive_period=0\n\
          [net]\nfirewall_policy=0\n\
          [rtp]\naudio_rtp_port={}-{}\n\
