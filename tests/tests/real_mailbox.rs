@@ -17,7 +17,12 @@ const MAILBOX: &str = "mode = \"never\"\nlanguage = \"en\"\n\
 /// Waits until baresip has got or sent a line with this in it.
 fn until(phone: &mut Baresip, text: &str) {
     let deadline = Instant::now() + Duration::from_secs(30);
-    while !phone.process.output().iter().any(|line| line.contains(text)) {
+    while !phone
+        .process
+        .output()
+        .iter()
+        .any(|line| line.contains(text))
+    {
         if Instant::now() > deadline {
             phone.process.fail(&format!("no line has {text:?}"));
         }
@@ -77,7 +82,10 @@ fn a_message_is_left_recorded_and_shown_at_the_phone() {
     let class = &shown["manifest"]["class"];
     assert_eq!(class["nature"], "voicemail", "{class}");
     let [owner, message] = row.samples();
-    assert!(owner.iter().all(|sample| *sample == 0), "nobody is the owner");
+    assert!(
+        owner.iter().all(|sample| *sample == 0),
+        "nobody is the owner"
+    );
     let heard = listen::speech(&message, 0, Coding::Exact).expect("the caller's voice, unbroken");
     println!("{} s, {heard:?}, {}", row.seconds, row.state);
     // The voice began with the ACK; what is kept begins behind greeting and beep.

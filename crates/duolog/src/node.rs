@@ -109,7 +109,6 @@ impl Node {
         let calls = CallMetrics::default();
         let sockets = one_thread().context("the thread of the SIP sockets")?;
         let (intent, wanted) = watch::channel(Intent::Run);
-        let shards = config.media.threads;
         let (mailboxes, messages) = Mailboxes::new(Arc::clone(&settings));
         let setting = signalling::Setting {
             engine: Engine::new(Arc::clone(&settings), random_seed()?),
@@ -117,7 +116,7 @@ impl Node {
             tls,
             dns: Dns::new(&config.dns.servers, config.dns.timeout)?,
             sockets: sockets.handle().clone(),
-            translator: Translator::new(shards, settings, prompts, abilities.dtls),
+            translator: Translator::new(config.media.threads, settings, prompts, abilities.dtls),
             relays: relays.iter().map(|(orders, _)| orders.clone()).collect(),
             reports,
             messages,
@@ -133,13 +132,8 @@ impl Node {
         let node: Arc<dyn duolog_portal::Node> =
             Arc::new(Operations::new(&calls, &stored, sources));
         let operations = serve_operations(&config, &runtime, node)?;
-        let archivist = runtime.spawn(archivist::run(
-            archive.clone(),
-            spooling.work,
-            stored,
-            mailboxes,
-            wall,
-        ));
+        let archiving = archivist::run(archive.clone(), spooling.work, stored, mailboxes, wall);
+        let archivist = runtime.spawn(archiving);
         Ok(Self {
             config,
             listening,

@@ -3,7 +3,9 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use duolog_call::{Mailbox, NumberRules, Ping, Redirects, TrunkKind, TrunkRegistration, Trust, Voicemail};
+use duolog_call::{
+    Mailbox, NumberRules, Ping, Redirects, TrunkKind, TrunkRegistration, Trust, Voicemail,
+};
 use duolog_reach::digest::{Credentials, Secret};
 use duolog_reach::hops::Destination;
 use duolog_reach::limits::Network;

@@ -5,7 +5,8 @@ use std::fs;
 use std::net::SocketAddr;
 
 use duolog_call::{
-    Mailbox, NumberRule, NumberRules, Ping, Redirects, TrunkKind, TrunkRegistration, Trust, Voicemail,
+    Mailbox, NumberRule, NumberRules, Ping, Redirects, TrunkKind, TrunkRegistration, Trust,
+    Voicemail,
 };
 use duolog_reach::digest::{Credentials, Secret};
 use duolog_reach::hops::{Destination, Host};
