@@ -27,4 +27,5 @@ mod torture;
 mod transfer;
 mod transfer_random;
 mod update;
+mod voicemail;
 mod world;
