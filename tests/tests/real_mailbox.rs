@@ -7,12 +7,14 @@ use std::time::{Duration, Instant};
 use duolog_tests::real::baresip::{Baresip, Making, PCMU, watcher};
 use duolog_tests::real::listen::{self, Coding};
 use duolog_tests::real::script::{Body, SDP, Script};
-use duolog_tests::real::site::{CALLER_PORT, Wishes};
+use duolog_tests::real::site::{CALLEE_PORT, CALLER_PORT, Wishes};
 use duolog_tests::real::stage::{self, Role, Wire};
 use duolog_tests::real::{Duolog, Site, kept};
 
 const MAILBOX: &str = "mode = \"never\"\nlanguage = \"en\"\n\
                        mailbox = { answer_after = \"5s\", longest = \"1m\" }";
+
+const PASSWORD: &str = "geheim";
 
 /// Waits until baresip has got or sent a line with this in it.
 fn until(phone: &mut Baresip, text: &str) {
@@ -58,13 +60,16 @@ fn a_message_is_left_recorded_and_shown_at_the_phone() {
         user: MAILBOX,
         ..Wishes::default()
     });
+    // The phone registers: only then does baresip want to know.
+    let contact = format!("contact = \"udp:{}:{CALLEE_PORT}\"", site.callee());
+    site.amend(|text| text.replace(&contact, &format!("password = \"{PASSWORD}\"")));
     let mut duolog = Duolog::start(&site);
     let making = Making {
         spoken: PCMU,
         security: "",
         tone_hz: 700.0,
     };
-    let mut phone = watcher(&site, &making);
+    let mut phone = watcher(&site, &making, PASSWORD);
     until(&mut phone, "SUBSCRIBE sip:");
     until(&mut phone, "Voice-Message: 0/0 (0/0)");
     stage::play(&site, Wire::Udp, &[caller(&site, 10)]);
