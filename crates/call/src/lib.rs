@@ -66,7 +66,7 @@ pub use policy::{
 };
 pub use recording::{Control, Phase, Refusal};
 pub use settings::{
-    Contact, Epoch, LocalAddresses, Location, Mailbox, MediaSettings, NumberRoute, NumberRule, NumberRules,
-    Numbering, Ping, ReachSettings, Redirects, SessionTimer, Settings, Trunk, TrunkIndex,
-    TrunkKind, TrunkRegistration, Trust, User, UserIndex,
+    Contact, Epoch, LocalAddresses, Location, Mailbox, MediaSettings, NumberRoute, NumberRule,
+    NumberRules, Numbering, Ping, ReachSettings, Redirects, SessionTimer, Settings, Trunk,
+    TrunkIndex, TrunkKind, TrunkRegistration, Trust, User, UserIndex,
 };

@@ -59,7 +59,9 @@ impl Mailboxes {
                 // Nobody is left to be told when signalling has ended.
                 let _ = self.told.send(Input::Messages { user, new, old: 0 }).await;
             }
-            Err(error) => tracing::error!(%error, "messages were not counted; phones may show too few"),
+            Err(error) => {
+                tracing::error!(%error, "messages were not counted; phones may show too few")
+            }
         }
     }
 }

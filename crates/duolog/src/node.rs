@@ -156,13 +156,8 @@ impl Node {
         let seen = Operations::new(&calls, &stored, sources);
         let desk = Desk::new(asks_in, archive.catalogue(), owners, wall, calls.api());
         let served = Served::open(&config, &runtime, seen, desk)?;
-        let archivist = runtime.spawn(archivist::run(
-            archive.clone(),
-            spooling.work,
-            stored,
-            mailboxes,
-            wall,
-        ));
+        let archiving = archivist::run(archive.clone(), spooling.work, stored, mailboxes, wall);
+        let archivist = runtime.spawn(archiving);
         Ok(Self {
             config,
             listening,

@@ -79,6 +79,25 @@ pub fn callee(site: &Site, making: &Making) -> Baresip {
     phone
 }
 
+/// Starts a phone at the desk that nobody answers. It registers as anna, with `password`, and wants to
+/// know of messages; its lines hold every SIP message.
+///
+/// # Panics
+/// When baresip (Debian `baresip-core`) cannot be started.
+pub fn watcher(site: &Site, making: &Making, password: &str) -> Baresip {
+    let place = (site.callee(), CALLEE_PORT);
+    let home = furnish(site, "watcher", place, making);
+    let more = "module_app mwi.so\nstatmode_default off\n";
+    let config = fs::read_to_string(home.join("config")).expect("it was written");
+    fs::write(home.join("config"), config + more).expect("its configuration can be written");
+    let node = site.sip();
+    let account = format!(
+        "<sip:100@{node}>;auth_user=anna;auth_pass={password};regint=300;answermode=manual;mwi=yes\n"
+    );
+    fs::write(home.join("accounts"), account).expect("its account can be written");
+    launch("watcher", home, &["-s"])
+}
+
 /// Starts a phone behind the trunk that calls the desk for so many seconds and ends by itself.
 ///
 /// # Panics
@@ -99,10 +118,15 @@ pub fn caller(site: &Site, making: &Making, seconds: u32) -> Baresip {
 fn start(
     site: &Site,
     name: &str,
-    (ip, port): (IpAddr, u16),
+    place: (IpAddr, u16),
     making: &Making,
     orders: &[&str],
 ) -> Baresip {
+    launch(name, furnish(site, name, place, making), orders)
+}
+
+/// The directory of a phone, with everything it needs.
+fn furnish(site: &Site, name: &str, (ip, port): (IpAddr, u16), making: &Making) -> PathBuf {
     let home = site.directory().join(name);
     fs::create_dir_all(home.join("dump")).expect("a directory for the phone");
     let voice = home.join("voice.wav");
@@ -123,6 +147,10 @@ fn start(
         "<sip:{user}@{ip}:{port}>;regint=0;answermode=auto;audio_codecs={codec}{security}\n"
     );
     fs::write(home.join("accounts"), account).expect("its account can be written");
+    home
+}
+
+fn launch(name: &str, home: PathBuf, orders: &[&str]) -> Baresip {
     // Its lines as they come, not when it ends.
     let mut command = Command::new("stdbuf");
     command

@@ -16,6 +16,7 @@ use crate::fact::{HungUpBy, Side};
 use crate::log::{CallLog, LogEvent};
 use crate::media::{CallId, Ending, MediaCommand};
 use crate::plan::decide;
+use crate::role::Role;
 use crate::role::b2bua::carry::required;
 use crate::role::b2bua::context::Context;
 use crate::role::b2bua::identity::diversions;
@@ -143,7 +144,9 @@ impl Engine {
         };
         self.tell(now, input, work);
         if let Some(name) = bound {
-            let wanted = self.reach.registered_for_messages(now, &settings, &name, &flow);
+            let wanted = self
+                .reach
+                .registered_for_messages(now, &settings, &name, &flow);
             self.carry_out(now, wanted, work);
         }
     }
@@ -174,7 +177,13 @@ impl Engine {
 
     /// One answer to somebody who is no neighbour: nothing is kept of it or repeated, so a flood, or
     /// one under false addresses, costs and harms little.
-    pub(super) fn stranger(&mut self, now: Instant, key: ServerKey, request: &Request, work: &mut Work) {
+    pub(super) fn stranger(
+        &mut self,
+        now: Instant,
+        key: ServerKey,
+        request: &Request,
+        work: &mut Work,
+    ) {
         let within = request.to().is_ok_and(|to| to.tag().is_some());
         if request.method == Method::Options && !within {
             return self.options(now, key, request, work);

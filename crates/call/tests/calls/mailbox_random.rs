@@ -120,7 +120,12 @@ fn nothing_is_left_of_a_thousand_messages() {
             }
         }
     }
-    for end in [End::Finished, End::NotStarted, End::NotAnswered, End::Failed] {
+    for end in [
+        End::Finished,
+        End::NotStarted,
+        End::NotAnswered,
+        End::Failed,
+    ] {
         let count = ends.get(&format!("{end:?}")).copied().unwrap_or(0);
         assert!(count >= 2, "{end:?}: {ends:?}");
     }

@@ -109,7 +109,11 @@ fn who_subscribes_is_told_within_the_subscription_until_it_ends() {
     let mut w = world();
     count(&mut w, 1, 0);
     w.parties[BOB].heard.clear();
-    let fields = [SUMMARY, ("Expires", "600"), ("Accept", "text/plain, application/simple-message-summary")];
+    let fields = [
+        SUMMARY,
+        ("Expires", "600"),
+        ("Accept", "text/plain, application/simple-message-summary"),
+    ];
     assert_eq!(subscribe(&mut w, BOB, "1002", &fields), 200);
     let granted = w.last_response(BOB);
     assert_eq!(granted.headers.value("Expires"), Some("600"));
@@ -142,7 +146,10 @@ fn who_subscribes_is_told_within_the_subscription_until_it_ends() {
 #[test]
 fn a_subscription_that_is_not_renewed_runs_out() {
     let mut w = world();
-    assert_eq!(subscribe(&mut w, BOB, "1002", &[SUMMARY, ("Expires", "60")]), 200);
+    assert_eq!(
+        subscribe(&mut w, BOB, "1002", &[SUMMARY, ("Expires", "60")]),
+        200
+    );
     w.run_s(61);
     let last = notices(&w, BOB).pop().unwrap();
     assert!(last.contains("terminated;reason=timeout"), "{last}");
@@ -152,10 +159,15 @@ fn a_subscription_that_is_not_renewed_runs_out() {
 #[test]
 fn a_fetch_and_the_end_of_the_node_end_a_subscription() {
     let mut w = world();
-    assert_eq!(subscribe(&mut w, BOB, "1002", &[SUMMARY, ("Expires", "0")]), 200);
+    assert_eq!(
+        subscribe(&mut w, BOB, "1002", &[SUMMARY, ("Expires", "0")]),
+        200
+    );
     assert_eq!(
         notices(&w, BOB),
-        ["message-summary terminated;reason=timeout | Messages-Waiting: no Voice-Message: 0/0 (0/0)"]
+        [
+            "message-summary terminated;reason=timeout | Messages-Waiting: no Voice-Message: 0/0 (0/0)"
+        ]
     );
     w.settle();
     let mut w = world();
@@ -183,12 +195,48 @@ fn who_answers_that_it_knows_nothing_of_it_is_told_no_more() {
 fn what_is_asked_wrongly_is_refused_with_what_would_do() {
     let mut w = world();
     for (who, number, fields, status, says) in [
-        (BOB, "1002", &[][..], 489, ("Allow-Events", "message-summary")),
-        (BOB, "1002", &[("Event", "dialog")], 489, ("Allow-Events", "message-summary")),
-        (BOB, "1002", &[SUMMARY, ("Accept", "text/plain")], 406, ("Accept", "application/simple-message-summary")),
-        (BOB, "1002", &[SUMMARY, ("Expires", "20")], 423, ("Min-Expires", "60")),
-        (BOB, "1002", &[SUMMARY, ("Expires", "soon")], 400, ("Server", "duolog")),
-        (BOB, "1002", &[SUMMARY, ("Require", "eventlist")], 420, ("Unsupported", "eventlist")),
+        (
+            BOB,
+            "1002",
+            &[][..],
+            489,
+            ("Allow-Events", "message-summary"),
+        ),
+        (
+            BOB,
+            "1002",
+            &[("Event", "dialog")],
+            489,
+            ("Allow-Events", "message-summary"),
+        ),
+        (
+            BOB,
+            "1002",
+            &[SUMMARY, ("Accept", "text/plain")],
+            406,
+            ("Accept", "application/simple-message-summary"),
+        ),
+        (
+            BOB,
+            "1002",
+            &[SUMMARY, ("Expires", "20")],
+            423,
+            ("Min-Expires", "60"),
+        ),
+        (
+            BOB,
+            "1002",
+            &[SUMMARY, ("Expires", "soon")],
+            400,
+            ("Server", "duolog"),
+        ),
+        (
+            BOB,
+            "1002",
+            &[SUMMARY, ("Require", "eventlist")],
+            420,
+            ("Unsupported", "eventlist"),
+        ),
         // Somebody else's.
         (ALICE, "1002", &[SUMMARY], 403, ("Server", "duolog")),
         // Without a mailbox there is none.
@@ -201,7 +249,10 @@ fn what_is_asked_wrongly_is_refused_with_what_would_do() {
     }
     assert!(notices(&w, BOB).is_empty());
     // Under any number that is nobody's it is one's own.
-    assert_eq!(subscribe(&mut w, BOB, "1233", &[SUMMARY, ("Expires", "0")]), 200);
+    assert_eq!(
+        subscribe(&mut w, BOB, "1233", &[SUMMARY, ("Expires", "0")]),
+        200
+    );
     w.settle();
 }
 

@@ -183,6 +183,8 @@ pub struct Seen {
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Ports {
     Given,
+    /// As asked, but the end of what plays there is never told.
+    Mute,
     Refused,
     /// Nothing, ever.
     Silent,
@@ -203,8 +205,6 @@ pub struct World {
     pub bend: Option<fn(String) -> String>,
     pub seen: Seen,
     pub ports: Ports,
-    /// Whether sounds are told to have ended.
-    pub plays_end: bool,
     /// What the media plane was told, with the millisecond.
     pub media: Vec<(u64, MediaCommand)>,
     pub logs: Vec<CallLog>,
@@ -250,7 +250,6 @@ impl World {
             bend: None,
             seen: Seen::default(),
             ports: Ports::Given,
-            plays_end: true,
             media: Vec::new(),
             logs: Vec::new(),
             legs: BTreeSet::new(),
@@ -408,7 +407,7 @@ impl World {
                     whole: Completion::Whole,
                 };
                 self.seen.playing.insert(*play, *leg);
-                if self.plays_end {
+                if self.ports != Ports::Mute {
                     self.later(Duration::from_millis(length), Event::Media(event));
                 }
             }

@@ -110,7 +110,10 @@ impl Messages {
     }
 
     fn counts(&self, user: UserIndex) -> Counts {
-        self.boxes.get(&user.0).map(|b| b.counts).unwrap_or_default()
+        self.boxes
+            .get(&user.0)
+            .map(|b| b.counts)
+            .unwrap_or_default()
     }
 
     fn subscribers(&self, user: UserIndex) -> Vec<DialogId> {
@@ -128,7 +131,11 @@ impl Reach {
         user: UserIndex,
         counts: Counts,
     ) -> Vec<Wanted> {
-        if settings.users.get(user.0).is_none_or(|u| u.mailbox.is_none()) {
+        if settings
+            .users
+            .get(user.0)
+            .is_none_or(|u| u.mailbox.is_none())
+        {
             return Vec::new();
         }
         let inbox = self.messages.boxes.entry(user.0).or_default();
@@ -185,7 +192,9 @@ impl Reach {
                 });
                 let known_as = user.numbers.first().unwrap_or(&user.name);
                 let uri = uri_at(Some(&escaped(known_as)), to.addr, to.transport);
-                way.into_iter().map(|way| (uri.clone(), way, Vec::new())).collect()
+                way.into_iter()
+                    .map(|way| (uri.clone(), way, Vec::new()))
+                    .collect()
             }
             Location::Registered => {
                 let bindings = self.registrar.bindings(now, &user.name).into_iter();
@@ -202,7 +211,9 @@ impl Reach {
         (uri, flow, routes): (Uri, Flow, Vec<NameAddr>),
     ) -> Option<Wanted> {
         let knows = self.messages.subscribers(user);
-        let mut knows = knows.iter().filter_map(|id| self.messages.subscriptions.get(id));
+        let mut knows = knows
+            .iter()
+            .filter_map(|id| self.messages.subscriptions.get(id));
         if knows.any(|own| own.flow.peer == flow.peer) {
             return None;
         }
@@ -331,7 +342,13 @@ impl Reach {
     /// Subscriptions that are not renewed are over.
     pub(super) fn messages_due(&mut self, now: Instant, settings: &Settings) -> Vec<Wanted> {
         let mut wanted = Vec::new();
-        while let Some((_, id)) = self.messages.ends.first().filter(|(at, _)| *at <= now).cloned() {
+        while let Some((_, id)) = self
+            .messages
+            .ends
+            .first()
+            .filter(|(at, _)| *at <= now)
+            .cloned()
+        {
             wanted.extend(self.notify(now, settings, &id, State::TimedOut));
         }
         wanted
@@ -400,7 +417,11 @@ fn account(settings: &Settings, UserIndex(at): UserIndex, flow: &Flow) -> Uri {
     let user = &settings.users[at];
     let own = settings.local.on(flow.transport, flow.peer.ip());
     let known_as = user.numbers.first().unwrap_or(&user.name);
-    uri_at(Some(&escaped(known_as)), own.unwrap_or(flow.local), flow.transport)
+    uri_at(
+        Some(&escaped(known_as)),
+        own.unwrap_or(flow.local),
+        flow.transport,
+    )
 }
 
 /// Whether a SUBSCRIBE asks for what there is; the status that refuses it, if not.
@@ -418,7 +439,9 @@ fn understood(request: &Request) -> Result<(), u16> {
     }
     let takes = |kind: &str| {
         let kind = kind.split(';').next().unwrap_or_default().trim();
-        [SUMMARY, "application/*", "*/*"].iter().any(|k| k.eq_ignore_ascii_case(kind))
+        [SUMMARY, "application/*", "*/*"]
+            .iter()
+            .any(|k| k.eq_ignore_ascii_case(kind))
     };
     let mut kinds = request.headers.values("Accept").flat_map(|v| v.split(','));
     match !request.headers.has("Accept") || kinds.any(takes) {
@@ -444,9 +467,14 @@ fn expires(request: &Request) -> Result<u32, u16> {
 /// `id` of the Event field (RFC 6665 §8.2.1): what can stand in one of ours.
 fn event_id(request: &Request) -> Option<String> {
     let event = request.headers.value("Event")?;
-    let params = event.split(';').skip(1).filter_map(|param| param.split_once('='));
+    let params = event
+        .split(';')
+        .skip(1)
+        .filter_map(|param| param.split_once('='));
     let id = params.map(|(name, value)| (name.trim(), value.trim()));
-    let (_, id) = id.into_iter().find(|(name, _)| name.eq_ignore_ascii_case("id"))?;
+    let (_, id) = id
+        .into_iter()
+        .find(|(name, _)| name.eq_ignore_ascii_case("id"))?;
     let is_token = |c: char| c.is_ascii_alphanumeric() || "-.!%*_+`'~".contains(c);
     (!id.is_empty() && id.len() <= 64 && id.chars().all(is_token)).then(|| id.to_owned())
 }
@@ -455,7 +483,9 @@ fn refused(settings: &Settings, request: &Request, code: u16) -> (Response, Vec<
     let mut response = refusal(settings, request, code, None);
     match code {
         406 => response.headers.push("Accept", SUMMARY),
-        423 => response.headers.push("Min-Expires", EXPIRES_S.0.to_string()),
+        423 => response
+            .headers
+            .push("Min-Expires", EXPIRES_S.0.to_string()),
         489 => response.headers.push("Allow-Events", PACKAGE),
         _ => {}
     }

@@ -219,7 +219,12 @@ impl Reach {
         wanted
     }
 
-    pub(super) fn send_own(&mut self, purpose: Purpose, flow: Flow, request: Box<Request>) -> Wanted {
+    pub(super) fn send_own(
+        &mut self,
+        purpose: Purpose,
+        flow: Flow,
+        request: Box<Request>,
+    ) -> Wanted {
         let key = self.own.next_key();
         self.own.running.insert(key, purpose);
         Wanted::Send(key, flow, request)

@@ -305,9 +305,7 @@ fn taken(offered: &[Format], g729: G729) -> Option<Vec<Format>> {
     };
     let speech = offered.iter().find(|format| plays(format.encoding))?;
     let clock = speech.encoding.clock_rate_hz();
-    let beside = |format: &&Format| {
-        matches!(format.encoding, Encoding::TelephoneEvent { rate_hz } if Some(rate_hz) == clock)
-    };
+    let beside = |format: &&Format| matches!(format.encoding, Encoding::TelephoneEvent { rate_hz } if Some(rate_hz) == clock);
     let events = offered.iter().find(beside);
     Some([speech].into_iter().chain(events).copied().collect())
 }

@@ -477,6 +477,19 @@ fn mistakes_of_trunks_are_named_and_show_no_secret() {
             format!("{USER}voicemail = \"yes\"\n"),
             "one of recorded, left",
         ),
+        (
+            format!("{USER}mailbox = {{ answer_after = \"4s\" }}\n"),
+            "write 5s to 120s",
+        ),
+        (
+            format!("{USER}mailbox = {{ longest = \"11m\" }}\n"),
+            "write 10s to 600s",
+        ),
+        (format!("{USER}mailbox = true\n"), "must be a table"),
+        (
+            format!("{USER}mailbox = {{ greeting = \"hi\" }}\n"),
+            "mailbox.greeting",
+        ),
     ];
     let whole = whole.map(|(text, expected)| (text, expected.to_owned()));
     let all = OF_TRUNKS
