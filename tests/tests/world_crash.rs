@@ -113,7 +113,9 @@ fn read(world: &World, key: RecordingKey) -> Option<Found> {
                 found.end = position.max(found.end);
             }
             Frame::Open { .. } => found.flaws.push("a second opening".into()),
-            Frame::Locked { .. } | Frame::Key { .. } => found.flaws.push("it was kept locked".into()),
+            Frame::Locked { .. } | Frame::Key { .. } => {
+                found.flaws.push("it was kept locked".into())
+            }
             Frame::Gap { .. } | Frame::Fact { .. } => {}
         }
     }

@@ -498,6 +498,81 @@ fn a_full_spool_leaves_a_told_gap_and_no_entry_is_out_of_order() {
     assert_eq!(world.shard.counters().blocks_refused, 5);
 }
 
+/// What was said of keeping, and where among the other entries.
+fn keeping(world: &World) -> Vec<&'static str> {
+    let word = |entry: &Entry| match entry {
+        Entry::Open {
+            keeping: Keeping::Provisional,
+            ..
+        } => Some("open, provisional"),
+        Entry::Open { .. } => Some("open"),
+        Entry::Fact { .. } => Some("fact"),
+        Entry::Keep { .. } => Some("keep"),
+        Entry::Close { .. } => Some("close"),
+        Entry::Block(_) | Entry::Coded { .. } | Entry::Gap { .. } => None,
+    };
+    world.entries.iter().filter_map(word).collect()
+}
+
+#[test]
+fn what_is_to_be_kept_is_told_once_in_its_place_even_through_a_full_spool() {
+    for full in [false, true] {
+        let mut world = World::new(Sabotage::None);
+        let note = RecordingCommand::Note {
+            payload: Bytes::from_static(b"note"),
+        };
+        let recording = RecordingKey(8);
+        let open = RecordingCommand::Open {
+            owner: OTHER,
+            other: Some(OWNER),
+            keeping: Keeping::Provisional,
+            payload: Bytes::from_static(b"open"),
+        };
+        world.command(Command::Record {
+            recording,
+            command: open,
+        });
+        world.entries.clear();
+        start(&mut world);
+        world.deliver(Voice::of(OWNER).packets(50));
+        world.full = full;
+        world.record(note.clone());
+        world.record(RecordingCommand::Keep);
+        world.record(note);
+        world.run_to(3_000_000);
+        world.full = false;
+        world.run_to(3_100_000);
+        world.close();
+        assert_eq!(keeping(&world), ["fact", "keep", "fact", "close"]);
+        let kept = world.entries.iter().find_map(|entry| match entry {
+            Entry::Keep { recording, at } => Some((*recording, *at)),
+            _ => None,
+        });
+        assert_eq!(kept.map(|(recording, _)| recording), Some(RECORDING));
+        // Behind its close there is nothing to keep.
+        let dropped = |world: &World| world.shard.counters().dropped(DropReason::Command);
+        let before = dropped(&world);
+        world.record(RecordingCommand::Keep);
+        assert_eq!(dropped(&world), before + 1);
+    }
+}
+
+#[test]
+fn how_a_recording_is_opened_reaches_the_spool() {
+    let mut world = World::new(Sabotage::None);
+    let command = RecordingCommand::Open {
+        owner: OTHER,
+        other: Some(OWNER),
+        keeping: Keeping::Provisional,
+        payload: Bytes::from_static(b"second"),
+    };
+    world.command(Command::Record {
+        recording: RecordingKey(8),
+        command,
+    });
+    assert_eq!(keeping(&world), ["open", "open, provisional"]);
+}
+
 #[test]
 fn a_recording_closed_while_the_spool_is_full_is_still_closed() {
     let mut world = World::new(Sabotage::None);

@@ -415,6 +415,34 @@ mod tests {
     }
 
     #[test]
+    fn what_is_not_kept_yet_is_opened_so_and_kept_when_asked() {
+        let mut translator = translator(2);
+        let recorded = |task: Option<(ShardIndex, Task)>| match task {
+            Some((ShardIndex(1), Task::Command(Command::Record { command, .. }))) => command,
+            other => panic!("{other:?}"),
+        };
+        for (said, wanted) in [
+            (call::Keeping::Kept, media::Keeping::Kept),
+            (call::Keeping::Provisional, media::Keeping::Provisional),
+        ] {
+            let recording = RecordingId(9);
+            let mut open = opened(recording, 1, (LegId(1), LegId(2)));
+            if let MediaCommand::OpenRecording { opening, .. } = &mut open {
+                opening.keeping = said;
+            }
+            match recorded(translator.task(open)) {
+                RecordingCommand::Open { keeping, .. } => assert_eq!(keeping, wanted),
+                other => panic!("{other:?}"),
+            }
+            let keep = translator.task(MediaCommand::KeepRecording { recording });
+            assert!(matches!(recorded(keep), RecordingCommand::Keep));
+        }
+        let unknown = RecordingId(10);
+        let keep = MediaCommand::KeepRecording { recording: unknown };
+        assert!(translator.task(keep).is_none());
+    }
+
+    #[test]
     fn legs_and_recordings_live_on_the_shard_of_their_group() {
         let mut translator = translator(3);
         let peer = IpAddr::from([192, 0, 2, 7]);
