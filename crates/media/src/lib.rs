@@ -24,6 +24,8 @@
 //! 8. No datagram and no command panics or goes uncounted.
 //! 9. Speech passes untouched between legs that both speak its codec; else it is transcoded.
 //! 10. A leg that is to be protected sends nothing in the clear and believes nothing that is.
+//! 11. Of a key that is taken, less than a receiver takes for one reaches the other party, whether it came
+//!     as a telephone-event or as sound; what is recorded is what came.
 
 mod command;
 mod counters;

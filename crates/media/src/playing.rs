@@ -20,6 +20,11 @@ use crate::send::{Post, send};
 use crate::shard::Shard;
 use crate::transcode::{LiveFrames, clock_of, rate_of};
 
+/// G.729 is made for speech: it takes a key this long, in milliseconds, to be one behind it.
+const LEAST_G729_KEY_MS: u32 = 100;
+/// Silence before keys in a codec that predicts, until it has forgotten what was before: 120 ms.
+const BEFORE_KEYS: [i16; 960] = [0; 960];
+
 impl Shard {
     /// Sends the frames of prompts and tones that are due.
     pub(crate) fn send_due_frames(&mut self, now: Instant, index: usize, out: &mut Outbox) {
@@ -155,14 +160,7 @@ pub(crate) fn begin_digits(
         }
         None => {
             let (_, codec) = formats.speech()?;
-            let keys = digits
-                .iter()
-                .map(|key| (key.event, u32::from(key.duration_ms)));
-            let keys: Vec<_> = keys.collect();
-            let mut sound = Prompt::from_linear(tone::keys(&keys));
-            if codec.law().is_none() {
-                sound.encode(&[codec], g729).ok()?;
-            }
+            let sound = key_sound(&digits, codec, g729)?;
             // Nobody asks what became of it.
             Row::Tones(Playing::new(PlayKey(0), Arc::new(sound), now))
         }
@@ -170,6 +168,24 @@ pub(crate) fn begin_digits(
     leg.interrupt();
     leg.sending = Some(Sending::new(row));
     Some(())
+}
+
+/// Keys as they sound to a party that speaks `codec`.
+fn key_sound(digits: &[Digit], codec: Codec, g729: Option<&G729Library>) -> Option<Prompt> {
+    let least_ms = match codec {
+        Codec::G729 => LEAST_G729_KEY_MS,
+        _ => 0,
+    };
+    let keys = digits
+        .iter()
+        .map(|key| (key.event, u32::from(key.duration_ms).max(least_ms)));
+    let keys = tone::keys(&keys.collect::<Vec<_>>());
+    if codec.law().is_some() {
+        return Some(Prompt::from_linear(keys));
+    }
+    let mut sound = Prompt::from_linear([&BEFORE_KEYS[..], &keys].concat());
+    sound.encode(&[codec], g729).ok()?;
+    Some(sound)
 }
 
 fn tell_whole(leg: &Leg, play: PlayKey, out: &mut Outbox) {

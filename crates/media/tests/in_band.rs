@@ -216,7 +216,7 @@ fn speech_is_never_kept_back() {
 fn digits_that_are_let_go_are_heard_in_order_in_every_codec() {
     for codec in codecs() {
         let mut world = call(Codec::Pcmu, codec);
-        let keys = [(1, 80), (2, 80), (11, 120), (15, 80), (0, 80)];
+        let keys = [(1, 50), (2, 80), (11, 120), (15, 50), (0, 80)];
         say(&mut world, OWNER, Codec::Pcmu, &dialled(&keys, 0));
         let taken = digits(&world);
         assert_eq!(events(&taken), [1, 2, 11, 15, 0]);
@@ -229,16 +229,19 @@ fn digits_that_are_let_go_are_heard_in_order_in_every_codec() {
             leg: OTHER,
             digits: taken[3..].to_vec(),
         });
-        let until = world.now_us + 2_000_000;
+        let until = world.now_us + 3_000_000;
         world.run_to(until);
         let far = heard(&world, OTHER, codec);
         let far = &far[160 * before..];
         let pressed = keys_in(far);
         let found: Vec<u8> = pressed.iter().map(|key| key.event).collect();
         assert_eq!(found, [1, 2, 11, 15, 0], "{codec:?}");
-        let most_off = if codec == Codec::G729 { 25 } else { 15 };
         for (key, taken) in pressed.iter().zip(&taken) {
-            let off = key.duration_ms.abs_diff(taken.duration_ms);
+            let (meant, most_off) = match codec {
+                Codec::G729 => (taken.duration_ms.max(100), 30),
+                _ => (taken.duration_ms.max(50), 15),
+            };
+            let off = key.duration_ms.abs_diff(meant);
             assert!(off <= most_off, "{codec:?}: {pressed:?}");
         }
         let all = world.heard_by(OTHER);
@@ -247,16 +250,7 @@ fn digits_that_are_let_go_are_heard_in_order_in_every_codec() {
             assert!(pair[1].1.timestamp().since(pair[0].1.timestamp()) > 0);
         }
         assert!(all[before].1.marker(), "the keys begin anew");
-        // Every key and the pause behind it, in whole packets a row.
-        let length_ms: u64 = taken
-            .iter()
-            .map(|key| u64::from(key.duration_ms) + 50)
-            .sum();
-        let packets = (all.len() - before) as u64;
-        assert!(
-            (length_ms / 20..=length_ms / 20 + 4).contains(&packets),
-            "{packets}"
-        );
+        assert!(world.now_us - all[all.len() - 1].0 > 500_000, "and end");
     }
 }
 

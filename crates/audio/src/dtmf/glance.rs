@@ -150,8 +150,9 @@ fn solve(mut matrix: [[f32; 4]; 4], mut right: [f32; 4]) -> Option<[f32; 4]> {
         }
         for below in row + 1..4 {
             let factor = matrix[below][row] / pivot;
-            for column in row..4 {
-                matrix[below][column] -= factor * matrix[row][column];
+            let upper = matrix[row];
+            for (lower, upper) in matrix[below].iter_mut().zip(upper).skip(row) {
+                *lower -= factor * upper;
             }
             right[below] -= factor * right[row];
         }
