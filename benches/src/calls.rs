@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use duolog_audio::codec::Codec;
 use duolog_media::{
-    Command, Direction, Encoding, Entry, Keeping, LegIdentity, LegKey, Outbox, PayloadFormat, PeerMedia,
-    PortId, RecordingCommand, RecordingKey, RtcpMux, Shard, ShardSettings,
+    Command, Direction, Encoding, Entry, Keeping, LegIdentity, LegKey, Outbox, PayloadFormat,
+    PeerMedia, PortId, RecordingCommand, RecordingKey, RtcpMux, Shard, ShardSettings,
 };
 use duolog_rtp::packet::{self, Marker, Outgoing};
 use duolog_rtp::{PayloadType, RtpTimestamp, SeqNo, Ssrc, WallTime};

@@ -107,7 +107,12 @@ fn pair(dice: &mut Dice, free: &mut Vec<usize>, lines: &mut u8, rules: &[Rules])
             made("pstn1".into(), USERS[own], [from, end(own)], true).filter(|_| *lines == 1)
         }
         5 => made(line(own), "112", [end(own), outside("pstn", "112")], true),
-        6 => made(line(own), "81", [end(own), outside("voicemail", "81")], false),
+        6 => made(
+            line(own),
+            "81",
+            [end(own), outside("voicemail", "81")],
+            false,
+        ),
         _ => {
             let number = if dice.falls(0.5) { PSTN } else { PRIVATE };
             made(line(own), number, [end(own), outside("pstn", number)], true)
@@ -120,7 +125,11 @@ fn events(dice: &mut Dice, from: f64, until: f64) -> Vec<Event> {
     let mut at = from + dice.between(200, 1_500) as f64 / 1e3;
     while at < until - 1.0 && events.len() < 6 {
         let ask = [Ask::Start, Ask::Stop, Ask::Pause, Ask::Resume][dice.below(4) as usize];
-        let way = if dice.falls(0.5) { Way::Info } else { Way::Keys };
+        let way = if dice.falls(0.5) {
+            Way::Info
+        } else {
+            Way::Keys
+        };
         let by = dice.below(2) as usize;
         events.push(Event { at, by, ask, way });
         at += KEYS_S + dice.between(400, 2_500) as f64 / 1e3;
@@ -227,7 +236,9 @@ fn office(seed: u64, lengths: Spoken) -> (usize, usize) {
     let rules: Vec<Rules> = USERS.iter().map(|_| rules(&mut dice)).collect();
     let recorded = USERS.iter().zip(&rules);
     let mut office = Office::new(&Differently {
-        recorded: recorded.map(|(name, rules)| (*name, rules.lines())).collect(),
+        recorded: recorded
+            .map(|(name, rules)| (*name, rules.lines()))
+            .collect(),
         ..Differently::nothing(seed)
     });
     let (mut now, mut calls, mut rows) = (1.0, 0, Vec::<(f64, Row)>::new());
@@ -266,7 +277,13 @@ fn offices(seeds: std::ops::Range<u64>, wanted: usize) {
 
 #[test]
 fn five_thousand_calls_are_recorded_as_the_model_says() {
-    offices(50_000..60_000, std::env::var("N").ok().and_then(|n| n.parse().ok()).unwrap_or(5_000));
+    offices(
+        50_000..60_000,
+        std::env::var("N")
+            .ok()
+            .and_then(|n| n.parse().ok())
+            .unwrap_or(5_000),
+    );
 }
 
 #[test]

@@ -207,10 +207,7 @@ fn asked(call: &Call, end: usize, rules: &Rules, what: Ask) -> Vec<f64> {
     };
     let [_, answered, over] = call.times;
     let fits = |event: &&Event| {
-        event.by == end
-            && event.ask == what
-            && may
-            && (answered..over).contains(&event.done())
+        event.by == end && event.ask == what && may && (answered..over).contains(&event.done())
     };
     call.events.iter().filter(fits).map(Event::done).collect()
 }

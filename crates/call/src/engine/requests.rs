@@ -21,7 +21,6 @@ use crate::role::b2bua::carry::required;
 use crate::role::b2bua::context::Context;
 use crate::role::b2bua::identity::diversions;
 use crate::role::b2bua::session_timer::shortest_session;
-use crate::role::Role;
 use crate::role::b2bua::{Begin, Body, Call, Offer, Reached, caller_number, closing, opening};
 use crate::route::{NoRoute, Party, route};
 use crate::target::AskId;

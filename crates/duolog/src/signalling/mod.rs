@@ -205,7 +205,12 @@ pub async fn run(setting: Setting) -> std::io::Result<()> {
     };
     let told = (setting.gate, setting.intent);
     signalling
-        .turn(heard, setting.reports, (setting.asks, setting.messages), told)
+        .turn(
+            heard,
+            setting.reports,
+            (setting.asks, setting.messages),
+            told,
+        )
         .await;
     Ok(())
 }

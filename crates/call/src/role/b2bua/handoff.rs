@@ -8,8 +8,8 @@ use duolog_sip::endpoint::ServerKey;
 
 use crate::class::Nature;
 use crate::fact::{HungUpBy, Side};
-use crate::media::MediaGroup;
 use crate::gate::Gate;
+use crate::media::MediaGroup;
 use crate::role::b2bua::context::{Action, Context};
 use crate::role::b2bua::leg::Leg;
 use crate::role::b2bua::reliable::Sending;

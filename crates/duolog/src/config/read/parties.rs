@@ -5,7 +5,8 @@ use std::fs;
 use std::net::SocketAddr;
 
 use duolog_call::{
-    Mailbox, NumberRule, NumberRules, OwnerKind, Ping, Redirects, TrunkKind, TrunkRegistration, Trust,
+    Mailbox, NumberRule, NumberRules, OwnerKind, Ping, Redirects, TrunkKind, TrunkRegistration,
+    Trust,
 };
 use duolog_reach::digest::{Credentials, Secret};
 use duolog_reach::hops::{Destination, Host};
