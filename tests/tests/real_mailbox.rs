@@ -1,15 +1,14 @@
 //! A SIPp caller leaves a message for a baresip that nobody answers: the message is recorded, and the
 //! phone is told that it waits (issue 5, acceptance 7).
 
-use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use duolog_tests::real::baresip::{Baresip, Making, PCMU, watcher};
 use duolog_tests::real::listen::{self, Coding};
 use duolog_tests::real::script::{Body, SDP, Script};
-use duolog_tests::real::site::{CALLEE_PORT, CALLER_PORT, Wishes};
-use duolog_tests::real::stage::{self, Role, Wire};
-use duolog_tests::real::{Duolog, Site, kept};
+use duolog_tests::real::site::{CALLEE_PORT, Wishes};
+use duolog_tests::real::stage::{Place, Role, Set, Stage, Wire, alone};
+use duolog_tests::real::{Site, kept};
 
 const MAILBOX: &str = "mode = \"never\"\nlanguage = \"en\"\n\
                        mailbox = { answer_after = \"5s\", longest = \"1m\" }";
@@ -34,52 +33,52 @@ fn until(phone: &mut Baresip, text: &str) {
 
 /// A caller with the coded voice who hears 200 after the phone has rung, and speaks for ten seconds:
 /// the greeting and the beep take three of them.
-fn caller(site: &Site, seconds: u32) -> Role {
-    let script = Script::caller("leaves-a-message")
+fn caller() -> Script {
+    Script::caller("leaves-a-message")
         .invite(&[], SDP)
         .may_get(100)
         .may_get(180)
         .gets(200)
         .ack(Body::None)
         .speaks()
-        .waits_ms(seconds * 1_000)
-        .hangs_up();
-    Role {
-        script,
-        address: SocketAddr::new(site.caller(), CALLER_PORT),
-        media: 6_000,
-        party: 0,
-        number: "100",
-        toward: Some(site.sip()),
-    }
+        .waits_ms(10_000)
+        .hangs_up()
 }
 
 #[test]
 fn a_message_is_left_recorded_and_shown_at_the_phone() {
+    let _one = alone();
     let site = Site::plain(&Wishes {
         user: MAILBOX,
         ..Wishes::default()
     });
     // The phone registers: only then does baresip want to know.
     let contact = format!("contact = \"udp:{}:{CALLEE_PORT}\"", site.callee());
-    site.amend(|text| text.replace(&contact, &format!("password = \"{PASSWORD}\"")));
-    let mut duolog = Duolog::start(&site);
+    let registers = |text: &str| text.replace(&contact, &format!("password = \"{PASSWORD}\""));
+    let set = Set {
+        wire: Wire::Udp,
+        places: &[],
+        names: &[],
+        first: &[],
+    };
+    let mut stage = Stage::set(site, &set, registers);
     let making = Making {
         spoken: PCMU,
         security: "",
         tone_hz: 700.0,
     };
-    let mut phone = watcher(&site, &making, PASSWORD);
+    let mut phone = watcher(&stage.site, &making, PASSWORD);
     until(&mut phone, "SUBSCRIBE sip:");
     until(&mut phone, "Voice-Message: 0/0 (0/0)");
-    stage::play(&site, Wire::Udp, &[caller(&site, 10)]);
-    duolog.until_metric(
+    stage.play(&[Role::calls(&caller(), Place::TRUNK, 0, "100")]);
+    stage.duolog.until_metric(
         Duration::from_secs(60),
         "duolog_recordings_stored_total",
         |n| n >= 1.0,
     );
     until(&mut phone, "Messages-Waiting: yes");
     until(&mut phone, "Voice-Message: 1/0 (0/0)");
+    let site = stage.close();
     let rows = kept::list(&site);
     assert_eq!(rows.len(), 1, "{rows:?}");
     let row = &rows[0];
@@ -99,5 +98,4 @@ fn a_message_is_left_recorded_and_shown_at_the_phone() {
     assert!(heard.slots > 50, "{heard:?}");
     let end = message.len() as i64 - heard.to;
     assert!(end < 4_000, "to the end: {end}");
-    duolog.stop();
 }
