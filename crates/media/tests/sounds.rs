@@ -226,9 +226,10 @@ fn every_sound_is_heard_in_linear_codecs() {
     }
 }
 
+/// Its decoder needs up to 120 ms to forget the party's own stream: a short prompt loses of its first word.
 #[test]
 fn every_sound_is_heard_in_g722() {
-    check(Codec::G722, 0.85, 1.5, None);
+    check(Codec::G722, 0.85, 2.5, None);
 }
 
 #[test]
