@@ -7,7 +7,7 @@ use std::ops::Range;
 use std::time::Instant;
 
 use duolog::phone::SentPacket;
-use duolog_archive::{Channel, GapReason, Span};
+use duolog_archive::{EndState, Channel, GapReason, Span};
 use duolog_audio::g711::{self, Law};
 use duolog_media::LegKey;
 
@@ -87,6 +87,13 @@ pub fn judge(world: &World, kept: &Kept) -> Verdict {
         }
         return verdict;
     };
+    if kept.manifest.state == EndState::NotKept {
+        if !kept.object.is_empty() || kept.manifest.audio.is_some() {
+            let fault = "there is audio of a recording that was not kept";
+            verdict.faults.push(fault.into());
+        }
+        return verdict;
+    }
     pauses(kept, life, under_way(world), &mut verdict);
     for side in 0..2 {
         let channel = &kept.manifest.channels[side];

@@ -28,14 +28,14 @@ pub struct Kept {
 }
 
 impl Kept {
-    /// A channel at 8 kHz, one sample for each tick of the manifest.
+    /// A channel at 8 kHz, one sample for each tick of the manifest; none where there was no audio.
     ///
     /// # Panics
     /// When the object's rate is none that a recording has.
     #[must_use]
     pub fn at_8_khz(&self, channel: usize) -> Vec<i16> {
         let samples = &self.channels[channel];
-        if self.rate_hz == 8_000 {
+        if matches!(self.rate_hz, 0 | 8_000) {
             return samples.clone();
         }
         let mut narrow = Vec::with_capacity(samples.len() / 2);

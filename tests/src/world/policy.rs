@@ -175,7 +175,10 @@ pub fn recordings(call: &Call, end: usize, spoken: Spoken) -> Vec<(f64, Row)> {
     }
     let starts = starts(call, end, rules);
     let asked = asked(call, end, rules, Ask::Start);
-    if starts.is_empty() || (rules.mode == "on-demand" && asked.is_empty()) {
+    let over = call.times[2];
+    let captured = |start: &f64| start + telling(call, end, rules, spoken) < over;
+    let unasked = rules.mode == "on-demand" && asked.is_empty();
+    if starts.is_empty() || (unasked && starts.iter().any(captured)) {
         return vec![(invited, empty(own.voice, EndState::NotKept))];
     }
     let mut rows = Vec::new();
@@ -183,6 +186,11 @@ pub fn recordings(call: &Call, end: usize, spoken: Spoken) -> Vec<(f64, Row)> {
         let made = if nth == 0 { invited } else { *start };
         let from = start + telling(call, end, rules, spoken);
         let until = stopped_after(call, end, rules, *start);
+        if from >= until {
+            // It was over before everybody had been told.
+            rows.push((made, empty(own.voice, EndState::NoMedia)));
+            continue;
+        }
         let stretches = stretches(call, end, rules, (*start, from, until));
         rows.push((made, row(own.voice, &stretches)));
     }

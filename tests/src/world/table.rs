@@ -184,7 +184,7 @@ impl Office {
             }
         }
         let Some((first, last)) = row.stretches.first().zip(row.stretches.last()) else {
-            if kept.manifest.length.samples > 0 {
+            if !kept.object.is_empty() {
                 fault("it ought to be empty".into());
             }
             return faults;
