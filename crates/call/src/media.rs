@@ -325,7 +325,8 @@ pub enum MediaEvent {
         /// The leg.
         leg: LegId,
     },
-    /// Something of a recording was lost, but it goes on.
+    /// Something of a recording was lost, and it can go on. Where its owner's settings have the parties
+    /// told of a failure, it is over.
     RecordingTrouble {
         /// The recording.
         recording: RecordingId,

@@ -31,7 +31,7 @@ impl Plan {
     /// Whether the call is better taken by another node than left unrecorded.
     pub(crate) fn needs_recorder(&self) -> bool {
         self.recordings()
-            .any(|plan| plan.settings.on_failure == OnFailure::Refuse)
+            .any(|plan| failing(&plan.settings, plan.class.nature) == OnFailure::Refuse)
     }
 }
 
@@ -180,6 +180,15 @@ fn left_out(recording: &RecordingSettings, half: Half<'_>) -> bool {
         Nature::Emergency => recording.emergency == Emergency::Left,
     };
     by_nature || (selects && wanted == Selected::No)
+}
+
+/// What becomes of a call of this nature that cannot be recorded. An emergency call goes on: it is neither
+/// refused nor ended, and nobody has to listen to a notice first.
+pub(crate) fn failing(recording: &RecordingSettings, nature: Nature) -> OnFailure {
+    match nature {
+        Nature::Emergency => OnFailure::GoOn,
+        Nature::Conversation | Nature::Voicemail => recording.on_failure,
+    }
 }
 
 /// Why the owner of these settings is not recorded with the party of this number, in this node's form;

@@ -317,3 +317,102 @@ fn the_second_recording_of_a_call_needs_the_recorder_too() {
     w.bye(BOB);
     w.settle();
 }
+
+/// A call of alice to an emergency number.
+fn emergency(mode: Mode, on_failure: OnFailure) -> World {
+    let mut told = settings();
+    told.numbering.emergency = vec!["112".to_owned()];
+    *told.users[0].recording_mut() = RecordingSettings {
+        mode,
+        on_failure,
+        ..RecordingSettings::default()
+    };
+    World::with(told, 4)
+}
+
+#[test]
+fn an_emergency_call_is_neither_refused_nor_ended() {
+    use OnFailure::{EndAnnounced, GoOn, GoOnAnnounced, Refuse};
+    for policy in [Refuse, GoOn, GoOnAnnounced, EndAnnounced] {
+        let mut w = emergency(Mode::Always, policy);
+        w.node(closed());
+        w.invite(ALICE, "112");
+        w.run(100);
+        w.respond(TRUNK, 200);
+        w.run_s(10);
+        let heard = w.heard(ALICE);
+        assert!(heard.ends_with("200"), "{policy:?}: {heard}");
+        assert_eq!((said(&w).as_str(), failed(&w)), ("", vec![GoOn]));
+        assert_eq!(ended_by(&w), None);
+        w.bye(ALICE);
+        w.settle();
+        assert_eq!(w.endings(), [(End::Failed, "the disk is full".to_owned())]);
+
+        let mut w = emergency(Mode::Always, policy);
+        w.invite(ALICE, "112");
+        w.run(100);
+        w.respond(TRUNK, 200);
+        w.run_s(10);
+        lose_both(&mut w);
+        w.run_s(10);
+        assert_eq!((said(&w).as_str(), failed(&w)), ("", vec![GoOn]));
+        assert_eq!(ended_by(&w), None, "{policy:?}");
+        w.bye(ALICE);
+        w.settle();
+        // Another number is no emergency.
+        let mut w = emergency(Mode::Always, policy);
+        w.node(closed());
+        w.invite(ALICE, "113");
+        w.run(100);
+        let heard = w.heard(ALICE);
+        let refused = heard.ends_with("503");
+        assert_eq!(refused, policy == Refuse, "{policy:?}: {heard}");
+        if !refused {
+            w.respond(TRUNK, 200);
+            w.run_s(3);
+            assert_eq!(said(&w).is_empty(), policy == GoOn, "{policy:?}");
+            if policy != EndAnnounced {
+                w.bye(ALICE);
+            }
+        }
+        w.settle();
+    }
+}
+
+#[test]
+fn audio_that_is_lost_ends_the_recording_where_the_parties_are_told_so() {
+    use OnFailure::{EndAnnounced, GoOn, GoOnAnnounced, Refuse};
+    for (policy, words, closes) in [
+        (Refuse, "", false),
+        (GoOn, "", false),
+        (GoOnAnnounced, "a-FailureContinues b-FailureContinues", true),
+        (EndAnnounced, "a-FailureEnds b-FailureEnds", true),
+    ] {
+        let mut w = one(Mode::AlwaysPauseResume, policy);
+        w.call(TRUNK, ALICE);
+        w.run_s(20);
+        let before = said(&w).len();
+        for _ in 0..2 {
+            let recording = *w.recordings.keys().next().expect("one recording");
+            let reason = "no room".to_owned();
+            w.report(MediaEvent::RecordingTrouble { recording, reason });
+        }
+        let wanted = if closes { vec![policy] } else { Vec::new() };
+        assert_eq!(failed(&w), wanted, "{policy:?}");
+        let trouble = |fact: &Fact| matches!(fact, Fact::Trouble { .. });
+        let troubles = w.facts().into_iter().filter(trouble).count();
+        assert_eq!(troubles, if closes { 1 } else { 2 }, "{policy:?}");
+        w.run_s(3);
+        assert_eq!(said(&w)[before..].trim(), words);
+        assert_eq!(ended_by(&w).is_some(), policy == EndAnnounced);
+        if policy != EndAnnounced {
+            w.bye(ALICE);
+        }
+        w.settle();
+        let ending = match closes {
+            true => (End::Failed, "no room".to_owned()),
+            false => (End::Finished, w.endings()[0].1.clone()),
+        };
+        assert_eq!(w.endings(), [ending], "{policy:?}");
+    }
+}

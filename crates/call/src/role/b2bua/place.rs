@@ -92,6 +92,7 @@ impl Call {
         let class = classify(cx.settings, caller, callee, &self.callee.who.number);
         if class != self.about.class {
             self.about.class = class;
+            self.recorded.are_now(class.nature);
             self.note(cx, Fact::Class(class));
         }
     }

@@ -6,12 +6,13 @@ mod steps;
 use std::sync::Arc;
 use std::time::Instant;
 
+use crate::class::Nature;
 use crate::fact::{Fact, HungUpBy, Means, Opening, Side};
 use crate::feature_code::{Collector, Digit, Verdict};
 use crate::gate::Gate;
 use crate::log::LogEvent;
 use crate::media::{End, LegId, MediaCommand, RecordingId};
-use crate::plan::{RecordingPlan, listed};
+use crate::plan::{RecordingPlan, failing, listed};
 use crate::policy::{Announce, DoNotRecordReason, OnFailure, RecordingSettings};
 use crate::recording::{Control, Input, Loss, Phase, Recording, Refusal};
 use crate::role::b2bua::context::Context;
@@ -28,6 +29,8 @@ pub(crate) struct Recorded {
     /// On whose behalf, and what is said.
     telling: Telling,
     settings: Arc<RecordingSettings>,
+    /// Of what kind the call is now.
+    nature: Nature,
     machine: Recording,
     tone: Option<RepeatTone>,
     collector: Option<Collector>,
@@ -87,6 +90,7 @@ impl Recorded {
             owner: plan.side,
             telling,
             settings: Arc::clone(&plan.settings),
+            nature: plan.class.nature,
             machine: Recording::new(plan.settings.mode, announce),
             tone: plan.settings.repeat_tone.map(RepeatTone::new),
             collector: Some(Collector::new(cx.settings.feature_codes.clone())),
@@ -235,14 +239,29 @@ impl Recorded {
     /// The settings say what becomes of a call that cannot be recorded. What nobody had asked for is
     /// nobody's loss.
     fn fails(&mut self, cx: &mut Context<'_>) {
-        let then = match (self.machine.loss(), self.settings.on_failure) {
-            (Loss::Silent, _) | (_, OnFailure::Refuse) => OnFailure::GoOn,
-            (Loss::Wanted, then) => then,
-        };
+        let then = self.failing();
         self.note(cx, Fact::Failed { then });
         let recording = self.id();
         cx.log(LogEvent::RecordingFailed { recording, then });
         self.failure = Some(then);
+    }
+
+    fn failing(&self) -> OnFailure {
+        match (self.machine.loss(), failing(&self.settings, self.nature)) {
+            (Loss::Silent, _) | (_, OnFailure::Refuse) => OnFailure::GoOn,
+            (Loss::Wanted, then) => then,
+        }
+    }
+
+    /// Whether audio that is lost ends the recording: where the parties are told that there is none any
+    /// more. Else what comes later is kept, and a gap says what is not there.
+    pub(super) fn ends_with_trouble(&self) -> bool {
+        self.row.is_open() && self.failing() != OnFailure::GoOn
+    }
+
+    /// The call is of this kind now.
+    pub(super) fn is_now(&mut self, nature: Nature) {
+        self.nature = nature;
     }
 
     /// What is to become of the call because this cannot be recorded, once; with the voice that says so.

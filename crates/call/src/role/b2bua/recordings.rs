@@ -4,6 +4,7 @@
 use std::time::Instant;
 
 use crate::announcement::Progress;
+use crate::class::Nature;
 use crate::fact::{Fact, HungUpBy, Means, Opening, Side};
 use crate::feature_code::Digit;
 use crate::media::{Completion, LegId, PlayId, PromptName, RecordingId, Sound};
@@ -254,11 +255,21 @@ impl Recordings {
         done.unwrap_or(Err(Refusal::NotRecorded))
     }
 
-    /// The recorder reported a loss that a recording survives.
+    /// The recorder reported a loss that a recording survives, unless the parties are to be told.
     pub(super) fn trouble(&mut self, cx: &mut Context<'_>, id: RecordingId, reason: String) {
-        if let Some(recorded) = self.all().find(|recorded| recorded.id() == id) {
-            recorded.trouble(cx, reason);
+        let Some(recorded) = self.all().find(|recorded| recorded.id() == id) else {
+            return;
+        };
+        match recorded.ends_with_trouble() {
+            true => self.lost(cx, id, &reason),
+            false => recorded.trouble(cx, reason),
         }
+    }
+
+    /// The call is of this kind from now.
+    pub(super) fn are_now(&mut self, nature: Nature) {
+        let all = [&mut self.caller, &mut self.callee].into_iter().flatten();
+        all.for_each(|recorded| recorded.is_now(nature));
     }
 
     /// The recorder lost a recording.

@@ -110,6 +110,7 @@ impl Call {
             self.note(cx, Fact::Class(found.class));
         }
         self.about.class = found.class;
+        self.recorded.are_now(found.class.nature);
         let who = Who {
             party: found.callee,
             number: found.number.clone(),

@@ -43,6 +43,7 @@ impl Call {
             }
             MediaEvent::RecordingTrouble { recording, reason } => {
                 self.recorded.trouble(cx, recording, reason);
+                self.end_unrecorded(cx);
             }
             MediaEvent::RecordingLost { recording, reason } => {
                 if let Some(coming) = &mut self.coming {
