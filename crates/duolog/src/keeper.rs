@@ -4,18 +4,19 @@
 //! answer, the queue is the memory that holds audio meanwhile; when the queue is full, the shard
 //! makes a listed gap of what does not fit.
 
-use std::collections::VecDeque;
+use std::collections::{HashSet, VecDeque};
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use duolog_media::{Block, Entry, Outbox, Shard};
+use duolog_media::{Block, Entry, Event, Outbox, RecordingKey, Shard};
 use duolog_spool::{Counts, Outcome, RealDisk, RecordingId, Space, Writer};
 use tokio::sync::mpsc;
 
 use crate::clock::WallClock;
 use crate::gate::{Backlog, Disk, Gate};
+use crate::relay::Report;
 use crate::translate::entries;
 
 /// The space is measured this often when nothing is written.
@@ -141,6 +142,26 @@ pub struct Vitals {
     pub depth: Arc<AtomicUsize>,
 }
 
+/// Who is told that audio was lost, and of which recordings that was said: once of each.
+#[derive(Debug, Default)]
+struct Losses {
+    reports: Option<mpsc::Sender<Report>>,
+    told: HashSet<RecordingId>,
+}
+
+impl Losses {
+    /// What does not fit is said with the next loss.
+    fn tell(&mut self, lost: RecordingId) {
+        let recording = RecordingKey(lost.0);
+        let report = Report::Event(Event::RecordingTrouble { recording });
+        if let Some(reports) = self.reports.as_ref().filter(|_| !self.told.contains(&lost))
+            && reports.try_send(report).is_ok()
+        {
+            self.told.insert(lost);
+        }
+    }
+}
+
 /// The spool thread before it starts.
 pub struct Keeper {
     writer: Writer<RealDisk>,
@@ -148,6 +169,7 @@ pub struct Keeper {
     queue: SpoolQueue,
     recycled: Vec<SyncSender<Spent>>,
     work: mpsc::Sender<Work>,
+    losses: Losses,
     /// Work the archive had no room for; the spool keeps the recordings meanwhile.
     waiting: VecDeque<Work>,
     wall: WallClock,
@@ -182,6 +204,7 @@ impl Keeper {
             queue,
             recycled: Vec::new(),
             work,
+            losses: Losses::default(),
             waiting: VecDeque::new(),
             wall,
             vitals,
@@ -201,6 +224,11 @@ impl Keeper {
             },
             receiver,
         )
+    }
+
+    /// Where calls are told that audio of theirs was lost.
+    pub fn report_to(&mut self, reports: mpsc::Sender<Report>) {
+        self.losses.reports = Some(reports);
     }
 
     /// What others may look at.
@@ -286,11 +314,15 @@ impl Keeper {
         for outcome in self.writer.commit(now) {
             match outcome {
                 Outcome::Durable { .. } => {}
-                Outcome::Sealed { recording } => self.tell(Work::Sealed { recording }),
+                Outcome::Sealed { recording } => {
+                    self.losses.told.remove(&recording);
+                    self.tell(Work::Sealed { recording });
+                }
                 Outcome::Dropped {
                     recording, samples, ..
                 } => {
                     tracing::warn!(%recording, samples, "audio was lost: the spool has no room");
+                    self.losses.tell(recording);
                 }
                 Outcome::PartFailed {
                     recording,

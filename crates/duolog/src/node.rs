@@ -370,6 +370,7 @@ fn start_relays(
 ) -> Result<Vec<(Orders, JoinHandle<()>)>> {
     let threads = config.media.threads;
     let mut relays = Vec::new();
+    keeper.report_to(reports.clone());
     for part in 0..threads {
         let (spool, recycled) = keeper.attach();
         let vitals = Arc::<relay::Vitals>::default();

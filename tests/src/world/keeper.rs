@@ -1,7 +1,7 @@
 //! The spool thread in virtual time: a bounded queue, a writer on the simulated disk, stalls that
 //! pass in the world's time and stop nobody else.
 
-use std::collections::VecDeque;
+use std::collections::{HashSet, VecDeque};
 use std::time::{Duration, Instant};
 
 use duolog::clock::WallClock;
@@ -28,6 +28,9 @@ pub struct Keeper {
     idle_at: Instant,
     /// Written blocks on their way back, with their shard.
     pub recycled: Vec<(usize, Spent)>,
+    /// Recordings of which audio was lost, each once; taken by the node, which tells their calls.
+    pub lost: Vec<RecordingId>,
+    told: HashSet<RecordingId>,
     sealed: Vec<RecordingId>,
     dropped: u64,
     deepest: usize,
@@ -55,6 +58,8 @@ impl Keeper {
             gate,
             busy_until: None,
             recycled: Vec::new(),
+            lost: Vec::new(),
+            told: HashSet::new(),
             sealed: Vec::new(),
             dropped: 0,
             deepest: 0,
@@ -119,7 +124,14 @@ impl Keeper {
         for outcome in self.writer.commit(now) {
             match outcome {
                 Outcome::Sealed { recording } => self.sealed.push(recording),
-                Outcome::Dropped { samples, .. } => self.dropped += samples,
+                Outcome::Dropped {
+                    recording, samples, ..
+                } => {
+                    self.dropped += samples;
+                    if self.told.insert(recording) {
+                        self.lost.push(recording);
+                    }
+                }
                 _ => {}
             }
         }

@@ -16,7 +16,7 @@ use duolog::translate::commands::{self, ShardIndex, Task, Translator};
 use duolog::translate::settings::settings;
 use duolog_call::{CallLog, Engine, Gate as CallGate, Input, MediaEvent, Output};
 use duolog_media::{
-    Command, Counters, LegIdentity, LegKey, Outbox, PortId, Sabotage, Shard, ShardSettings,
+    Command, Counters, LegIdentity, LegKey, Outbox, PortId, RecordingKey, Sabotage, Shard, ShardSettings,
 };
 use duolog_reach::hops::{LookupFailure, QueryId, Question, Records};
 use duolog_rtp::timeline::DriftCorrection;
@@ -366,6 +366,11 @@ impl Node {
         self.keeper.turn(now, &mut self.watch);
         for (number, spent) in self.keeper.recycled.drain(..) {
             spent.to(&mut self.relays[number].shard);
+        }
+        for lost in self.keeper.lost.drain(..) {
+            let recording = RecordingKey(lost.0);
+            let event = commands::event(duolog_media::Event::RecordingTrouble { recording });
+            self.effects.push(Effect::Report(event));
         }
         let obstacles = self.gate.now();
         if obstacles != self.told {
