@@ -290,3 +290,15 @@ fn five_thousand_calls_are_recorded_as_the_model_says() {
 fn another_five_thousand() {
     offices(60_000..70_000, 5_000);
 }
+
+#[test]
+fn a_model_that_is_wrong_is_found_out() {
+    let right = lengths();
+    let wrong = Spoken {
+        start_s: right.start_s + 1.0,
+        ..right
+    };
+    let seeds = 70_000..70_010;
+    let wrong = seeds.filter(|seed| std::panic::catch_unwind(|| office(*seed, wrong)).is_err());
+    assert!(wrong.count() > 5, "a second too much is not seen");
+}

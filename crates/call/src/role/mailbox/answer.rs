@@ -51,9 +51,9 @@ impl Exchange {
 
 /// A description for the caller, in an answer to a request of theirs.
 enum Said {
-    Answer(Agreed),
+    Answer(Box<Agreed>),
     /// The caller's request had none: this is ours to make.
-    Offer(Description),
+    Offer(Box<Description>),
 }
 
 impl Call {
@@ -122,9 +122,9 @@ impl Call {
         reply: Response,
     ) {
         let offered = match said {
-            Said::Offer(offered) => Some(offered),
+            Said::Offer(offered) => Some(*offered),
             Said::Answer(agreed) => {
-                self.agree(cx, agreed);
+                self.agree(cx, *agreed);
                 None
             }
         };
@@ -163,13 +163,16 @@ impl Call {
     fn say(&mut self, cx: &mut Context<'_>, request: &Request) -> Result<Said, SdpError> {
         let body = Body::read(&request.headers, &request.body)?;
         match body.description() {
-            Some(theirs) => self.answer_to(cx, theirs).map(Said::Answer),
+            Some(theirs) => {
+                let agreed = self.answer_to(cx, theirs)?;
+                Ok(Said::Answer(Box::new(agreed)))
+            }
             None => {
                 let offer = match &self.leg.said {
                     Some(said) => said.offer_again(Direction::SendRecv),
                     None => offer(&self.leg.terms(cx.settings)?, session(cx)),
                 };
-                Ok(Said::Offer(self.leg.say(offer, RECORDING)))
+                Ok(Said::Offer(Box::new(self.leg.say(offer, RECORDING))))
             }
         }
     }
