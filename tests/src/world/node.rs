@@ -16,7 +16,8 @@ use duolog::translate::commands::{self, ShardIndex, Task, Translator};
 use duolog::translate::settings::settings;
 use duolog_call::{CallLog, Engine, Gate as CallGate, Input, MediaEvent, Output};
 use duolog_media::{
-    Command, Counters, LegIdentity, LegKey, Outbox, PortId, RecordingKey, Sabotage, Shard, ShardSettings,
+    Command, Counters, LegIdentity, LegKey, Outbox, PortId, RecordingKey, Sabotage, Shard,
+    ShardSettings,
 };
 use duolog_reach::hops::{LookupFailure, QueryId, Question, Records};
 use duolog_rtp::timeline::DriftCorrection;
