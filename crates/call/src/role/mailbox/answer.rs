@@ -48,7 +48,7 @@ impl Exchange {
 
 /// A description for the caller, in an answer to a request of theirs.
 enum Said {
-    Answer(Agreed),
+    Answer(Box<Agreed>),
     /// The caller's request had none: this is ours to make.
     Offer(Description),
 }
@@ -121,7 +121,7 @@ impl Call {
         let offered = match said {
             Said::Offer(offered) => Some(offered),
             Said::Answer(agreed) => {
-                self.agree(cx, agreed);
+                self.agree(cx, *agreed);
                 None
             }
         };
@@ -160,7 +160,9 @@ impl Call {
     fn say(&mut self, cx: &mut Context<'_>, request: &Request) -> Result<Said, SdpError> {
         let body = Body::read(&request.headers, &request.body)?;
         match body.description() {
-            Some(theirs) => self.answer_to(cx, theirs).map(Said::Answer),
+            Some(theirs) => self
+                .answer_to(cx, theirs)
+                .map(|agreed| Said::Answer(Box::new(agreed))),
             None => {
                 let offer = match &self.leg.said {
                     Some(said) => said.offer_again(Direction::SendRecv),
