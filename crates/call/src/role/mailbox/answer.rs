@@ -50,7 +50,7 @@ impl Exchange {
 enum Said {
     Answer(Box<Agreed>),
     /// The caller's request had none: this is ours to make.
-    Offer(Description),
+    Offer(Box<Description>),
 }
 
 impl Call {
@@ -119,7 +119,7 @@ impl Call {
         reply: Response,
     ) {
         let offered = match said {
-            Said::Offer(offered) => Some(offered),
+            Said::Offer(offered) => Some(*offered),
             Said::Answer(agreed) => {
                 self.agree(cx, *agreed);
                 None
@@ -168,7 +168,7 @@ impl Call {
                     Some(said) => said.offer_again(Direction::SendRecv),
                     None => offer(&self.leg.terms(cx.settings)?, session(cx)),
                 };
-                Ok(Said::Offer(self.leg.say(offer)))
+                Ok(Said::Offer(Box::new(self.leg.say(offer))))
             }
         }
     }
