@@ -230,7 +230,7 @@ impl Assembly {
     /// The key decides: a fact may be on disk without it.
     fn access(&self, opening: &Opening) -> Access {
         let locked = self.locked.iter().any(|locked| !locked.is_empty());
-        let provisional = opening.keeping == Keeping::Provisional || locked;
+        let provisional = opening.standing.keeping == Keeping::Provisional || locked;
         match provisional && !self.unlocked {
             true => Access::Locked,
             false => Access::Open,

@@ -59,12 +59,9 @@ pub struct Opening {
     /// Where the call stands among others.
     #[serde(flatten)]
     pub chain: Chain,
-    /// What kind of owner it is; none where it was not said.
-    pub owner_kind: Option<OwnerKind>,
-    /// Which recording of its owner in the call it is, from 1; none where it was not said.
-    pub number: Option<u32>,
-    /// Whether its audio is kept without being asked for.
-    pub keeping: Keeping,
+    /// Where the recording stands among those of its owner.
+    #[serde(flatten)]
+    pub standing: Standing,
     /// Every other setting of the owner at that moment, as configured.
     pub settings: Map<String, Value>,
 }
@@ -85,12 +82,22 @@ impl Default for Opening {
             dtmf: DtmfPolicy::default(),
             class: None,
             chain: Chain::default(),
-            owner_kind: None,
-            number: None,
-            keeping: Keeping::default(),
+            standing: Standing::default(),
             settings: Map::new(),
         }
     }
+}
+
+/// Where a recording stands among those of its owner. Earlier versions wrote nothing of it.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Standing {
+    /// What kind of owner it is; none where it was not said.
+    pub owner_kind: Option<OwnerKind>,
+    /// Which recording of its owner in the call it is, from 1; none where it was not said.
+    pub number: Option<u32>,
+    /// Whether its audio is kept without being asked for.
+    pub keeping: Keeping,
 }
 
 /// What kind of owner a recording has.
@@ -713,6 +720,38 @@ mod tests {
     fn the_past_is_tolerated() {
         assert_eq!(Opening::parse(b"{}").unwrap(), Opening::default());
         assert_eq!(Ending::parse(b"{}").unwrap(), Ending::default());
+    }
+
+    #[test]
+    fn an_opening_has_the_names_and_the_order_that_are_on_disk() {
+        let opening = Opening {
+            standing: Standing {
+                owner_kind: Some(OwnerKind::VirtualLine),
+                number: Some(2),
+                keeping: Keeping::Provisional,
+            },
+            ..Opening::default()
+        };
+        let text = concat!(
+            r#"{"version":1,"call_id":"","caller":"","callee":"","direction":"unknown","owner":"","#,
+            r#""owner_name":null,"mode":"unknown","announced":{"start":false,"pause":"none","#,
+            r#""repeat_tone_s":null,"language":null},"layout":"two_party","dtmf":"keep","class":null,"#,
+            r#""correlation":null,"party":null,"diversion":[],"owner_kind":"virtual_line","number":2,"#,
+            r#""keeping":"provisional","settings":{}}"#
+        );
+        assert_eq!(String::from_utf8(opening.write()).unwrap(), text);
+        assert_eq!(Opening::parse(text.as_bytes()).unwrap(), opening);
+
+        let future = br#"{"owner_kind":"parrot","number":3,"keeping":"perhaps"}"#;
+        let standing = Opening::parse(future).unwrap().standing;
+        let unknown = Standing {
+            owner_kind: Some(OwnerKind::Unknown),
+            number: Some(3),
+            keeping: Keeping::Unknown,
+        };
+        assert_eq!(standing, unknown);
+        assert!(Opening::parse(br#"{"keeping":7}"#).is_err());
+        assert!(Opening::parse(br#"{"number":"two"}"#).is_err());
     }
 
     #[test]

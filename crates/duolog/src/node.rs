@@ -92,6 +92,18 @@ struct Spooling {
     recovered: usize,
 }
 
+impl Spooling {
+    /// What the operations listener sees before there are relay threads.
+    fn sources(&self, gate: &Gate) -> Sources {
+        Sources {
+            signalling: Arc::default(),
+            relays: Vec::new(),
+            keeper: self.keeper.vitals(),
+            gate: gate.clone(),
+        }
+    }
+}
+
 impl Node {
     /// Starts every thread. When this returns, calls are taken.
     ///
@@ -103,10 +115,7 @@ impl Node {
         let wall = WallClock::read();
         let gate = Gate::default();
         let abilities = Abilities::find(&config)?;
-        let users = config.users.iter().map(|user| (user.name.clone(), None));
-        let users: Vec<_> = users.collect();
-        let prompts = PromptBook::load(&config.announcements, &users, &abilities)?;
-        let prompts = Arc::new(prompts);
+        let prompts = Arc::new(open_prompts(&config, &abilities)?);
         let runtime = archive_runtime()?;
         let mut spooling = open_spool(&config, &gate, wall)?;
         let archive = open_archive(&config, &abilities, &runtime, wall)?;
@@ -116,12 +125,7 @@ impl Node {
         let settings = Arc::new(settings(&config, &abilities, &listening, &wall));
         let (reports_in, reports) = mpsc::channel(REPORTS);
         let (asks_in, asks) = mpsc::channel(ASKS);
-        let mut sources = Sources {
-            signalling: Arc::default(),
-            relays: Vec::new(),
-            keeper: spooling.keeper.vitals(),
-            gate: gate.clone(),
-        };
+        let mut sources = spooling.sources(&gate);
         let relays = start_relays(
             &config,
             &abilities,
@@ -283,6 +287,14 @@ fn open_doors(config: &Config) -> Result<(Option<Tls>, Listeners)> {
         anyhow!("{address} can not be listened on: {error}; is another duolog running?")
     })?;
     Ok((tls, listeners))
+}
+
+/// The prompts of the node and of its users, who have the node's language until the catalogue says
+/// otherwise.
+fn open_prompts(config: &Config, abilities: &Abilities) -> Result<PromptBook> {
+    let users = config.users.iter().map(|user| (user.name.clone(), None));
+    let users: Vec<_> = users.collect();
+    PromptBook::load(&config.announcements, &users, abilities)
 }
 
 /// Finishes what a crash left open, then starts the writer.

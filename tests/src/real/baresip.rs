@@ -79,20 +79,21 @@ pub fn callee(site: &Site, making: &Making) -> Baresip {
     phone
 }
 
-/// Starts a phone at the desk that nobody answers. It registers as anna, with `password`, and wants to
-/// know of messages; its lines hold every SIP message.
+/// Starts a phone at the desk that nobody answers. It registers as anna, with `password`; its lines hold
+/// every SIP message. It is told of messages without asking: the module that asks sends SUBSCRIBE without
+/// end in Debian's version.
 ///
 /// # Panics
 /// When baresip (Debian `baresip-core`) cannot be started.
 pub fn watcher(site: &Site, making: &Making, password: &str) -> Baresip {
     let place = (site.callee(), CALLEE_PORT);
     let home = furnish(site, "watcher", place, making);
-    let more = "module_app mwi.so\nstatmode_default off\n";
+    let more = "statmode_default off\n";
     let config = fs::read_to_string(home.join("config")).expect("it was written");
     fs::write(home.join("config"), config + more).expect("its configuration can be written");
     let node = site.sip();
     let account = format!(
-        "<sip:100@{node}>;auth_user=anna;auth_pass={password};regint=300;answermode=manual;mwi=yes\n"
+        "<sip:100@{node}>;auth_user=anna;auth_pass={password};regint=300;answermode=manual;mwi=no\n"
     );
     fs::write(home.join("accounts"), account).expect("its account can be written");
     launch("watcher", home, &["-s"])

@@ -294,6 +294,7 @@ async fn messages_are_counted_for_whom_they_were_left() {
     let (_folder, catalogue) = catalogue().await;
     let left = |number: u128, callee: &str, nature: Nature| {
         let mut row = ended(number, EndState::Complete, "a");
+        row.call.owner = "anna".to_owned();
         row.call.callee = callee.to_owned();
         row.call.class = Some(Class {
             network: Network::Pstn,

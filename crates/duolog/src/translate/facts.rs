@@ -41,11 +41,13 @@ pub fn opening(opening: &Opening, owner: Option<&User>, settings: &Settings) -> 
             party: Some(opening.party.clone()),
             diversion: opening.diversion.clone(),
         },
-        owner_kind: Some(owner_kind(opening.owner_kind)),
-        number: Some(opening.number),
-        keeping: match opening.keeping {
-            Keeping::Kept => wire::Keeping::Kept,
-            Keeping::Provisional => wire::Keeping::Provisional,
+        standing: wire::Standing {
+            owner_kind: Some(owner_kind(opening.owner_kind)),
+            number: Some(opening.number),
+            keeping: match opening.keeping {
+                Keeping::Kept => wire::Keeping::Kept,
+                Keeping::Provisional => wire::Keeping::Provisional,
+            },
         },
         ..wire::Opening::default()
     }
@@ -139,6 +141,39 @@ pub fn fact(fact: &Fact, owner: Side) -> wire::Fact {
             prompt: prompt_name(*prompt).into(),
             completion: heard(*completion),
         },
+        Fact::Held { by } => wire::Fact::Held { by: who(*by) },
+        Fact::Retrieved { by } => wire::Fact::Retrieved { by: who(*by) },
+        Fact::TonePlayed => wire::Fact::TonePlayed {
+            tone: "repeat_tone".into(),
+        },
+        Fact::BeepPlayed => wire::Fact::TonePlayed {
+            tone: "beep".into(),
+        },
+        Fact::HungUp { by } => hung_up(*by, who),
+        Fact::RecordingStarted
+        | Fact::Paused { .. }
+        | Fact::Resumed { .. }
+        | Fact::Stopped { .. }
+        | Fact::Kept { .. }
+        | Fact::EarlierRecording { .. }
+        | Fact::DoNotRecord { .. }
+        | Fact::Failed { .. }
+        | Fact::Trouble { .. }
+        | Fact::Indicated { .. }
+        | Fact::ControlRefused { .. } => recording(fact, who),
+        Fact::OtherRecording { .. }
+        | Fact::Class(_)
+        | Fact::Diverted { .. }
+        | Fact::PartyLeft { .. }
+        | Fact::PartyJoined { .. }
+        | Fact::TransferAsked { .. }
+        | Fact::TransferFailed { .. } => party(fact, who),
+    }
+}
+
+/// How the owner's recording stands, and what was asked of it.
+fn recording(fact: &Fact, who: impl Fn(Side) -> wire::Side) -> wire::Fact {
+    match fact {
         Fact::RecordingStarted => wire::Fact::RecordingStarted,
         Fact::Paused { by } => wire::Fact::RecordingPaused {
             by: asker(*by),
@@ -165,6 +200,9 @@ pub fn fact(fact: &Fact, owner: Side) -> wire::Fact {
         Fact::Failed { then } => wire::Fact::RecordingFailed {
             then: on_failure(*then).into(),
         },
+        Fact::Trouble { reason } => wire::Fact::RecordingTrouble {
+            reason: reason.clone(),
+        },
         Fact::Indicated { side, state } => wire::Fact::Indicated {
             side: who(*side),
             state: indication(*state).into(),
@@ -180,25 +218,7 @@ pub fn fact(fact: &Fact, owner: Side) -> wire::Fact {
             way: way(*by),
             why: why.to_string(),
         },
-        Fact::Held { by } => wire::Fact::Held { by: who(*by) },
-        Fact::Retrieved { by } => wire::Fact::Retrieved { by: who(*by) },
-        Fact::TonePlayed => wire::Fact::TonePlayed {
-            tone: "repeat_tone".into(),
-        },
-        Fact::BeepPlayed => wire::Fact::TonePlayed {
-            tone: "beep".into(),
-        },
-        Fact::Trouble { reason } => wire::Fact::RecordingTrouble {
-            reason: reason.clone(),
-        },
-        Fact::HungUp { by } => hung_up(*by, who),
-        Fact::OtherRecording { .. }
-        | Fact::Class(_)
-        | Fact::Diverted { .. }
-        | Fact::PartyLeft { .. }
-        | Fact::PartyJoined { .. }
-        | Fact::TransferAsked { .. }
-        | Fact::TransferFailed { .. } => party(fact, who),
+        _ => unreachable!("only facts about the recording are given to this"),
     }
 }
 

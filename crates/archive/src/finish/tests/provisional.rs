@@ -10,9 +10,11 @@ use duolog_spool::{LockKey, Trouble};
 fn on_demand() -> Opening {
     Opening {
         mode: Mode::OnDemand,
-        keeping: Keeping::Provisional,
-        number: Some(1),
-        owner_kind: Some(crate::wire::OwnerKind::User),
+        standing: crate::wire::Standing {
+            keeping: Keeping::Provisional,
+            number: Some(1),
+            owner_kind: Some(crate::wire::OwnerKind::User),
+        },
         ..opening()
     }
 }

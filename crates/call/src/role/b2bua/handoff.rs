@@ -76,7 +76,7 @@ impl Call {
 
     /// Hands the caller to the mailbox of the one who does not answer, where there is one that can keep
     /// a message now. The call is over with it, as `by` says.
-    pub(super) fn hand_off(&mut self, cx: &mut Context<'_>, by: HungUpBy) -> Handing {
+    pub(super) fn leave_message(&mut self, cx: &mut Context<'_>, by: HungUpBy) -> Handing {
         let early = matches!(self.phase, Phase::Opening | Phase::Inviting);
         let Some((owner, mailbox, number)) = self.mailbox(cx.settings) else {
             return Handing::NotDone;

@@ -175,7 +175,7 @@ impl Call {
     /// The callee is nowhere to be asked.
     fn unreachable(&mut self, cx: &mut Context<'_>, code: u16) {
         let by = HungUpBy::NoAnswer;
-        if self.hand_off(cx, by) == Handing::NotDone {
+        if self.leave_message(cx, by) == Handing::NotDone {
             self.fail(cx, code, by);
         }
     }
@@ -442,7 +442,7 @@ impl Call {
             Failing::Refused(response) => HungUpBy::CalleeRefused(response.status.code()),
             Failing::Silent(_) => HungUpBy::NoAnswer,
         };
-        if failing.lets_leave_a_message() && self.hand_off(cx, by) == Handing::Done {
+        if failing.lets_leave_a_message() && self.leave_message(cx, by) == Handing::Done {
             return;
         }
         match failing {

@@ -186,7 +186,7 @@ impl Call {
         match self.phase {
             Phase::Opening => self.fail(cx, 503, HungUpBy::NoPorts),
             Phase::Inviting => {
-                if self.hand_off(cx, HungUpBy::NoAnswer) == Handing::NotDone {
+                if self.leave_message(cx, HungUpBy::NoAnswer) == Handing::NotDone {
                     self.fail(cx, 408, HungUpBy::NoAnswer);
                 }
             }
