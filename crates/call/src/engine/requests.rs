@@ -261,7 +261,7 @@ impl Engine {
         let recording = self.ids.recording(now);
         let id = self.next_call();
         let offer = Offer::Awaited;
-        let mut begin = Begin {
+        let begin = Begin {
             id,
             server: key,
             flow,
@@ -272,6 +272,13 @@ impl Engine {
             recording,
             group,
         };
+        self.admit(now, begin, work);
+    }
+
+    /// A call that has a route: it is taken, or refused and what is known of it kept.
+    fn admit(&mut self, now: Instant, mut begin: Begin, work: &mut Work) {
+        let settings = Arc::clone(&self.settings);
+        let (id, key) = (begin.id, begin.server);
         if let Some(closed) = self.admission.refusal_of(&settings, &begin.plan) {
             let invite = &begin.invite;
             let response = unavailable(&settings, invite, closed.retry_after_s, &closed.reason);

@@ -255,6 +255,59 @@ impl Stage {
             _ => None,
         })
     }
+
+    /// Why the control that was just asked for was refused, as the one who asked is told.
+    fn answer(&self, from: usize, mode: Mode, way: Way) -> Option<Refusal> {
+        let mut refused = self.refused(from);
+        let phase = self.w.engine.running().first().map(|half| half.phase);
+        match way {
+            Way::Info => {
+                let response = self.w.last_response(ALICE);
+                let why = response.headers.value("Warning").unwrap_or_default();
+                match response.status.code() {
+                    200 => assert_eq!(refused, None),
+                    403 if why.contains(&Refusal::NotRecorded.to_string()) => {
+                        refused = Some(Refusal::NotRecorded);
+                    }
+                    403 => {
+                        let all = [
+                            Refusal::ModeForbids,
+                            Refusal::NotAnswered,
+                            Refusal::Ended,
+                            Refusal::DoNotRecord,
+                            Refusal::CannotRecord,
+                        ];
+                        let said = all.into_iter().find(|r| why.contains(&r.to_string()));
+                        assert!(said.is_some(), "why: {why}");
+                        assert!(refused.is_none() || refused == said);
+                        refused = said;
+                    }
+                    other => panic!("INFO was answered {other}"),
+                }
+            }
+            Way::Api => {
+                let (_, result) = *self.w.seen.controlled.last().unwrap();
+                match result {
+                    Ok(now) => assert_eq!((Some(now), refused), (phase, None)),
+                    Err(Refusal::NoSuchCall) => refused = Some(Refusal::NotRecorded),
+                    Err(why) => refused = Some(why),
+                }
+            }
+            // The phone is told nothing: the log says what it was.
+            Way::Code => {
+                let mut refusals = self.w.logs.iter().rev();
+                refused = refusals.find_map(|log| match log.event {
+                    duolog_call::LogEvent::ControlRefused { why, .. } => Some(why),
+                    _ => None,
+                });
+                if mode == Mode::Never {
+                    // Its digits are not ours.
+                    refused = Some(Refusal::NotRecorded);
+                }
+            }
+        }
+        refused
+    }
 }
 
 /// What becomes of a control, in the words of the table.
@@ -265,67 +318,11 @@ fn controlled(mode: Mode, moment: Moment, way: Way, control: Control) -> String 
     let mut stage = Stage::at(mode, moment);
     let from = stage.w.media.len();
     stage.ask(way, control);
-    let mut refused = stage.refused(from);
-    let phase = stage.w.engine.running().first().map(|half| half.phase);
-    match way {
-        Way::Info => {
-            let response = stage.w.last_response(ALICE);
-            let why = response.headers.value("Warning").unwrap_or_default();
-            match response.status.code() {
-                200 => assert_eq!(refused, None),
-                403 if why.contains(&Refusal::NotRecorded.to_string()) => {
-                    refused = Some(Refusal::NotRecorded);
-                }
-                403 => {
-                    let all = [
-                        Refusal::ModeForbids,
-                        Refusal::NotAnswered,
-                        Refusal::Ended,
-                        Refusal::DoNotRecord,
-                        Refusal::CannotRecord,
-                    ];
-                    let said = all.into_iter().find(|r| why.contains(&r.to_string()));
-                    assert!(said.is_some(), "why: {why}");
-                    assert!(refused.is_none() || refused == said);
-                    refused = said;
-                }
-                other => panic!("INFO was answered {other}"),
-            }
-        }
-        Way::Api => {
-            let (_, result) = *stage.w.seen.controlled.last().unwrap();
-            match result {
-                Ok(now) => assert_eq!((Some(now), refused), (phase, None)),
-                Err(Refusal::NoSuchCall) => refused = Some(Refusal::NotRecorded),
-                Err(why) => refused = Some(why),
-            }
-        }
-        // The phone is told nothing: the log says what it was.
-        Way::Code => {
-            let mut refusals = stage.w.logs.iter().rev();
-            refused = refusals.find_map(|log| match log.event {
-                duolog_call::LogEvent::ControlRefused { why, .. } => Some(why),
-                _ => None,
-            });
-            if mode == Mode::Never {
-                // Its digits are not ours.
-                refused = Some(Refusal::NotRecorded);
-            }
-        }
-    }
+    let refused = stage.answer(from, mode, way);
     let words = stage.words(from);
     if let Some(why) = refused {
         assert_eq!(words, unasked, "a refused control changes nothing");
-        let why = match why {
-            Refusal::ModeForbids => "mode",
-            Refusal::NotRecorded => "not recorded",
-            Refusal::NotAnswered => "not answered",
-            Refusal::Ended => "ended",
-            Refusal::DoNotRecord => "do not record",
-            Refusal::CannotRecord => "cannot record",
-            other => panic!("{other:?}"),
-        };
-        return format!("refused: {why}");
+        return format!("refused: {}", reason(why));
     }
     match words.as_str() {
         same if same == unasked => "no-op",
@@ -342,6 +339,19 @@ fn controlled(mode: Mode, moment: Moment, way: Way, control: Control) -> String 
         other => other,
     }
     .to_owned()
+}
+
+/// A refusal in the words of the table.
+fn reason(why: Refusal) -> &'static str {
+    match why {
+        Refusal::ModeForbids => "mode",
+        Refusal::NotRecorded => "not recorded",
+        Refusal::NotAnswered => "not answered",
+        Refusal::Ended => "ended",
+        Refusal::DoNotRecord => "do not record",
+        Refusal::CannotRecord => "cannot record",
+        other => panic!("{other:?}"),
+    }
 }
 
 /// What becomes of the row when alice hangs up.

@@ -184,49 +184,52 @@ fn nobody_is_told_that_nothing_is_recorded() {
     w.settle();
 }
 
+type Way = fn(&mut World, Control);
+
+/// How a pause and a resume are asked for: by carol, or from outside.
+const WAYS: [(Way, Means); 5] = [
+    (
+        |w, c| {
+            info(
+                w,
+                if c == Control::Pause {
+                    "pause"
+                } else {
+                    "Resume"
+                },
+            )
+        },
+        Means::Info,
+    ),
+    (
+        |w, c| press(w, if c == Control::Pause { "*48" } else { "*49" }),
+        Means::FeatureCode,
+    ),
+    (
+        |w, c| press_by_info(w, if c == Control::Pause { "*48" } else { "*49" }),
+        Means::FeatureCode,
+    ),
+    (from_outside, Means::Api),
+    (
+        |w, c| {
+            let wanted = match c {
+                Control::Pause => RecordPreference::Pause,
+                _ => RecordPreference::On,
+            };
+            w.asks(
+                CAROL,
+                Method::Update,
+                &[],
+                Some(&prefers(CAROL, SendRecv, wanted)),
+            );
+        },
+        Means::Offer,
+    ),
+];
+
 #[test]
 fn every_way_of_control_reaches_both_phones_at_once() {
-    type Way = fn(&mut World, Control);
-    let ways: [(Way, Means); 5] = [
-        (
-            |w, c| {
-                info(
-                    w,
-                    if c == Control::Pause {
-                        "pause"
-                    } else {
-                        "Resume"
-                    },
-                )
-            },
-            Means::Info,
-        ),
-        (
-            |w, c| press(w, if c == Control::Pause { "*48" } else { "*49" }),
-            Means::FeatureCode,
-        ),
-        (
-            |w, c| press_by_info(w, if c == Control::Pause { "*48" } else { "*49" }),
-            Means::FeatureCode,
-        ),
-        (from_outside, Means::Api),
-        (
-            |w, c| {
-                let wanted = match c {
-                    Control::Pause => RecordPreference::Pause,
-                    _ => RecordPreference::On,
-                };
-                w.asks(
-                    CAROL,
-                    Method::Update,
-                    &[],
-                    Some(&prefers(CAROL, SendRecv, wanted)),
-                );
-            },
-            Means::Offer,
-        ),
-    ];
-    for (way, by) in ways {
+    for (way, by) in WAYS {
         for carol in [&AWARE, &OLD] {
             let mut w = connected(&AWARE, carol);
             for (control, word) in [(Control::Pause, "paused"), (Control::Resume, "on")] {

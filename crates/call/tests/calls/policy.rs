@@ -368,6 +368,34 @@ fn a_pause_ends_by_itself_after_its_limit() {
     w.over(TRUNK);
 }
 
+/// Which prompts each leg heard and when the recording began, in milliseconds from the ACK.
+fn told(w: &World) -> String {
+    let facts = w.media.iter();
+    let answered = facts.clone().find_map(|(ms, c)| match c {
+        MediaCommand::Note {
+            fact: Fact::Connected,
+            ..
+        } => Some(*ms),
+        _ => None,
+    });
+    let answered = answered.unwrap();
+    let said: Vec<String> = ["a", "b"]
+        .into_iter()
+        .flat_map(|leg| ["Compliance", "RecordingStarts"].map(|prompt| (leg, prompt)))
+        .flat_map(|(leg, prompt)| {
+            let times = w.times(&format!("play-{leg}-{prompt}.nl"));
+            let word = move |ms: u64| format!("{leg}-{prompt}@{}", ms - answered);
+            times.into_iter().map(word)
+        })
+        .chain(
+            w.times("START")
+                .iter()
+                .map(|ms| format!("START@{}", ms - answered)),
+        )
+        .collect();
+    said.join(" ")
+}
+
 #[test]
 fn the_public_network_hears_the_compliance_announcement_instead() {
     let delay = Duration::from_secs(7);
@@ -418,31 +446,8 @@ fn the_public_network_hears_the_compliance_announcement_instead() {
         });
         let [from, to] = if out { [ALICE, TRUNK] } else { [TRUNK, ALICE] };
         w.call(from, to);
-        let facts = w.media.iter();
-        let answered = facts.clone().find_map(|(ms, c)| match c {
-            MediaCommand::Note {
-                fact: Fact::Connected,
-                ..
-            } => Some(*ms),
-            _ => None,
-        });
-        let answered = answered.unwrap();
         w.run_s(12);
-        let said: Vec<String> = ["a", "b"]
-            .into_iter()
-            .flat_map(|leg| ["Compliance", "RecordingStarts"].map(|prompt| (leg, prompt)))
-            .flat_map(|(leg, prompt)| {
-                let times = w.times(&format!("play-{leg}-{prompt}.nl"));
-                let word = move |ms: u64| format!("{leg}-{prompt}@{}", ms - answered);
-                times.into_iter().map(word)
-            })
-            .chain(
-                w.times("START")
-                    .iter()
-                    .map(|ms| format!("START@{}", ms - answered)),
-            )
-            .collect();
-        assert_eq!(said.join(" "), want);
+        assert_eq!(told(&w), want);
         w.over(from);
     }
 }

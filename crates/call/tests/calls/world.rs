@@ -373,44 +373,11 @@ impl World {
     fn command(&mut self, command: MediaCommand) {
         let ms = self.ms();
         match &command {
-            MediaCommand::OpenLeg { leg, .. } => {
-                assert!(self.legs.insert(*leg), "a leg is opened once");
-                let leg = *leg;
-                let port = 20_002 + u16::try_from(leg.0).unwrap() * 2;
-                let address = |port| SocketAddr::new("192.0.2.99".parse().unwrap(), port);
-                let (rtp, rtcp) = (address(port), address(port + 1));
-                let event = if self.ports == Ports::Refused {
-                    MediaEvent::LegRefused {
-                        leg,
-                        reason: "no ports".to_owned(),
-                    }
-                } else {
-                    MediaEvent::LegOpened { leg, rtp, rtcp }
-                };
-                if self.ports != Ports::Silent {
-                    self.later(Duration::from_millis(1), Event::Media(event));
-                }
-            }
+            MediaCommand::OpenLeg { leg, .. } => self.open_leg(*leg),
             MediaCommand::CloseLeg { leg } => {
                 assert!(self.legs.remove(leg), "only open legs are closed");
             }
-            MediaCommand::Play { leg, play, sound } => {
-                assert!(self.legs.contains(leg));
-                let length = match sound {
-                    Sound::Prompt { .. } => 2000,
-                    Sound::Beep => 200,
-                    Sound::RepeatTone => 500,
-                };
-                let event = MediaEvent::Played {
-                    leg: *leg,
-                    play: *play,
-                    whole: Completion::Whole,
-                };
-                self.seen.playing.insert(*play, *leg);
-                if self.ports != Ports::Mute {
-                    self.later(Duration::from_millis(length), Event::Media(event));
-                }
-            }
+            MediaCommand::Play { leg, play, sound } => self.play(*leg, *play, sound),
             MediaCommand::StopPlaying { leg } => {
                 assert!(self.legs.contains(leg));
                 let cut = self.seen.playing.extract_if(.., |_, at| at == leg);
@@ -447,6 +414,42 @@ impl World {
             }
         }
         self.media.push((ms, command));
+    }
+
+    fn open_leg(&mut self, leg: LegId) {
+        assert!(self.legs.insert(leg), "a leg is opened once");
+        let port = 20_002 + u16::try_from(leg.0).unwrap() * 2;
+        let address = |port| SocketAddr::new("192.0.2.99".parse().unwrap(), port);
+        let (rtp, rtcp) = (address(port), address(port + 1));
+        let event = if self.ports == Ports::Refused {
+            MediaEvent::LegRefused {
+                leg,
+                reason: "no ports".to_owned(),
+            }
+        } else {
+            MediaEvent::LegOpened { leg, rtp, rtcp }
+        };
+        if self.ports != Ports::Silent {
+            self.later(Duration::from_millis(1), Event::Media(event));
+        }
+    }
+
+    fn play(&mut self, leg: LegId, play: PlayId, sound: &Sound) {
+        assert!(self.legs.contains(&leg));
+        let length = match sound {
+            Sound::Prompt { .. } => 2000,
+            Sound::Beep => 200,
+            Sound::RepeatTone => 500,
+        };
+        let event = MediaEvent::Played {
+            leg,
+            play,
+            whole: Completion::Whole,
+        };
+        self.seen.playing.insert(play, leg);
+        if self.ports != Ports::Mute {
+            self.later(Duration::from_millis(length), Event::Media(event));
+        }
     }
 
     fn state(&mut self, recording: RecordingId, from: &str, to: &'static str) {
