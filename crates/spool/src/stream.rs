@@ -25,6 +25,30 @@ pub(crate) enum Phase {
     Renaming,
 }
 
+/// Dropped ranges that are not written as Gap frames yet.
+#[derive(Default)]
+pub(crate) struct Owed {
+    gaps: Gaps,
+    /// When they are to be written at the latest.
+    pub due: Option<Instant>,
+}
+
+/// When the disk is asked again after it failed.
+#[derive(Default)]
+pub(crate) struct Retry {
+    /// Not before; `None`: at any time.
+    pub at: Option<Instant>,
+    /// What the last failure put it off by.
+    backoff: Duration,
+}
+
+impl Retry {
+    fn put_off(&mut self, now: Instant, first: Duration, longest: Duration) {
+        self.backoff = (self.backoff * 2).clamp(first, longest);
+        self.at = Some(now + self.backoff);
+    }
+}
+
 /// One recording being written.
 pub(crate) struct Stream {
     pub recording: RecordingId,
@@ -46,11 +70,8 @@ pub(crate) struct Stream {
     next_part: u32,
     /// The name of `file` is not durable yet.
     pub unnamed: bool,
-    gaps: Gaps,
-    /// When the dropped ranges are to be written at the latest.
-    pub gaps_due: Option<Instant>,
-    pub retry_at: Option<Instant>,
-    backoff: Duration,
+    pub owed: Owed,
+    pub retry: Retry,
     /// Already in the writer's list of streams to commit.
     pub listed: bool,
 }
@@ -74,10 +95,8 @@ impl Stream {
             parts: Vec::new(),
             next_part: 0,
             unnamed: false,
-            gaps: Gaps::default(),
-            gaps_due: None,
-            retry_at: None,
-            backoff: Duration::ZERO,
+            owed: Owed::default(),
+            retry: Retry::default(),
             listed: false,
         }
     }
@@ -103,17 +122,17 @@ impl Stream {
     }
 
     pub fn drop_audio(&mut self, dropped: Dropped, write_at: Instant) {
-        self.gaps.add(dropped);
-        self.gaps_due.get_or_insert(write_at);
+        self.owed.gaps.add(dropped);
+        self.owed.due.get_or_insert(write_at);
     }
 
     /// Encodes the dropped ranges as Gap frames, one per channel; gives the ranges.
     pub fn keep_gaps(&mut self, channels: u8) -> Vec<Dropped> {
-        self.gaps_due = None;
-        if self.gaps.is_empty() {
+        self.owed.due = None;
+        if self.owed.gaps.is_empty() {
             return Vec::new();
         }
-        let dropped = self.gaps.take();
+        let dropped = self.owed.gaps.take();
         for &Dropped {
             position,
             samples,
@@ -150,7 +169,7 @@ impl Stream {
                         position, samples, ..
                     },
                 ) => {
-                    self.gaps.add(Dropped {
+                    self.owed.gaps.add(Dropped {
                         position,
                         samples: samples.into(),
                         reason,
@@ -244,23 +263,21 @@ impl Stream {
         self.kept.shrink_to(IDLE_KEPT_BYTES);
         self.written = 0;
         self.unnamed = false;
-        self.retry_at = None;
-        self.backoff = Duration::ZERO;
+        self.retry = Retry::default();
     }
 
     /// Puts the next try off, longer each time, up to `longest`.
     pub fn back_off(&mut self, now: Instant, first: Duration, longest: Duration) {
-        self.backoff = (self.backoff * 2).clamp(first, longest);
-        self.retry_at = Some(now + self.backoff);
+        self.retry.put_off(now, first, longest);
     }
 
     pub fn may_try(&self, now: Instant) -> bool {
-        self.retry_at.is_none_or(|at| at <= now)
+        self.retry.at.is_none_or(|at| at <= now)
     }
 
     /// Nothing is left to commit.
     pub fn is_clean(&self) -> bool {
-        self.kept.is_empty() && self.gaps.is_empty() && self.phase != Phase::Renaming
+        self.kept.is_empty() && self.owed.gaps.is_empty() && self.phase != Phase::Renaming
     }
 }
 

@@ -65,7 +65,7 @@ impl<D: Disk> Writer<D> {
                 continue;
             };
             // Without a part to write to, coalescing goes on in memory.
-            let usable = stream.file.is_some() && stream.gaps_due.is_some_and(|due| due <= now);
+            let usable = stream.file.is_some() && stream.owed.due.is_some_and(|due| due <= now);
             if !usable {
                 continue;
             }
@@ -273,9 +273,9 @@ impl<D: Disk> Writer<D> {
             }
             let gaps_alone = stream.kept.is_empty() && stream.phase == Phase::Open;
             let soon = now + self.settings.group_commit;
-            let due = match stream.retry_at {
+            let due = match stream.retry.at {
                 Some(at) => at.max(soon),
-                None if gaps_alone => stream.gaps_due.unwrap_or(soon).max(soon),
+                None if gaps_alone => stream.owed.due.unwrap_or(soon).max(soon),
                 None => soon,
             };
             stream.listed = true;
