@@ -15,9 +15,10 @@ pub mod policy;
 pub mod scene;
 pub mod sound;
 pub mod table;
+pub mod told;
 pub mod watch;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
@@ -75,6 +76,8 @@ pub struct World {
     pub disk: SimDisk,
     /// For scenarios that choose.
     pub dice: Dice,
+    /// Sites whose phones know no telephone-events.
+    pub keyless: BTreeSet<usize>,
     began: Instant,
     now: Instant,
     sites: Vec<Site>,
@@ -141,6 +144,7 @@ impl World {
             node: Node::new(&config, wall, disk.clone(), making),
             disk,
             dice: Dice::new(plan.seed.wrapping_add(2)),
+            keyless: BTreeSet::new(),
             began,
             now: began,
             sites: Vec::new(),
@@ -388,6 +392,10 @@ impl World {
             match output {
                 phone::Output::Event(event) => self.told.push((self.now, who, event)),
                 phone::Output::Send { flow, bytes } => {
+                    let bytes = match self.keyless.contains(&who.0) {
+                        true => told::without_events(&bytes),
+                        false => bytes,
+                    };
                     let path = (flow.local, flow.peer);
                     self.net.overhear(Kind::Sip, &bytes);
                     for at in self.net.carry(self.now, Kind::Sip, path) {

@@ -1,0 +1,352 @@
+//! Which calls are recorded and who is told of it in which words: every switch, both ways
+//! (issue 5, acceptance 5).
+
+use duolog::phone::{Action, PhoneEvent};
+use duolog_archive::EndState;
+use duolog_call::PromptName::{self, Compliance, RecordingStarts, RecordingStops};
+use duolog_sip::StatusCode;
+use duolog_tests::world::office::{Differently, Office};
+use duolog_tests::world::policy::Rules;
+use duolog_tests::world::table::{Row, Stretch, empty, row};
+use duolog_tests::world::told::seconds;
+
+const PRIVATE: &str = "+31201110000";
+const PUBLIC: &str = "+31201234567";
+
+fn rules(mode: &'static str) -> Rules {
+    Rules {
+        mode,
+        announce_internal: true,
+        announce_pstn: true,
+        compliance: [false; 2],
+        delay_s: 0,
+        notice: "none",
+        selective: [true; 4],
+        emergency: true,
+        voicemail: true,
+        do_not_record: Vec::new(),
+    }
+}
+
+/// A is recorded in this way, and nobody else is.
+fn office(seed: u64, a: &Rules) -> Office {
+    let others = ["C", "E", "F"].map(|user| (user, "mode = \"never\"\n".to_owned()));
+    Office::new(&Differently {
+        recorded: [("A", a.lines())].into_iter().chain(others).collect(),
+        ..Differently::nothing(seed)
+    })
+}
+
+fn spoken(prompt: PromptName) -> f64 {
+    seconds(prompt, "en")
+}
+
+fn record(office: &mut Office, at: f64, phone: &str, value: &str) {
+    office.until(at);
+    let value = value.to_owned();
+    office.act(phone, Action::Record { value });
+}
+
+fn info(code: u16) -> PhoneEvent {
+    PhoneEvent::InfoAnswered(StatusCode::new(code).expect("a status code"))
+}
+
+/// A call at a second: who calls whom, and the phone that answers.
+type Placed = (f64, &'static str, &'static str, &'static str);
+
+/// The four kinds of calls of A, 10 s each.
+const KINDS: [Placed; 4] = [
+    (1.0, "B1", "A", "A1"),
+    (12.0, "pstn1", "A", "A1"),
+    (23.0, "A1", "B", "B1"),
+    (34.0, "A1", PUBLIC, "pstn1"),
+];
+
+fn place(office: &mut Office, (at, from, to, _): Placed) {
+    office.until(at);
+    office.call(from, to);
+    office.until(at + 10.0);
+    office.act(from, Action::HangUp);
+}
+
+/// What phones heard of calls: each prompt, and when it began.
+#[derive(Default)]
+struct Ears(Vec<(&'static str, Vec<(PromptName, &'static str, f64)>)>);
+
+impl Ears {
+    fn hears(&mut self, phone: &'static str, prompt: PromptName, at: f64) {
+        let known = self.0.iter().position(|(name, _)| *name == phone);
+        let known = known.unwrap_or_else(|| {
+            self.0.push((phone, Vec::new()));
+            self.0.len() - 1
+        });
+        self.0[known].1.push((prompt, "en", at));
+    }
+
+    fn check(&self, office: &Office, name: &str) {
+        let told = self.0.iter().map(|(phone, heard)| (*phone, &heard[..]));
+        office.assert_told(name, &told.collect::<Vec<_>>());
+    }
+}
+
+/// A's recording of a call whose parties are told for so long.
+fn recorded((at, from, _, answers): Placed, told_s: f64) -> Row {
+    let other = if from == "A1" { answers } else { from };
+    let other = ["B", "pstn"][usize::from(other == "pstn1")];
+    row("A", &[(at + 0.33 + told_s, at + 10.0, "A", other)])
+}
+
+#[test]
+fn a_listed_number_leaves_no_audio_on_either_side_and_nobody_is_told() {
+    // Lines outside have numbers of their own.
+    let listed = ["102", "+31700", "102", PUBLIC];
+    for (n, (call, number)) in KINDS.into_iter().zip(listed).enumerate() {
+        for on_list in [true, false] {
+            let (at, from, to, answers) = (1.0, call.1, call.2, call.3);
+            let a = Rules {
+                do_not_record: if on_list { vec![number] } else { vec![PRIVATE] },
+                ..rules("always-pause-resume")
+            };
+            let mut office = office(9_200 + 2 * n as u64 + u64::from(on_list), &a);
+            let name = format!("{from} calls {to}, listed: {on_list}");
+            office.until(at);
+            office.call(from, to);
+            record(&mut office, 6.0, "A1", "pause");
+            record(&mut office, 7.0, "A1", "resume");
+            office.until(11.0);
+            let answered = info(if on_list { 403 } else { 200 });
+            let answers_told = office.world.told().iter();
+            let answers_told = answers_told.filter(|(_, _, told)| *told == answered);
+            assert_eq!(answers_told.count(), 2, "{name}: {}", office.story());
+            let mut ears = Ears::default();
+            if !on_list {
+                ears.hears(from, RecordingStarts, 1.33);
+                ears.hears(answers, RecordingStarts, 1.33);
+            }
+            let begins = 1.33 + spoken(RecordingStarts);
+            let other = if call.1.starts_with("pstn") || call.3.starts_with("pstn") {
+                "pstn"
+            } else {
+                "B"
+            };
+            let parts: [Stretch; 3] = [
+                (begins, 6.0, "A", other),
+                (6.0, 7.0, "", ""),
+                (7.0, 11.0, "A", other),
+            ];
+            let row = match on_list {
+                true => empty("A", EndState::NotKept).with(&["do_not_record"]),
+                false => row("A", &parts),
+            };
+            let kept = office.compare(&name, &[row]);
+            println!("  {:?}", kept[0].manifest.reason);
+            ears.check(&office, &name);
+        }
+    }
+}
+
+#[test]
+fn a_listed_party_that_joins_pauses_the_recording_while_it_is_there() {
+    for on_list in [true, false] {
+        let a = Rules {
+            announce_internal: false,
+            do_not_record: vec![if on_list { "103" } else { PRIVATE }],
+            ..rules("always-pause-resume")
+        };
+        let mut office = office(9_220 + u64::from(on_list), &a);
+        office.until(1.0);
+        office.call("B1", "A");
+        office.until(5.0);
+        office.refer("B1", "C", None);
+        office.until(10.0);
+        office.refer("C1", "G", None);
+        office.until(15.0);
+        let between = if on_list { ["", ""] } else { ["A", "C"] };
+        let parts: [Stretch; 3] = [
+            (1.33, 5.34, "A", "B"),
+            (5.34, 10.34, between[0], between[1]),
+            (10.34, 15.0, "A", "G"),
+        ];
+        office.compare(&format!("joins, listed: {on_list}"), &[row("A", &parts)]);
+    }
+}
+
+#[test]
+fn emergency_calls_are_recorded_only_with_the_switch() {
+    for emergency in [true, false] {
+        for mode in ["always", "on-demand-user-start"] {
+            let a = Rules {
+                emergency,
+                ..rules(mode)
+            };
+            let mut office = office(9_230 + u64::from(emergency), &a);
+            let name = format!("112, {mode}, recorded: {emergency}");
+            office.until(1.0);
+            office.call("A1", "112");
+            let mut begins = 1.33;
+            if mode != "always" {
+                begins = 4.0;
+                record(&mut office, begins, "A1", "on");
+            }
+            office.until(11.0);
+            let refused = office.told("A1", info(403));
+            assert_eq!(
+                refused,
+                mode != "always" && !emergency,
+                "{}",
+                office.story()
+            );
+            let mut ears = Ears::default();
+            let mut rows = Vec::new();
+            if emergency {
+                ears.hears("A1", RecordingStarts, begins);
+                ears.hears("pstn1", RecordingStarts, begins);
+                let from = begins + spoken(RecordingStarts);
+                rows.push(row("A", &[(from, 11.0, "A", "pstn")]));
+            }
+            office.compare(&name, &rows);
+            ears.check(&office, &name);
+        }
+    }
+}
+
+#[test]
+fn each_selective_flag_chooses_its_kind_of_calls_alone() {
+    let off = |n: usize| std::array::from_fn(|at| at != n);
+    let sets = [[true; 4], off(0), off(1), off(2), off(3), [false; 4]];
+    for (n, selective) in sets.into_iter().enumerate() {
+        for mode in ["always", "on-demand"] {
+            let a = Rules {
+                selective,
+                announce_internal: mode == "always",
+                announce_pstn: mode == "always",
+                ..rules(mode)
+            };
+            let mut office = office(9_240 + n as u64, &a);
+            let name = format!("selective {selective:?}, {mode}");
+            let (mut rows, mut ears) = (Vec::new(), Ears::default());
+            for (call, chosen) in KINDS.into_iter().zip(selective) {
+                place(&mut office, call);
+                // Where somebody has to ask, every call can be.
+                if mode == "on-demand" {
+                    rows.push(empty("A", EndState::NotKept));
+                } else if chosen {
+                    rows.push(recorded(call, spoken(RecordingStarts)));
+                    ears.hears(call.1, RecordingStarts, call.0 + 0.33);
+                    ears.hears(call.3, RecordingStarts, call.0 + 0.33);
+                }
+            }
+            office.compare(&name, &rows);
+            ears.check(&office, &name);
+        }
+    }
+}
+
+#[test]
+fn internal_and_public_calls_are_announced_by_switches_of_their_own() {
+    for (n, switches) in [[true, true], [true, false], [false, true], [false, false]]
+        .into_iter()
+        .enumerate()
+    {
+        let [announce_internal, announce_pstn] = switches;
+        let a = Rules {
+            announce_internal,
+            announce_pstn,
+            ..rules("always")
+        };
+        let mut office = office(9_260 + n as u64, &a);
+        let name = format!("announced internally {announce_internal}, outside {announce_pstn}");
+        let (mut rows, mut ears) = (Vec::new(), Ears::default());
+        for (kind, call) in KINDS.into_iter().enumerate() {
+            place(&mut office, call);
+            let is_told = switches[kind % 2];
+            if is_told {
+                ears.hears(call.1, RecordingStarts, call.0 + 0.33);
+                ears.hears(call.3, RecordingStarts, call.0 + 0.33);
+            }
+            rows.push(recorded(
+                call,
+                if is_told {
+                    spoken(RecordingStarts)
+                } else {
+                    0.0
+                },
+            ));
+        }
+        office.compare(&name, &rows);
+        ears.check(&office, &name);
+    }
+}
+
+#[test]
+fn compliance_has_a_switch_for_each_direction_and_a_delay_outbound() {
+    for (n, compliance) in [[true, true], [true, false], [false, true], [false, false]]
+        .into_iter()
+        .enumerate()
+    {
+        for delay_s in [0, 4] {
+            let a = Rules {
+                compliance,
+                delay_s,
+                ..rules("always")
+            };
+            let mut office = office(9_270 + 2 * n as u64 + u64::from(delay_s == 0), &a);
+            let name = format!("compliance in, out {compliance:?}, {delay_s} s later");
+            let (mut rows, mut ears) = (Vec::new(), Ears::default());
+            for (kind, call) in KINDS.into_iter().enumerate() {
+                place(&mut office, call);
+                let (answered, outbound) = (call.0 + 0.33, kind / 2);
+                let delay_s = [0.0, f64::from(delay_s)][outbound];
+                let mut takes = spoken(RecordingStarts);
+                for phone in [call.1, call.3] {
+                    match phone == "pstn1" && compliance[outbound] {
+                        true => {
+                            ears.hears(phone, Compliance, answered + delay_s);
+                            takes = takes.max(delay_s + spoken(Compliance));
+                        }
+                        false => ears.hears(phone, RecordingStarts, answered),
+                    }
+                }
+                rows.push(recorded(call, takes));
+            }
+            office.compare(&name, &rows);
+            ears.check(&office, &name);
+        }
+    }
+}
+
+#[test]
+fn who_was_told_by_compliance_hears_neither_stop_nor_another_start() {
+    let a = Rules {
+        compliance: [true, false],
+        ..rules("on-demand-user-start")
+    };
+    let mut office = office(9_280, &a);
+    office.until(1.0);
+    office.call("pstn1", "A");
+    let mut ears = Ears::default();
+    let asked = [(2.0, "on"), (8.0, "off"), (12.0, "on"), (18.0, "off")];
+    for (at, value) in asked {
+        record(&mut office, at, "A1", value);
+        let own = if value == "on" {
+            RecordingStarts
+        } else {
+            RecordingStops
+        };
+        ears.hears("A1", own, at);
+    }
+    office.until(21.0);
+    ears.hears("pstn1", Compliance, 2.0);
+    let first = (
+        2.0 + spoken(Compliance).max(spoken(RecordingStarts)),
+        8.0,
+        "A",
+        "pstn",
+    );
+    let second = (12.0 + spoken(RecordingStarts), 18.0, "A", "pstn");
+    office.compare(
+        "compliance and stop",
+        &[row("A", &[first]), row("A", &[second])],
+    );
+    ears.check(&office, "compliance and stop");
+}
