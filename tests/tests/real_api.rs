@@ -1,17 +1,15 @@
 //! The HTTP API of the built program: a running call is found, paused and resumed; settings are changed
 //! for the next call, kept over a restart and wiped by switching recording off (issue 5).
 
-use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
 use duolog::phone::{CodedVoice, Voice};
+use duolog_tests::real::api::{ADMIN, address as api, ask};
 use duolog_tests::real::phones::Phones;
 use duolog_tests::real::site::Wishes;
 use duolog_tests::real::{Duolog, Site, kept};
 use serde_json::{Value, json};
 
-const ADMIN: &str = "admin-0123456789abcdef";
 const BENS: &str = "bens-0123456789abcdef0";
 const READER: &str = "reader-0123456789abcdef";
 
@@ -103,27 +101,6 @@ impl Stage {
 /// Lets the call go on.
 fn goes_on(phones: &Phones, ms: u64) {
     phones.go_on_until(Instant::now() + Duration::from_millis(ms));
-}
-
-fn api(site: &Site) -> SocketAddr {
-    (site.node(), 9061).into()
-}
-
-/// One request over a connection of its own.
-fn ask(to: SocketAddr, what: &str, token: &str, body: &str) -> Option<(u16, Value)> {
-    let mut stream = TcpStream::connect_timeout(&to, ANSWER).ok()?;
-    stream.set_read_timeout(Some(ANSWER)).ok()?;
-    let request = format!(
-        "{what} HTTP/1.1\r\nHost: {to}\r\nConnection: close\r\nAuthorization: Bearer {token}\r\n\
-         Content-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
-        body.len()
-    );
-    stream.write_all(request.as_bytes()).ok()?;
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer).ok()?;
-    let (head, body) = answer.split_once("\r\n\r\n")?;
-    let status = head.split(' ').nth(1)?.parse().ok()?;
-    Some((status, serde_json::from_str(body).ok()?))
 }
 
 const ANNAS: &str = "/api/v1/users/anna/recording";

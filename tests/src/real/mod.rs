@@ -4,6 +4,7 @@
 //! beside each other. Nothing here sleeps: every wait is for a line of output, an exit, an event of a
 //! phone or an answer, and ends at a deadline.
 
+pub mod api;
 pub mod baresip;
 pub mod exact;
 pub mod heard;

@@ -24,6 +24,16 @@ impl Duolog {
     /// # Panics
     /// When it does not.
     pub fn start(site: &Site) -> Self {
+        let mut duolog = Self::start_unready(site);
+        duolog.until_ready();
+        duolog
+    }
+
+    /// Starts it and waits until it answers, whatever it says.
+    ///
+    /// # Panics
+    /// When it does not.
+    pub fn start_unready(site: &Site) -> Self {
         let process = Process::start(
             "duolog",
             command(site, &["serve"]).env("RUST_BACKTRACE", "1"),
@@ -32,7 +42,10 @@ impl Duolog {
             process,
             operations: site.operations(),
         };
-        duolog.until_ready();
+        let operations = duolog.operations;
+        duolog
+            .process
+            .until(START, "it answers", || probe::get(operations, "/readyz"));
         duolog
     }
 
