@@ -69,6 +69,8 @@ impl Call {
         self.recorded.leave(cx, side, departure, (by, ended));
         let across = self.leg(side.other()).who.number.clone();
         let numbers = [number.as_str(), across.as_str()];
+        // What the newcomer is told begins at once, and must have somewhere to go.
+        self.connect(cx);
         self.recorded
             .join(cx, (side, newcomer), numbers, (how, carried));
         match how {
