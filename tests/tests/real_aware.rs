@@ -2,8 +2,12 @@
 //! is right within a second after each change, from each of the ways; and what they ask for by
 //! `a=recordpref` is done, or answered with what is.
 
-use duolog_tests::real::play::{Play, check};
+use std::time::{Duration, Instant};
+
+use duolog_tests::real::api;
+use duolog_tests::real::play::{CALLEE, CALLER, Play, check, judge, site};
 use duolog_tests::real::script::{Body, SDP, Script};
+use duolog_tests::real::stage::{Place, Role, Set, Stage, Wire, alone};
 
 const AWARE: &str = "Supported: replaces, record-aware";
 const UPDATES: &str = "Allow: INVITE, ACK, BYE, CANCEL, UPDATE, INFO";
@@ -16,7 +20,7 @@ const LATEST: u32 = 1_000;
 const TALKS: u32 = 700;
 
 /// How a phone is told: by UPDATE, or by INVITE where it takes no UPDATE.
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Told {
     Update,
     Invite,
@@ -139,6 +143,105 @@ fn by_preference() {
         let caller = caller(told, &["on", "paused", "paused", "on", "on"]).is_hung_up();
         check(&Play::new("icons by preference", caller, owner.hangs_up()));
     }
+}
+
+/// How many messages that came to a role say that.
+fn told(stage: &Stage, script: &Script, line: &str) -> usize {
+    let heard = stage.heard(script);
+    let says = heard
+        .iter()
+        .filter(|one| one.came && one.text.contains(line));
+    says.count()
+}
+
+/// What is asked over the API while SIPp holds the call; both icons are right within a second after the
+/// request was sent.
+fn asked_over_the_api(wire: Wire, told_by: Told) {
+    let _one = alone();
+    let set = Set {
+        wire,
+        places: &[Place::TRUNK, Place::ANNA],
+        names: &[],
+        first: &[],
+    };
+    let site = site(wire);
+    let sections = api::sections(&site);
+    let mut stage = Stage::set(site, &set, |text| format!("{text}{sections}"));
+    let changes = [
+        ("pause", "paused"),
+        ("resume", "on"),
+        ("pause", "paused"),
+        ("resume", "on"),
+    ];
+    // The phone waits for longer than it may take: the time is taken here.
+    let mut owner = owner(told_by);
+    for (_, state) in changes {
+        owner = shows(owner, told_by, 10 * LATEST, state);
+    }
+    let owner = owner.waits_ms(TALKS).hangs_up();
+    let mut states = vec!["on"];
+    states.extend(changes.map(|(_, state)| state));
+    let mut caller = Script::caller("caller")
+        .invite(&[AWARE, allow(told_by)], SDP)
+        .may_get(100)
+        .may_get(180)
+        .gets_saying(200, "a=record:off")
+        .ack(Body::None);
+    for (n, state) in states.iter().enumerate() {
+        caller = shows(caller, told_by, 10 * LATEST, state);
+        caller = if n == 0 { caller.speaks() } else { caller };
+    }
+    let caller = caller.is_hung_up();
+    let mut running = vec![
+        stage.start(&Role::called(&owner, Place::ANNA, CALLEE)),
+        stage.start(&Role::calls(&caller, Place::TRUNK, CALLER, "100")),
+    ];
+    let id = api::until(&stage.site, &mut stage.duolog, "started");
+    for role in [&owner, &caller] {
+        stage.until_heard(&mut running[0], role, |heard| {
+            let on = heard
+                .iter()
+                .any(|one| one.came && one.text.contains("a=record:on"));
+            on.then_some(())
+        });
+    }
+    let mut latest = Duration::ZERO;
+    for (action, state) in changes {
+        let asked = Instant::now();
+        stage.until_heard(&mut running[0], &owner, |_| {
+            (asked.elapsed() > Duration::from_millis(u64::from(TALKS) + 300)).then_some(())
+        });
+        let line = format!("a=record:{state}");
+        let before = [&owner, &caller].map(|role| told(&stage, role, &line));
+        let asked = Instant::now();
+        let done = api::control(&stage.site, &id, action);
+        assert_eq!(done, if state == "on" { "started" } else { state });
+        for (role, before) in [&owner, &caller].into_iter().zip(before) {
+            running[0].until(Duration::from_secs(5), &line, || {
+                (told(&stage, role, &line) > before).then_some(())
+            });
+            latest = latest.max(asked.elapsed());
+        }
+    }
+    stage.all_end(running.iter_mut().rev());
+    let site = stage.close();
+    println!(
+        "{}, {told_by:?}: both icons at most {latest:.0?} after the POST",
+        wire.word()
+    );
+    assert!(
+        latest < Duration::from_millis(u64::from(LATEST)),
+        "{latest:?}"
+    );
+    judge("icons by the API", &site, &[(CALLEE, &[CALLER])]);
+}
+
+#[test]
+fn by_the_api() {
+    for wire in Wire::ALL {
+        asked_over_the_api(wire, Told::Update);
+    }
+    asked_over_the_api(Wire::Udp, Told::Invite);
 }
 
 #[test]
