@@ -14,7 +14,7 @@ use super::{Engine, Output, Slot, Work};
 use crate::answer::{capabilities, refusal, too_small, unavailable};
 use crate::fact::{HungUpBy, Side};
 use crate::log::{CallLog, LogEvent};
-use crate::media::{CallId, Ending, MediaCommand};
+use crate::media::{CallId, End, Ending, MediaCommand};
 use crate::plan::decide;
 use crate::role::Role;
 use crate::role::b2bua::carry::required;
@@ -282,13 +282,16 @@ impl Engine {
         if let Some(closed) = self.admission.refusal_of(&settings, &begin.plan) {
             let invite = &begin.invite;
             let response = unavailable(&settings, invite, closed.retry_after_s, &closed.reason);
-            self.keep_refused(now, &begin, HungUpBy::Gate, work);
+            let ended = closing(HungUpBy::Gate, Reached::Offered);
+            let reason = format!("{}: {}", ended.reason, closed.reason);
+            self.keep_refused(now, &begin, (ended.unstarted, &reason), work);
             return self.respond_refusal(now, key, response, work);
         }
         match Body::read(&begin.invite.headers, &begin.invite.body) {
             Ok(body) => begin.offer = Offer::of(&body),
             Err(why) => {
-                self.keep_refused(now, &begin, HungUpBy::BadSession, work);
+                let ended = closing(HungUpBy::BadSession, Reached::Offered);
+                self.keep_refused(now, &begin, (ended.unstarted, &ended.reason), work);
                 return self.refuse(now, key, &begin.invite, 400, Some(&why.to_string()), work);
             }
         }
@@ -328,7 +331,13 @@ impl Engine {
     }
 
     /// A call that should have been recorded has its rows even if it was refused at its INVITE.
-    fn keep_refused(&mut self, now: Instant, begin: &Begin, by: HungUpBy, work: &mut Work) {
+    fn keep_refused(
+        &mut self,
+        now: Instant,
+        begin: &Begin,
+        (end, reason): (End, &str),
+        work: &mut Work,
+    ) {
         let legs = [self.ids.leg(), self.ids.leg()];
         let mut first = Some(begin.recording);
         for plan in begin.plan.recordings() {
@@ -337,10 +346,9 @@ impl Engine {
                 Side::Caller => legs,
                 Side::Callee => [legs[1], legs[0]],
             };
-            let ended = closing(by, Reached::Offered);
             let ending = Ending {
-                end: ended.unstarted,
-                reason: ended.reason,
+                end,
+                reason: reason.to_owned(),
             };
             let opening = Box::new(opening(&self.settings, begin, plan));
             let group = begin.group;

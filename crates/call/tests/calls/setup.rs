@@ -349,7 +349,10 @@ fn no_new_calls_through_a_closed_gate_or_while_draining() {
             retry_after_s: 120,
         })
     };
-    for (input, seconds) in [(closed(), "120"), (Input::Drain, "30")] {
+    for (input, seconds, why) in [
+        (closed(), "120", "disk full"),
+        (Input::Drain, "30", "draining"),
+    ] {
         let mut w = World::new();
         w.call(TRUNK, CAROL);
         w.node(input);
@@ -362,7 +365,7 @@ fn no_new_calls_through_a_closed_gate_or_while_draining() {
         );
         assert_eq!(
             w.endings(),
-            [(End::Refused, "new calls were not taken".to_owned())]
+            [(End::Refused, format!("new calls were not taken: {why}"))]
         );
         let options = w.new_request(BOB, Method::Options, "x");
         w.send_new(BOB, options);
