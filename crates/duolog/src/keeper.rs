@@ -162,6 +162,15 @@ impl Losses {
     }
 }
 
+/// The disk as the writer has last measured it.
+fn room(writer: &Writer<RealDisk>) -> Disk {
+    match writer.space() {
+        Space::Ample => Disk::Ample,
+        Space::Low => Disk::Low,
+        Space::Full => Disk::Full,
+    }
+}
+
 /// The spool thread before it starts.
 pub struct Keeper {
     writer: Writer<RealDisk>,
@@ -191,6 +200,8 @@ impl Keeper {
         let (queue, entries) = std::sync::mpsc::sync_channel(capacity);
         let vitals = Arc::new(Vitals::default());
         let depth = Arc::clone(&vitals.depth);
+        // Known before the first call, not with the first commit.
+        gate.disk(room(&writer));
         let queue = SpoolQueue {
             shard: 0,
             queue,
@@ -338,11 +349,7 @@ impl Keeper {
                 Outcome::DiskTrouble(error) => tracing::error!(%error, "the spool's disk"),
             }
         }
-        gate.disk(match self.writer.space() {
-            Space::Ample => Disk::Ample,
-            Space::Low => Disk::Low,
-            Space::Full => Disk::Full,
-        });
+        gate.disk(room(&self.writer));
         self.tell_waiting();
         let counts = self.writer.counts();
         *self
