@@ -22,8 +22,7 @@ use duolog_tests::world::told::{
 /// What the parties of a call say.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Voices {
-    /// Their names: every sample of a recording is looked at, and the conversation is held while a prompt
-    /// plays.
+    /// Their names: every sample of a recording is looked at.
     Names,
     /// Nothing, in packets: whatever is in a recording was played.
     Silence,
@@ -379,7 +378,7 @@ fn beep_and_tone_are_heard_by_both_and_after_a_transfer_by_those_who_are_there()
     }
 }
 
-/// Every codec by itself, G.722 at the desk and Opus outside: what was said and what sounded.
+/// G.722 at the desk and Opus outside.
 #[test]
 fn start_pause_and_tones_are_heard_through_wide_codecs_and_not_recorded() {
     for (n, language) in LANGUAGES.into_iter().enumerate() {
