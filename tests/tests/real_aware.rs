@@ -154,6 +154,29 @@ fn told(stage: &Stage, script: &Script, line: &str) -> usize {
     says.count()
 }
 
+/// The owner and the caller, who are shown these changes. They wait for longer than that may take: the time
+/// is taken elsewhere.
+fn both_shown(told_by: Told, changes: &[(&str, &str)]) -> [Script; 2] {
+    let mut owner = owner(told_by);
+    for (_, state) in changes {
+        owner = shows(owner, told_by, 10 * LATEST, state);
+    }
+    let owner = owner.waits_ms(TALKS).hangs_up();
+    let mut states = vec!["on"];
+    states.extend(changes.iter().map(|(_, state)| *state));
+    let mut caller = Script::caller("caller")
+        .invite(&[AWARE, allow(told_by)], SDP)
+        .may_get(100)
+        .may_get(180)
+        .gets_saying(200, "a=record:off")
+        .ack(Body::None);
+    for (n, state) in states.iter().enumerate() {
+        caller = shows(caller, told_by, 10 * LATEST, state);
+        caller = if n == 0 { caller.speaks() } else { caller };
+    }
+    [owner, caller.is_hung_up()]
+}
+
 /// What is asked over the API while SIPp holds the call; both icons are right within a second after the
 /// request was sent.
 fn asked_over_the_api(wire: Wire, told_by: Told) {
@@ -173,26 +196,8 @@ fn asked_over_the_api(wire: Wire, told_by: Told) {
         ("pause", "paused"),
         ("resume", "on"),
     ];
-    // The phone waits for longer than it may take: the time is taken here.
-    let mut owner = owner(told_by);
-    for (_, state) in changes {
-        owner = shows(owner, told_by, 10 * LATEST, state);
-    }
-    let owner = owner.waits_ms(TALKS).hangs_up();
-    let mut states = vec!["on"];
-    states.extend(changes.map(|(_, state)| state));
-    let mut caller = Script::caller("caller")
-        .invite(&[AWARE, allow(told_by)], SDP)
-        .may_get(100)
-        .may_get(180)
-        .gets_saying(200, "a=record:off")
-        .ack(Body::None);
-    for (n, state) in states.iter().enumerate() {
-        caller = shows(caller, told_by, 10 * LATEST, state);
-        caller = if n == 0 { caller.speaks() } else { caller };
-    }
-    let caller = caller.is_hung_up();
-    let mut running = vec![
+    let [owner, caller] = both_shown(told_by, &changes);
+    let mut running = [
         stage.start(&Role::called(&owner, Place::ANNA, CALLEE)),
         stage.start(&Role::calls(&caller, Place::TRUNK, CALLER, "100")),
     ];

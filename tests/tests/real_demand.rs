@@ -222,6 +222,22 @@ fn a_press_in_the_last_second_keeps_the_whole_call() {
     }
 }
 
+/// One of several recordings of a call, by its place: with its number, and a link to the `first`.
+fn numbered(manifest: &Value, at: usize, first: &str) {
+    let (call, reason) = (&manifest["call"], &manifest["reason"]);
+    assert_eq!(call["number"].as_u64(), Some(at as u64 + 1), "{call}");
+    assert_eq!(reason, "its owner stopped it");
+    assert_eq!(manifest["trigger"], "on-demand-user-start");
+
+    let facts = manifest["facts"].as_array().expect("facts");
+    let earlier = facts
+        .iter()
+        .find(|line| line["fact"]["kind"] == "earlier_recording");
+    let earlier = earlier.map(|line| line["fact"]["recording"].clone());
+    let wanted = (at == 1).then(|| Value::from(first));
+    assert_eq!(earlier, wanted);
+}
+
 #[test]
 fn what_is_started_twice_is_two_recordings_with_the_right_part_each() {
     let _one = ONE.lock().unwrap_or_else(PoisonError::into_inner);
@@ -258,18 +274,7 @@ fn what_is_started_twice_is_two_recordings_with_the_right_part_each() {
     let mut parts = Vec::new();
     for (at, row) in rows.iter().enumerate() {
         assert_eq!(row.state, "complete");
-        let (call, reason) = (of(at, "call"), of(at, "reason"));
-        assert_eq!(call["number"].as_u64(), Some(at as u64 + 1), "{call}");
-        assert_eq!(reason, "its owner stopped it");
-        assert_eq!(of(at, "trigger"), "on-demand-user-start");
-        let facts = of(at, "facts");
-        let facts = facts.as_array().expect("facts");
-        let earlier = facts
-            .iter()
-            .find(|line| line["fact"]["kind"] == "earlier_recording");
-        let earlier = earlier.map(|line| line["fact"]["recording"].clone());
-        let wanted = (at == 1).then(|| Value::from(id.clone()));
-        assert_eq!(earlier, wanted);
+        numbered(&shown[at]["manifest"], at, &id);
         let [owner, caller] = row.samples();
         let heard = speech(&caller, CALLER, Coding::Exact).expect("the caller speaks on");
         speech(&owner, OWNER, Coding::Exact).expect("the owner speaks on");

@@ -230,6 +230,40 @@ fn a_disk_below_its_floor_at_the_start() {
     }
 }
 
+/// The one row of a call whose disk was full in the middle, and its reason.
+fn partial(site: &Site, policy: Policy) -> (Kept, String) {
+    let told = !policy.heard.is_empty();
+    let (row, manifest) = only_row(site);
+    assert_eq!(row.state, "partial", "{}: {row:?}", policy.word);
+    assert_eq!(
+        failed(&manifest),
+        if told { vec![policy.word] } else { vec![] }
+    );
+    let result = if told { "failed" } else { "successful" };
+    assert_eq!(manifest["result"], result);
+    let reason = manifest["reason"].as_str().unwrap_or_default();
+    let wanted = if told {
+        "no room"
+    } else {
+        "the gaps say where"
+    };
+    assert!(reason.contains(wanted), "{reason}");
+    for (channel, party) in row.samples().iter().zip([OWNER, CALLER]) {
+        let seen = decode(channel);
+        assert!(seen.iter().all(|one| one.party == party));
+        // Three seconds before; where nobody was told, two seconds after as well.
+        let least = if told { 25 } else { 40 };
+        assert!(
+            seen.len() >= least,
+            "{}: {} tenths",
+            policy.word,
+            seen.len()
+        );
+    }
+    let reason = reason.to_owned();
+    (row, reason)
+}
+
 #[test]
 fn a_disk_that_is_full_in_the_middle() {
     let _one = ONE.lock().unwrap_or_else(PoisonError::into_inner);
@@ -268,33 +302,7 @@ fn a_disk_that_is_full_in_the_middle() {
         assert_eq!(counted(&site), wanted, "{}", policy.word);
         assert_eq!(duolog.metric("duolog_recording_trouble_total"), Some(1.0));
         duolog.stop();
-        let (row, manifest) = only_row(&site);
-        assert_eq!(row.state, "partial", "{}: {row:?}", policy.word);
-        assert_eq!(
-            failed(&manifest),
-            if told { vec![policy.word] } else { vec![] }
-        );
-        let result = if told { "failed" } else { "successful" };
-        assert_eq!(manifest["result"], result);
-        let reason = manifest["reason"].as_str().unwrap_or_default();
-        let wanted = if told {
-            "no room"
-        } else {
-            "the gaps say where"
-        };
-        assert!(reason.contains(wanted), "{reason}");
-        for (channel, party) in row.samples().iter().zip([OWNER, CALLER]) {
-            let seen = decode(channel);
-            assert!(seen.iter().all(|one| one.party == party));
-            // Three seconds before; where nobody was told, two seconds after as well.
-            let least = if told { 25 } else { 40 };
-            assert!(
-                seen.len() >= least,
-                "{}: {} tenths",
-                policy.word,
-                seen.len()
-            );
-        }
+        let (row, reason) = partial(&site, policy);
         println!(
             "{} in the middle: loss told {after:.1?} after the disk was full; both heard {:?}; row {} of \
              {:.1} s: {reason}",
