@@ -11,7 +11,9 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use duolog::clock::WallClock;
 use duolog::gate::Gate;
-use duolog_archive::wire::{End, Ending, Fact, Keeping as Kept, Mode, Opening, Side, Way};
+use duolog_archive::wire::{
+    End, Ending, Fact, Keeping as Kept, Mode, Opening, Side, Standing, Way,
+};
 use duolog_archive::{Archive, EndState, RequestedFormat, Settings, Shown};
 use duolog_audio::codec::Codec;
 use duolog_media::{
@@ -85,9 +87,12 @@ impl Rig {
                 call_id: "on-demand@office".into(),
                 owner: "anna".into(),
                 mode: Mode::OnDemand,
-                keeping: match keeping {
-                    Keeping::Kept => Kept::Kept,
-                    Keeping::Provisional => Kept::Provisional,
+                standing: Standing {
+                    keeping: match keeping {
+                        Keeping::Kept => Kept::Kept,
+                        Keeping::Provisional => Kept::Provisional,
+                    },
+                    ..Standing::default()
                 },
                 ..Opening::default()
             };
