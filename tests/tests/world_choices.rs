@@ -69,9 +69,12 @@ fn place(office: &mut Office, (at, from, to, _): Placed) {
     office.act(from, Action::HangUp);
 }
 
-/// What phones heard of calls: each prompt, and when it began.
+/// A prompt, its language, and when it began.
+type Told = (PromptName, &'static str, f64);
+
+/// What phones heard of calls.
 #[derive(Default)]
-struct Ears(Vec<(&'static str, Vec<(PromptName, &'static str, f64)>)>);
+struct Ears(Vec<(&'static str, Vec<Told>)>);
 
 impl Ears {
     fn hears(&mut self, phone: &'static str, prompt: PromptName, at: f64) {

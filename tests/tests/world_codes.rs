@@ -129,7 +129,9 @@ fn owner_presses(seed: u64, keyless: &[&str], caller: &str) {
         longest = longest.max(begins - let_go(row, key.min(keys.len() as u8 - 1)));
         at += keys.len();
     }
-    println!("{name}: {what}, at most {longest:.3} s after the last key, {latest:.3} s more than needed");
+    println!(
+        "{name}: {what}, at most {longest:.3} s after the last key, {latest:.3} s more than needed"
+    );
 }
 
 #[test]

@@ -19,6 +19,9 @@ use duolog_tests::world::told::{
     BEEP_HZ, LANGUAGES, REPEAT_HZ, nothing_played_in, prompts_in, seconds,
 };
 
+/// A prompt, its language, and when it began.
+type Heard<'a> = (PromptName, &'a str, f64);
+
 /// What the parties of a call say.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Voices {
@@ -42,7 +45,7 @@ impl Told {
     fn new(seed: u64, voices: Voices, name: String, recorded: &[(&'static str, String)]) -> Told {
         let never = |user: &&str| !recorded.iter().any(|(name, _)| name == user);
         let others = ["A", "C", "E", "F"].into_iter();
-        let others = others.filter(|user| never(&user));
+        let others = others.filter(|user| never(user));
         let others = others.map(|user| (user, "mode = \"never\"\n".to_owned()));
         let mut office = Office::new(&Differently {
             recorded: recorded.iter().cloned().chain(others).collect(),
@@ -90,7 +93,7 @@ impl Told {
         kept
     }
 
-    fn assert_told(&self, told: &[(&str, &[(PromptName, &str, f64)])]) {
+    fn assert_told(&self, told: &[(&str, &[Heard<'_>])]) {
         self.office.assert_told(&self.name, told);
     }
 }

@@ -7,7 +7,7 @@ use std::ops::Range;
 use std::time::Instant;
 
 use duolog::phone::SentPacket;
-use duolog_archive::{EndState, Channel, GapReason, Span};
+use duolog_archive::{Channel, EndState, GapReason, Span};
 use duolog_audio::g711::{self, Law};
 use duolog_media::LegKey;
 
