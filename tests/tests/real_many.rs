@@ -11,6 +11,8 @@ use duolog_tests::real::{Duolog, Site, vital};
 const PER_SECOND: u32 = 400;
 /// What memory before and after may differ by: 21 bytes for each call.
 const EQUAL_KIB: u64 = 1024;
+/// How often 50,000 calls may be made until it does not.
+const ROUNDS: u32 = 2;
 
 /// Sets calls up and tears them down; gives the processor time that duolog had for it.
 fn round(site: &Site, duolog: &Duolog, calls: u32, per_second: u32) -> Duration {
@@ -55,17 +57,19 @@ fn fifty_thousand_calls_leave_nothing_behind() {
     );
     // Transactions outlive their calls by half a minute: as many as there ever are at this rate.
     round(&site, &duolog, 16_000, PER_SECOND);
-    let before = memory(&mut duolog);
-    let cost = round(&site, &duolog, 50_000, PER_SECOND);
-    let after = memory(&mut duolog);
-    println!(
-        "50,000 calls: none failed, {:.3} ms of processor time per call; memory {before} KiB before, \
-         {after} KiB after",
-        cost.as_secs_f64() / 50.0
-    );
+    let mut before = memory(&mut duolog);
+    // A machine with other work makes bursts, and one higher than all before raises what queues keep, once.
+    // What each call leaves behind shows every time.
+    let equal = (1..=ROUNDS).any(|_| {
+        let cost = round(&site, &duolog, 50_000, PER_SECOND);
+        let after = memory(&mut duolog);
+        println!(
+            "50,000 calls: none failed, {:.3} ms of processor time per call; memory {before} KiB before, \
+             {after} KiB after",
+            cost.as_secs_f64() / 50.0
+        );
+        std::mem::replace(&mut before, after).abs_diff(after) <= EQUAL_KIB
+    });
     duolog.stop();
-    assert!(
-        after.abs_diff(before) <= EQUAL_KIB,
-        "{before} KiB before, {after} KiB after"
-    );
+    assert!(equal, "memory was another after each round");
 }
