@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use duolog::phone::{
-    Action, AfterTransfer, By, Calling, Change, EarlyMedia, HoldStyle, Offering, Reliable,
+    Action, AfterTransfer, By, Calling, Change, EarlyMedia, HoldStyle, Icon, Offering, Reliable,
     SessionTimer, Subscription, Ways,
 };
 use duolog_archive::RequestedFormat;
@@ -94,6 +94,7 @@ fn random_ways(dice: &mut Dice) -> Ways {
             _ => SessionTimer::Unknown,
         },
         after_transfer: pick(dice, &[HangsUpAtOnce, HangsUpAtSuccess, Waits]),
+        recording: pick(dice, &[Icon::None, Icon::Shown]),
         ..Ways::default()
     }
 }

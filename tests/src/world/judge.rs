@@ -409,6 +409,20 @@ impl Bench<'_> {
                 }
             }
         };
+        // What was lost between the last speech before the recording and the first in it, speech or a
+        // key, was somewhere in the silence between them.
+        let speech = |s: &Spoken<'_>| s.law.is_some() && s.flight.arrived.is_some();
+        let prior = spoken[..first].iter().rposition(speech).unwrap_or(0);
+        if spoken[prior..first]
+            .iter()
+            .any(|s| s.flight.arrived.is_none())
+        {
+            paint(
+                0,
+                &mut |_| Ought::Somewhere,
+                place(&spoken[first]).max(0) as usize,
+            );
+        }
         for (n, s) in spoken.iter().enumerate() {
             let from = place(s);
             let audio = s.law.map(|law| decoded(&s.packet.payload, law));
