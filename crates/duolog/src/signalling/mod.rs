@@ -280,17 +280,12 @@ impl Signalling {
                 _ = heard.recv_many(&mut messages, BURST) => {}
                 _ = reports.recv_many(&mut events, BURST) => {}
                 Some(messages) = counts.recv() => self.handle(messages),
-                Ok(()) = gate.changed() => {
-                    let obstacles = *gate.borrow_and_update();
-                    self.handle(Input::Gate(call_gate(&obstacles)));
-                }
-                Ok(()) = intent.changed() => {
-                    let wanted = *intent.borrow_and_update();
-                    self.intend(wanted);
-                }
+                Ok(()) = gate.changed() => gate.mark_changed(),
+                Ok(()) = intent.changed() => intent.mark_changed(),
                 Some(ask) = asks.recv() => self.asked(ask),
                 () = sleep_until(deadline.into()) => {}
             }
+            self.follow(&mut gate, &mut intent);
             for message in messages.drain(..) {
                 self.hear(message);
             }
@@ -315,6 +310,23 @@ impl Signalling {
                     return;
                 }
             }
+        }
+    }
+
+    /// What was told before a message came holds for that message.
+    fn follow(
+        &mut self,
+        gate: &mut watch::Receiver<Obstacles>,
+        intent: &mut watch::Receiver<Intent>,
+    ) {
+        // Nobody can change what has no sender any more.
+        if gate.has_changed().unwrap_or(false) {
+            let obstacles = *gate.borrow_and_update();
+            self.handle(Input::Gate(call_gate(&obstacles)));
+        }
+        if intent.has_changed().unwrap_or(false) {
+            let wanted = *intent.borrow_and_update();
+            self.intend(wanted);
         }
     }
 
