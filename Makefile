@@ -15,4 +15,4 @@ test:
 	cargo clippy --workspace --all-targets -- -D warnings
 	RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps
 	@sh deploy/deny.sh
-	cargo test --workspace
+	cargo test --workspace --no-fail-fast
