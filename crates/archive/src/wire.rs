@@ -311,8 +311,13 @@ pub enum Fact {
         prompt: String,
         completion: Completion,
     },
-    /// From here audio is kept.
-    RecordingStarted,
+    /// From here audio is kept; who asked for it, where somebody did.
+    RecordingStarted {
+        #[serde(skip_serializing_if = "Option::is_none")]
+        by: Option<Side>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        way: Option<Way>,
+    },
     /// From here no audio is kept.
     RecordingPaused { by: Side, way: Way },
     /// From here audio is kept again.

@@ -209,7 +209,10 @@ pub enum Fact {
         completion: Completion,
     },
     /// Audio is kept from here.
-    RecordingStarted,
+    RecordingStarted {
+        /// How a person asked for it; `None` where it starts by itself.
+        by: Option<Means>,
+    },
     /// No audio is kept from here.
     Paused {
         /// How it was asked for.
@@ -357,7 +360,7 @@ impl Fact {
             | Self::EarlyMedia
             | Self::Answered
             | Self::Connected
-            | Self::RecordingStarted
+            | Self::RecordingStarted { .. }
             | Self::Paused { .. }
             | Self::Resumed { .. }
             | Self::Kept { .. }

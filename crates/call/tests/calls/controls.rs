@@ -187,7 +187,7 @@ impl Stage {
         let mut open = open.filter(|(_, states)| states.last() != Some(&"closed"));
         if let Some((recording, _)) = open.next() {
             let recording = *recording;
-            self.w.report(MediaEvent::RecordingLost {
+            self.w.report(MediaEvent::RecordingTrouble {
                 recording,
                 reason: "disk gone".to_owned(),
             });

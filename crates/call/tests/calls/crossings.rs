@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use duolog_call::{
-    End, Input, LegId, MediaEvent, NumberRoute, RecordingId, StartStop, Trunk, TrunkIndex,
+    End, Input, LegId, MediaEvent, NumberRoute, OnFailure, RecordingId, StartStop, Trunk,
+    TrunkIndex,
 };
 use duolog_reach::hops::{Destination, Host, Records};
 use duolog_sip::sdp::Direction;
@@ -270,11 +271,14 @@ fn a_transfer_that_waited_for_a_busy_party_still_has_a_limit() {
 
 #[test]
 fn a_recording_that_is_lost_before_its_party_has_come() {
-    let mut w = World::new();
+    let mut told = settings();
+    let erin = told.users.iter_mut().find(|user| user.numbers == ["1005"]);
+    erin.expect("erin").recording_mut().on_failure = OnFailure::GoOnAnnounced;
+    let mut w = World::with(told, 1);
     w.call(CAROL, BOB);
     w.refer(BOB, "1005", &[]);
     let second: RecordingId = *w.recordings.keys().last().unwrap();
-    w.report(MediaEvent::RecordingLost {
+    w.report(MediaEvent::RecordingTrouble {
         recording: second,
         reason: "disk".to_owned(),
     });

@@ -158,7 +158,7 @@ fn lose_both(w: &mut World) {
     let ids: Vec<_> = w.recordings.keys().rev().copied().collect();
     for recording in ids {
         let reason = "the disk is gone".to_owned();
-        w.report(MediaEvent::RecordingLost { recording, reason });
+        w.report(MediaEvent::RecordingTrouble { recording, reason });
     }
 }
 

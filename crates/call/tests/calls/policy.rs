@@ -664,7 +664,9 @@ fn a_redirection_decides_anew_whether_a_number_is_listed() {
         w.respond(CAROL, 200);
         w.run_s(2);
         let alices = w.ids()[0];
-        let started = w.facts_of(alices).contains(&Fact::RecordingStarted);
+        let started = w
+            .facts_of(alices)
+            .contains(&Fact::RecordingStarted { by: None });
         assert_eq!(started, rows == 1, "{list}");
         let joined = |fact: &Fact| matches!(fact, Fact::PartyJoined { how: Arrival::Redirected, number, .. } if number == "1003");
         assert!(w.facts_of(alices).iter().any(joined));

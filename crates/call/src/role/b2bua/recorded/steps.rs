@@ -17,12 +17,6 @@ impl Recorded {
         to: &mut Audience,
         input: Input,
     ) -> Option<Refusal> {
-        let by = match input {
-            Input::Limit => Means::Limit,
-            Input::Listed | Input::Unlisted => Means::Policy,
-            Input::Announced if self.machine.is_listed() => Means::Policy,
-            _ => self.asked_by,
-        };
         let mut refusal = None;
         let steps = self.machine.handle(input);
         for step in &steps {
@@ -39,11 +33,11 @@ impl Recorded {
                         to.cut_announcement(cx);
                     }
                 }
-                Step::Start => self.start(cx),
-                Step::Keep => self.keep(cx, by),
-                Step::Pause => self.pause(cx, to, by),
-                Step::Resume => self.resume(cx, to, by),
-                Step::Stop => self.stop(cx, to, (by, &steps)),
+                Step::Start(by) => self.start(cx, *by),
+                Step::Keep(by) => self.keep(cx, *by),
+                Step::Pause(by) => self.pause(cx, to, *by),
+                Step::Resume(by) => self.resume(cx, to, *by),
+                Step::Stop(by) => self.stop(cx, to, (*by, &steps)),
                 Step::Refuse(why) => refusal = Some(*why),
                 Step::Accept | Step::Close(_) => {}
             }
@@ -66,11 +60,11 @@ impl Recorded {
         }
     }
 
-    fn start(&mut self, cx: &mut Context<'_>) {
+    fn start(&mut self, cx: &mut Context<'_>, by: Option<Means>) {
         let recording = self.id();
         cx.media(MediaCommand::StartRecording { recording });
-        self.note(cx, Fact::RecordingStarted);
-        cx.log(LogEvent::RecordingStarted { recording });
+        self.note(cx, Fact::RecordingStarted { by });
+        cx.log(LogEvent::RecordingStarted { recording, by });
         if let Some(tone) = &mut self.tone {
             tone.start(cx.now);
         }
