@@ -345,7 +345,8 @@ pub enum Fact {
     Held { by: Side },
     /// A party took the call back from hold.
     Retrieved { by: Side },
-    /// A beep or a repeat tone was played to both parties, under the speech.
+    /// A beep or a repeat tone was played under the speech: to both parties, but for a beep that concerned its
+    /// owner alone.
     TonePlayed { tone: String },
     /// The other party is a recorded user as well: written by earlier versions.
     OtherOwner { user: String },

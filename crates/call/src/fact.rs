@@ -278,7 +278,7 @@ pub enum Fact {
     },
     /// The repeat tone sounded to both.
     TonePlayed,
-    /// The beep of a pause or resume sounded to both.
+    /// The beep of a pause or resume sounded: to both, unless the other party's recording went on.
     BeepPlayed,
     /// A side has sent no audio for the media time-out.
     MediaTimeout {

@@ -51,7 +51,7 @@ impl World {
     }
 
     /// The facts of one recording.
-    fn facts_of(&self, wanted: RecordingId) -> Vec<Fact> {
+    pub fn facts_of(&self, wanted: RecordingId) -> Vec<Fact> {
         let facts = self.media.iter().filter_map(|(_, command)| match command {
             MediaCommand::Note { recording, fact } if *recording == wanted => Some(fact.clone()),
             _ => None,
@@ -327,7 +327,8 @@ fn a_notice_waits_for_an_announcement() {
     assert_eq!(
         w.since(from),
         "play-a-RecordingStarts.nl play-b-RecordingStarts.nl PAUSE RESUME PAUSE START \
-         play-a-RecordingPaused.en play-b-RecordingPaused.en"
+         play-b-RecordingPaused.en",
+        "alice is recorded: her own recording goes on"
     );
     w.bye(ALICE);
     w.settle();

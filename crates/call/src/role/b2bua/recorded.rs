@@ -134,6 +134,7 @@ impl Recorded {
         match (self.machine.is_announcing(), self.is_under_way()) {
             (true, _) => Beside::Waits(self.id()),
             (false, true) if self.channel == Channel::Waiting => Beside::Waits(self.id()),
+            (false, true) if self.machine.phase() == Phase::Paused => Beside::Paused(self.id()),
             (false, true) => Beside::Captures(self.id()),
             (false, false) => Beside::Nothing,
         }

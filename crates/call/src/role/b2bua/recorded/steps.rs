@@ -7,7 +7,7 @@ use crate::policy::{Announce, Notice};
 use crate::recording::{Input, Outcome, Refusal, Step};
 use crate::role::b2bua::context::Context;
 use crate::role::b2bua::recorded::{Channel, Closing, Recorded};
-use crate::role::b2bua::sounds::{Audience, Beside};
+use crate::role::b2bua::sounds::{Audience, Beside, SIDES};
 
 impl Recorded {
     /// Gives the machine an input and does what it says; returns the refusal of a control.
@@ -55,8 +55,11 @@ impl Recorded {
         // A leg that never opens stands for a party that is not there.
         let legs = [own, far].map(|leg| leg.unwrap_or_else(|| cx.ids.leg()));
         self.row.again(cx, self.owner, legs);
-        if let Beside::Captures(recording) | Beside::Waits(recording) = to.beside {
-            self.note(cx, Fact::OtherRecording { recording });
+        match to.beside {
+            Beside::Captures(recording) | Beside::Waits(recording) | Beside::Paused(recording) => {
+                self.note(cx, Fact::OtherRecording { recording });
+            }
+            Beside::Nothing => {}
         }
     }
 
@@ -129,8 +132,9 @@ impl Recorded {
         }
     }
 
-    /// Tells everybody that the recording was paused or resumed; what still sounds is cut first. What
-    /// the owner's list does is told to nobody.
+    /// Tells everybody that the recording was paused or resumed; what still sounds is cut first. Where the
+    /// party across is recording all the time, the owner alone hears it: for the others nothing changes.
+    /// What the owner's list does is told to nobody.
     fn notice(
         &mut self,
         cx: &mut Context<'_>,
@@ -140,21 +144,26 @@ impl Recorded {
         if by == Means::Policy || to.is_parting() {
             return;
         }
+        let sides = match to.beside.records() {
+            true => vec![self.owner],
+            false => SIDES.to_vec(),
+        };
         if !to.is_announcing() {
-            to.stop(cx);
+            to.stop_at_sides(cx, &sides);
         }
+        let voice = &self.telling.voice;
         let (start, again) = (self.telling.start, self.settings.announce.after_resume);
         if prompt == PromptName::RecordingResumed && (start, again) == (Announce::On, Announce::On)
         {
-            return to.say(cx, &self.telling.voice, PromptName::RecordingStarts);
+            return to.say_to_sides(cx, &sides, voice, PromptName::RecordingStarts);
         }
         match self.settings.notice {
             Notice::None => {}
             Notice::Beep => {
-                to.play(cx, &Sound::Beep);
+                to.play_to_sides(cx, &sides, &Sound::Beep);
                 self.note(cx, Fact::BeepPlayed);
             }
-            Notice::Announcement => to.say(cx, &self.telling.voice, prompt),
+            Notice::Announcement => to.say_to_sides(cx, &sides, voice, prompt),
         }
     }
 
