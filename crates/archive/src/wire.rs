@@ -311,8 +311,13 @@ pub enum Fact {
         prompt: String,
         completion: Completion,
     },
-    /// From here audio is kept.
-    RecordingStarted,
+    /// From here audio is kept; who asked for it, where somebody did.
+    RecordingStarted {
+        #[serde(skip_serializing_if = "Option::is_none")]
+        by: Option<Side>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        way: Option<Way>,
+    },
     /// From here no audio is kept.
     RecordingPaused { by: Side, way: Way },
     /// From here audio is kept again.
@@ -340,7 +345,8 @@ pub enum Fact {
     Held { by: Side },
     /// A party took the call back from hold.
     Retrieved { by: Side },
-    /// A beep or a repeat tone was played to both parties, under the speech.
+    /// A beep or a repeat tone was played under the speech: to both parties, but for a beep that concerned its
+    /// owner alone.
     TonePlayed { tone: String },
     /// The other party is a recorded user as well: written by earlier versions.
     OtherOwner { user: String },

@@ -209,7 +209,10 @@ pub enum Fact {
         completion: Completion,
     },
     /// Audio is kept from here.
-    RecordingStarted,
+    RecordingStarted {
+        /// How a person asked for it; `None` where it starts by itself.
+        by: Option<Means>,
+    },
     /// No audio is kept from here.
     Paused {
         /// How it was asked for.
@@ -275,7 +278,7 @@ pub enum Fact {
     },
     /// The repeat tone sounded to both.
     TonePlayed,
-    /// The beep of a pause or resume sounded to both.
+    /// The beep of a pause or resume sounded: to both, unless the other party's recording went on.
     BeepPlayed,
     /// A side has sent no audio for the media time-out.
     MediaTimeout {
@@ -357,7 +360,7 @@ impl Fact {
             | Self::EarlyMedia
             | Self::Answered
             | Self::Connected
-            | Self::RecordingStarted
+            | Self::RecordingStarted { .. }
             | Self::Paused { .. }
             | Self::Resumed { .. }
             | Self::Kept { .. }

@@ -49,6 +49,8 @@ pub enum LogEvent {
     RecordingStarted {
         /// The recording.
         recording: RecordingId,
+        /// How a person asked for it; `None` where it starts by itself.
+        by: Option<Means>,
     },
     /// No audio is kept from here.
     RecordingPaused {
@@ -99,7 +101,7 @@ pub enum LogEvent {
         /// How.
         end: End,
     },
-    /// The recorder reported a loss, or lost a recording.
+    /// Audio of a recording was lost.
     RecordingTrouble {
         /// The recording.
         recording: RecordingId,

@@ -325,19 +325,12 @@ pub enum MediaEvent {
         /// The leg.
         leg: LegId,
     },
-    /// Something of a recording was lost, and it can go on. Where its owner's settings have the parties
-    /// told of a failure, it is over.
+    /// Audio of a recording was lost, and more may be. Where its owner's settings have the parties told of
+    /// a failure it is over; else it goes on, and gaps say what is not there.
     RecordingTrouble {
         /// The recording.
         recording: RecordingId,
         /// What, for a person.
-        reason: String,
-    },
-    /// A recording cannot go on.
-    RecordingLost {
-        /// The recording.
-        recording: RecordingId,
-        /// Why, for a person.
         reason: String,
     },
 }

@@ -13,9 +13,11 @@
 //! A call that is answered by somebody on the owner's do-not-record list stays Unrecorded; one that joins
 //! later holds capture back as long as it is there, beside whatever the owner has asked for.
 //!
-//! What is asked for during the announcement is kept: the recording then starts paused, or will be kept.
-//! Controls are idempotent: asking for what already is succeeds and changes nothing.
+//! What is asked for during the announcement is remembered with how it was asked for: the recording then
+//! starts paused, or will be kept. Controls are idempotent: asking for what already is succeeds and changes
+//! nothing, also not how it was asked for.
 
+use crate::fact::Means;
 use crate::policy::{Announce, Keep, Mode, Right, Start};
 
 /// What a person may ask for during a call.
@@ -38,8 +40,8 @@ pub enum Input {
     Answered,
     /// The start announcement is over.
     Announced,
-    /// The owner asks for something.
-    Asked(Control),
+    /// The owner asks for something, in this way.
+    Asked(Control, Means),
     /// A pause has lasted as long as it may.
     Limit,
     /// The party across is on the owner's do-not-record list.
@@ -48,7 +50,7 @@ pub enum Input {
     Unlisted,
     /// The recorder can record nothing now.
     Barred,
-    /// The recorder lost this recording.
+    /// What somebody counted on was lost, and the recording ends with it.
     Lost,
     /// The call is over.
     Ended,
@@ -63,16 +65,16 @@ pub enum Step {
     Announce,
     /// What was announced is not so.
     Hush,
-    /// Audio is captured from now.
-    Start,
+    /// Audio is captured from now; a person asked for it in this way, or nobody did.
+    Start(Option<Means>),
     /// What is captured is kept, from the first sample on.
-    Keep,
+    Keep(Means),
     /// Audio is not captured from now.
-    Pause,
+    Pause(Means),
     /// Audio is captured again from now.
-    Resume,
+    Resume(Means),
     /// The recording is over and the call goes on.
-    Stop,
+    Stop(Means),
     /// The control is accepted (with whatever stands beside this step).
     Accept,
     /// The control is refused and changes nothing.
@@ -164,7 +166,7 @@ enum State {
     Unrecorded,
     /// The recorder takes nothing; the row is still open.
     Barred(Loss),
-    Failed(Loss),
+    Failed,
     Finished,
 }
 
@@ -180,7 +182,8 @@ pub enum Loss {
 /// What holds capture back; each by itself does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 struct Held {
-    by_owner: Hold,
+    /// How the owner asked for it.
+    by_owner: Option<Means>,
     by_list: Hold,
 }
 
@@ -193,7 +196,15 @@ enum Hold {
 
 impl Held {
     fn back(self) -> bool {
-        self != Self::default()
+        self.by().is_some()
+    }
+
+    /// How it came to hold capture back.
+    fn by(self) -> Option<Means> {
+        match self.by_list {
+            Hold::Yes => Some(Means::Policy),
+            Hold::No => self.by_owner,
+        }
     }
 }
 
@@ -203,7 +214,10 @@ pub struct Recording {
     state: State,
     mode: Mode,
     announce: Announce,
-    keep: Keep,
+    /// How the recording that there is was started, where a person did.
+    begun: Option<Means>,
+    /// How it was asked to be kept, where it would not be by itself.
+    wanted: Option<Means>,
     held: Held,
 }
 
@@ -214,7 +228,8 @@ impl Recording {
             state: State::Idle,
             mode,
             announce,
-            keep: mode.rights().keep,
+            begun: None,
+            wanted: None,
             held: Held::default(),
         }
     }
@@ -226,19 +241,10 @@ impl Recording {
             Input::Answered => self.answered(),
             Input::Announced if self.state == State::Announcing => self.capture(),
             Input::Announced => Vec::new(),
-            Input::Asked(control) => self.asked(control),
-            Input::Limit => self.hold(Held {
-                by_owner: Hold::No,
-                ..self.held
-            }),
-            Input::Listed => self.hold(Held {
-                by_list: Hold::Yes,
-                ..self.held
-            }),
-            Input::Unlisted => self.hold(Held {
-                by_list: Hold::No,
-                ..self.held
-            }),
+            Input::Asked(control, by) => self.asked(control, by),
+            Input::Limit => self.hold_by_owner(None, Means::Limit),
+            Input::Listed => self.hold_by_list(Hold::Yes),
+            Input::Unlisted => self.hold_by_list(Hold::No),
             Input::Barred => self.barred(),
             Input::Lost => self.lost(),
             Input::Ended => self.ended(),
@@ -252,13 +258,13 @@ impl Recording {
 
     /// Whether the owner has paused it.
     pub fn is_paused_by_owner(&self) -> bool {
-        self.state == State::Capturing && self.held.by_owner == Hold::Yes
+        self.state == State::Capturing && self.held.by_owner.is_some()
     }
 
     /// Whether the call has been answered, and is not over.
     pub fn is_answered(&self) -> bool {
         match self.state {
-            State::Idle | State::Barred(_) | State::Failed(_) | State::Finished => false,
+            State::Idle | State::Barred(_) | State::Failed | State::Finished => false,
             State::Unasked
             | State::Announcing
             | State::Capturing
@@ -278,12 +284,12 @@ impl Recording {
             State::Idle | State::Unasked | State::Unrecorded => Phase::Idle,
             State::Announcing => Phase::Pending,
             State::Capturing if self.held.back() => Phase::Paused,
-            State::Capturing => match self.keep {
+            State::Capturing => match self.keep() {
                 Keep::Always => Phase::Started,
                 Keep::OnDemand => Phase::Provisional,
             },
             State::Stopped => Phase::Stopped,
-            State::Barred(_) | State::Failed(_) => Phase::Failed,
+            State::Barred(_) | State::Failed => Phase::Failed,
             State::Finished => Phase::Over,
         }
     }
@@ -299,9 +305,22 @@ impl Recording {
             return Loss::Silent;
         }
         let asked = self.mode.rights().start != Start::OnDemand || self.is_under_way();
-        match self.keep {
+        match self.keep() {
             Keep::Always if asked => Loss::Wanted,
             Keep::Always | Keep::OnDemand => Loss::Silent,
+        }
+    }
+
+    /// Whether another recording would begin with this.
+    pub fn begins_with(&self, control: Control) -> bool {
+        let waits = matches!(self.state, State::Unasked | State::Stopped);
+        waits && control == Control::Start && self.refusal(control).is_none()
+    }
+
+    fn keep(&self) -> Keep {
+        match self.wanted {
+            Some(_) => Keep::Always,
+            None => self.mode.rights().keep,
         }
     }
 
@@ -324,7 +343,7 @@ impl Recording {
     }
 
     fn begin(&mut self) -> Vec<Step> {
-        self.held.by_owner = Hold::No;
+        self.held.by_owner = None;
         match self.announce {
             Announce::On => {
                 self.state = State::Announcing;
@@ -336,19 +355,18 @@ impl Recording {
 
     fn capture(&mut self) -> Vec<Step> {
         self.state = State::Capturing;
-        let mut steps = vec![Step::Start];
-        if self.keep != self.mode.rights().keep {
-            steps.push(Step::Keep);
-        }
-        if self.held.back() {
-            steps.push(Step::Pause);
-        }
+        let mut steps = vec![Step::Start(self.begun)];
+        steps.extend(self.wanted.map(Step::Keep));
+        steps.extend(self.held.by().map(Step::Pause));
         steps
     }
 
-    fn asked(&mut self, control: Control) -> Vec<Step> {
+    fn asked(&mut self, control: Control, by: Means) -> Vec<Step> {
         if let Some(refusal) = self.refusal(control) {
             return vec![Step::Refuse(refusal)];
+        }
+        if self.begins_with(control) {
+            self.begun = Some(by);
         }
         let mut steps = match (self.state, control) {
             (State::Unasked, Control::Start) => self.begin(),
@@ -357,22 +375,19 @@ impl Recording {
                 steps.extend(self.begin());
                 steps
             }
-            (State::Announcing | State::Capturing, Control::Start) => self.wanted(),
-            (State::Announcing | State::Capturing, Control::Pause) => self.hold(Held {
-                by_owner: Hold::Yes,
-                ..self.held
-            }),
-            (State::Announcing | State::Capturing, Control::Resume) => self.hold(Held {
-                by_owner: Hold::No,
-                ..self.held
-            }),
+            (State::Announcing | State::Capturing, Control::Start) => self.wanted(by),
+            (State::Announcing | State::Capturing, Control::Pause) => {
+                self.hold_by_owner(Some(by), by)
+            }
+            (State::Announcing | State::Capturing, Control::Resume) => self.hold_by_owner(None, by),
             (State::Announcing, Control::Stop) => {
                 self.state = State::Stopped;
-                vec![Step::Hush, Step::Stop, Step::Close(Outcome::StoppedEarly)]
+                let close = Step::Close(Outcome::StoppedEarly);
+                vec![Step::Hush, Step::Stop(by), close]
             }
             (State::Capturing, Control::Stop) => {
                 self.state = State::Stopped;
-                vec![Step::Stop, Step::Close(Outcome::Stopped)]
+                vec![Step::Stop(by), Step::Close(Outcome::Stopped)]
             }
             _ => Vec::new(),
         };
@@ -381,19 +396,40 @@ impl Recording {
     }
 
     /// What is captured, or will be, is kept.
-    fn wanted(&mut self) -> Vec<Step> {
-        let before = std::mem::replace(&mut self.keep, Keep::Always);
-        match (self.state, before) {
-            (State::Capturing, Keep::OnDemand) => vec![Step::Keep],
+    fn wanted(&mut self, by: Means) -> Vec<Step> {
+        if self.keep() == Keep::Always {
+            return Vec::new();
+        }
+        self.wanted = Some(by);
+        match self.state {
+            State::Capturing => vec![Step::Keep(by)],
             _ => Vec::new(),
         }
     }
 
-    fn hold(&mut self, held: Held) -> Vec<Step> {
+    /// The owner holds capture back, having asked so first, or does not.
+    fn hold_by_owner(&mut self, asked: Option<Means>, by: Means) -> Vec<Step> {
+        let by_owner = asked.map(|asked| self.held.by_owner.unwrap_or(asked));
+        let held = Held {
+            by_owner,
+            ..self.held
+        };
+        self.hold(held, by)
+    }
+
+    fn hold_by_list(&mut self, by_list: Hold) -> Vec<Step> {
+        let held = Held {
+            by_list,
+            ..self.held
+        };
+        self.hold(held, Means::Policy)
+    }
+
+    fn hold(&mut self, held: Held, by: Means) -> Vec<Step> {
         let before = std::mem::replace(&mut self.held, held);
         match (self.state, before.back(), held.back()) {
-            (State::Capturing, false, true) => vec![Step::Pause],
-            (State::Capturing, true, false) => vec![Step::Resume],
+            (State::Capturing, false, true) => vec![Step::Pause(by)],
+            (State::Capturing, true, false) => vec![Step::Resume(by)],
             _ => Vec::new(),
         }
     }
@@ -410,10 +446,8 @@ impl Recording {
             _ if right == Right::No => Some(Refusal::ModeForbids),
             (State::Idle, _) => Some(Refusal::NotAnswered),
             (State::Unrecorded, _) => Some(Refusal::DoNotRecord),
-            (State::Barred(Loss::Silent) | State::Failed(Loss::Silent), Control::Start) => {
-                Some(Refusal::CannotRecord)
-            }
-            (State::Barred(_) | State::Failed(_) | State::Finished, _) => Some(Refusal::Ended),
+            (State::Barred(Loss::Silent), Control::Start) => Some(Refusal::CannotRecord),
+            (State::Barred(_) | State::Failed | State::Finished, _) => Some(Refusal::Ended),
             (State::Unasked | State::Stopped, Control::Start)
             | (State::Announcing | State::Capturing, Control::Resume)
                 if self.is_listed() =>
@@ -432,18 +466,18 @@ impl Recording {
     }
 
     fn lost(&mut self) -> Vec<Step> {
-        let loss = match self.state {
-            State::Finished | State::Failed(_) | State::Stopped => return Vec::new(),
-            State::Barred(loss) => loss,
-            _ => self.loss(),
-        };
-        self.state = State::Failed(loss);
-        vec![Step::Close(Outcome::Lost)]
+        match self.state {
+            State::Finished | State::Failed | State::Stopped | State::Barred(_) => Vec::new(),
+            _ => {
+                self.state = State::Failed;
+                vec![Step::Close(Outcome::Lost)]
+            }
+        }
     }
 
     fn ended(&mut self) -> Vec<Step> {
-        let outcome = match (self.state, self.keep) {
-            (State::Finished | State::Failed(_), _) => return Vec::new(),
+        let outcome = match (self.state, self.keep()) {
+            (State::Finished | State::Failed, _) => return Vec::new(),
             (State::Stopped, _) => None,
             (State::Idle | State::Announcing, _) => Some(Outcome::NeverStarted),
             (State::Unasked, _) => Some(Outcome::NotAsked),
@@ -468,10 +502,17 @@ mod tests {
         assert_eq!(steps, expected, "{mode:?} {announce:?} {inputs:?}");
     }
 
-    const PAUSE: Input = Input::Asked(Control::Pause);
-    const RESUME: Input = Input::Asked(Control::Resume);
-    const START: Input = Input::Asked(Control::Start);
-    const STOP: Input = Input::Asked(Control::Stop);
+    const BY: Means = Means::Info;
+    const PAUSE: Input = Input::Asked(Control::Pause, BY);
+    const RESUME: Input = Input::Asked(Control::Resume, BY);
+    const START: Input = Input::Asked(Control::Start, BY);
+    const STOP: Input = Input::Asked(Control::Stop, BY);
+    const BEGUN: Step = Step::Start(None);
+    const STARTED: Step = Step::Start(Some(BY));
+    const KEPT: Step = Step::Keep(BY);
+    const PAUSED: Step = Step::Pause(BY);
+    const RESUMED: Step = Step::Resume(BY);
+    const STOPPED: Step = Step::Stop(BY);
 
     #[test]
     fn a_call_is_recorded_and_closed_once() {
@@ -481,13 +522,13 @@ mod tests {
             Mode::Always,
             Announce::Off,
             &[Answered, Answered, Announced, Ended, Ended, Lost],
-            &[Step::Start, close(Outcome::Finished)],
+            &[BEGUN, close(Outcome::Finished)],
         );
         check(
             Mode::Always,
             Announce::On,
             &[Answered, Announced, Announced, Ended],
-            &[Step::Announce, Step::Start, close(Outcome::Finished)],
+            &[Step::Announce, BEGUN, close(Outcome::Finished)],
         );
         check(
             Mode::Always,
@@ -505,21 +546,22 @@ mod tests {
             Mode::Always,
             Announce::Off,
             &[Answered, Lost, Ended, Lost],
-            &[Step::Start, close(Outcome::Lost)],
+            &[BEGUN, close(Outcome::Lost)],
         );
     }
 
     #[test]
     fn controls_are_idempotent() {
         use Input::Answered;
-        use Step::{Accept, Pause, Resume, Start};
+        use Step::Accept;
         let mode = Mode::AlwaysPauseResume;
         check(
             mode,
             Announce::Off,
             &[Answered, PAUSE, PAUSE, START, RESUME, RESUME, START, PAUSE],
             &[
-                Start, Pause, Accept, Accept, Accept, Resume, Accept, Accept, Accept, Pause, Accept,
+                BEGUN, PAUSED, Accept, Accept, Accept, RESUMED, Accept, Accept, Accept, PAUSED,
+                Accept,
             ],
         );
     }
@@ -527,19 +569,19 @@ mod tests {
     #[test]
     fn a_pause_during_the_announcement_is_kept() {
         use Input::{Announced, Answered};
-        use Step::{Accept, Announce as Say, Pause, Resume, Start};
+        use Step::{Accept, Announce as Say};
         let mode = Mode::AlwaysPauseResume;
         check(
             mode,
             Announce::On,
             &[Answered, PAUSE, Announced, RESUME],
-            &[Say, Accept, Start, Pause, Resume, Accept],
+            &[Say, Accept, BEGUN, PAUSED, RESUMED, Accept],
         );
         check(
             mode,
             Announce::On,
             &[Answered, PAUSE, RESUME, Announced],
-            &[Say, Accept, Accept, Start],
+            &[Say, Accept, Accept, BEGUN],
         );
     }
 
@@ -553,7 +595,7 @@ mod tests {
                 Announce::Off,
                 &[Answered, control, Ended],
                 &[
-                    Step::Start,
+                    BEGUN,
                     refuse(Refusal::ModeForbids),
                     Step::Close(Outcome::Finished),
                 ],
@@ -583,7 +625,7 @@ mod tests {
             Announce::Off,
             &[Answered, Ended, PAUSE],
             &[
-                Step::Start,
+                BEGUN,
                 Step::Close(Outcome::Finished),
                 refuse(Refusal::Ended),
             ],
@@ -593,7 +635,7 @@ mod tests {
     #[test]
     fn on_demand_keeps_what_is_asked_for() {
         use Input::{Announced, Answered, Ended, Lost};
-        use Step::{Accept, Announce as Say, Close, Keep, Pause, Start};
+        use Step::{Accept, Announce as Say, Close};
         let mode = Mode::OnDemand;
         let (off, on) = (Announce::Off, Announce::On);
         let forbidden = Step::Refuse(Refusal::ModeForbids);
@@ -601,17 +643,17 @@ mod tests {
             mode,
             off,
             &[Answered, Ended],
-            &[Start, Close(Outcome::NotKept)],
+            &[BEGUN, Close(Outcome::NotKept)],
         );
         check(
             mode,
             off,
             &[Answered, PAUSE, START, START, STOP, Ended],
             &[
-                Start,
-                Pause,
+                BEGUN,
+                PAUSED,
                 Accept,
-                Keep,
+                KEPT,
                 Accept,
                 Accept,
                 forbidden,
@@ -626,22 +668,10 @@ mod tests {
                 Say,
                 Accept,
                 Accept,
-                Start,
-                Keep,
-                Pause,
+                BEGUN,
+                KEPT,
+                PAUSED,
                 Close(Outcome::Finished),
-            ],
-        );
-        // What nobody had asked for is lost without a word, and can not be had any more.
-        check(
-            mode,
-            off,
-            &[Answered, Lost, START, PAUSE, Ended],
-            &[
-                Start,
-                Close(Outcome::Lost),
-                Step::Refuse(Refusal::CannotRecord),
-                Step::Refuse(Refusal::Ended),
             ],
         );
         check(
@@ -649,8 +679,8 @@ mod tests {
             off,
             &[Answered, START, Lost, START],
             &[
-                Start,
-                Keep,
+                BEGUN,
+                KEPT,
                 Accept,
                 Close(Outcome::Lost),
                 Step::Refuse(Refusal::Ended),
@@ -661,7 +691,7 @@ mod tests {
     #[test]
     fn a_user_initiated_start_may_be_repeated() {
         use Input::{Announced, Answered, Ended};
-        use Step::{Accept, Again, Announce as Say, Close, Hush, Pause, Start, Stop};
+        use Step::{Accept, Again, Announce as Say, Close, Hush};
         let mode = Mode::OnDemandUserStart;
         let (off, on) = (Announce::Off, Announce::On);
         check(mode, off, &[Answered, Ended], &[Close(Outcome::NotAsked)]);
@@ -675,11 +705,11 @@ mod tests {
                 Accept,
                 Accept,
                 Accept,
-                Start,
+                STARTED,
                 Accept,
-                Pause,
+                PAUSED,
                 Accept,
-                Stop,
+                STOPPED,
                 Close(Outcome::Stopped),
                 Accept,
                 Accept,
@@ -692,15 +722,15 @@ mod tests {
             off,
             &[Answered, START, PAUSE, STOP, START, Ended],
             &[
-                Start,
+                STARTED,
                 Accept,
-                Pause,
+                PAUSED,
                 Accept,
-                Stop,
+                STOPPED,
                 Close(Outcome::Stopped),
                 Accept,
                 Again,
-                Start,
+                STARTED,
                 Accept,
                 Close(Outcome::Finished),
             ],
@@ -713,17 +743,19 @@ mod tests {
                 Say,
                 Accept,
                 Hush,
-                Stop,
+                STOPPED,
                 Close(Outcome::StoppedEarly),
                 Accept,
             ],
         );
     }
 
+    const BY_LIST: Step = Step::Pause(Means::Policy);
+
     #[test]
     fn a_listed_party_holds_capture_back() {
         use Input::{Announced, Answered, Ended, Limit, Listed, Unlisted};
-        use Step::{Accept, Announce as Say, Close, Pause, Resume, Start, Stop};
+        use Step::{Accept, Announce as Say, Close};
         let refused = Step::Refuse(Refusal::DoNotRecord);
         let (off, on) = (Announce::Off, Announce::On);
         let (pausing, by_user) = (Mode::AlwaysPauseResume, Mode::OnDemandUserStart);
@@ -740,19 +772,19 @@ mod tests {
             pausing,
             off,
             &[Answered, Listed, RESUME, PAUSE, Unlisted, Limit],
-            &[Start, Pause, refused, Accept, Resume],
+            &[BEGUN, BY_LIST, refused, Accept, Step::Resume(Means::Limit)],
         );
         check(
             pausing,
             off,
             &[Answered, PAUSE, Listed, Limit, Unlisted],
-            &[Start, Pause, Accept, Resume],
+            &[BEGUN, PAUSED, Accept, Step::Resume(Means::Policy)],
         );
         check(
             pausing,
             on,
             &[Answered, Listed, Announced, Unlisted],
-            &[Say, Start, Pause, Resume],
+            &[Say, BEGUN, BY_LIST, Step::Resume(Means::Policy)],
         );
         check(
             by_user,
@@ -760,10 +792,10 @@ mod tests {
             &[Answered, Listed, START, Unlisted, START, Listed, STOP],
             &[
                 refused,
-                Start,
+                STARTED,
                 Accept,
-                Pause,
-                Stop,
+                BY_LIST,
+                STOPPED,
                 Close(Outcome::Stopped),
                 Accept,
             ],
@@ -783,7 +815,7 @@ mod tests {
             let story = [Barred, Answered, START, Ended, Lost];
             check(mode, Announce::On, &story, &[refused, lost]);
             let story = [Barred, Lost, Answered, START, Ended];
-            check(mode, Announce::On, &story, &[lost, refused]);
+            check(mode, Announce::On, &story, &[refused, lost]);
         }
     }
 }

@@ -199,7 +199,7 @@ impl World {
     pub fn lose_recordings(&mut self) {
         for running in self.node.running() {
             let (recording, reason) = (running.recording, "the disk is gone".to_owned());
-            let lost = MediaEvent::RecordingLost { recording, reason };
+            let lost = MediaEvent::RecordingTrouble { recording, reason };
             self.node.report(self.now, lost);
             self.spread();
         }

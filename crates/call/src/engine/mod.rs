@@ -275,8 +275,7 @@ impl Engine {
             | MediaEvent::Digit { leg, .. }
             | MediaEvent::FirstPacket { leg }
             | MediaEvent::MediaTimeout { leg } => self.legs.get(leg).copied(),
-            MediaEvent::RecordingTrouble { recording, .. }
-            | MediaEvent::RecordingLost { recording, .. } => {
+            MediaEvent::RecordingTrouble { recording, .. } => {
                 self.recordings.get(recording).copied()
             }
         };

@@ -4,12 +4,12 @@
 use std::collections::BTreeMap;
 
 use duolog_call::{
-    Control, ControlId, Digit, DoNotRecord, DoNotRecordReason, Fact, Input, LegId, Means,
-    MediaCommand, MediaEvent, Mode, Notice, OnFailure, RecordingId, Refusal,
+    Control, ControlId, Digit, DoNotRecord, DoNotRecordReason, Fact, Gate, Input, LegId, LogEvent,
+    Means, MediaCommand, MediaEvent, Mode, Notice, OnFailure, RecordingId, Refusal,
 };
 use duolog_sip::{Dialog, Method};
 
-use crate::world::{ALICE, BOB, BOB2, DAVE, World, settings};
+use crate::world::{ALICE, BOB, BOB2, CAROL, DAVE, World, settings};
 
 const TABLE: &str = include_str!("../policy/controls.md");
 
@@ -41,13 +41,17 @@ enum Moment {
     AfterTransfer,
     MovedPaused,
     Lost,
-    LostUnasked,
+    Missing,
+    MissingOpen,
+    GateClosed,
+    StoppedGateClosed,
+    Barred,
     Listed,
 }
 
 use Moment::*;
 
-const MOMENTS: [(&str, Moment); 14] = [
+const MOMENTS: [(&str, Moment); 18] = [
     ("before answer", BeforeAnswer),
     ("answered, nothing asked", Answered),
     ("during announcement", Announcing),
@@ -60,7 +64,11 @@ const MOMENTS: [(&str, Moment); 14] = [
     ("after transfer", AfterTransfer),
     ("moved while paused", MovedPaused),
     ("lost", Lost),
-    ("lost, not asked for", LostUnasked),
+    ("audio missing, gate closed", Missing),
+    ("audio missing, gate open again", MissingOpen),
+    ("gate closed, nothing missing", GateClosed),
+    ("stopped, gate closed", StoppedGateClosed),
+    ("gate closed at the INVITE", Barred),
     ("do-not-record number", Listed),
 ];
 
@@ -70,13 +78,12 @@ fn is_reached(mode: Mode, moment: Moment) -> bool {
     match moment {
         BeforeAnswer | AfterTransfer => true,
         Answered => matches!(mode, Never | OnDemandUserStart),
-        Announcing | Recording | Lost | Listed => mode != Never,
+        Announcing | Recording | Lost | GateClosed | Barred | Listed => mode != Never,
         AnnouncingPaused | Paused | MovedPaused => {
             matches!(mode, OnDemand | OnDemandUserStart | AlwaysPauseResume)
         }
-        Provisional | ProvisionalPaused => mode == OnDemand,
-        Stopped => mode == OnDemandUserStart,
-        LostUnasked => matches!(mode, OnDemand | OnDemandUserStart),
+        Provisional | ProvisionalPaused | Missing | MissingOpen => mode == OnDemand,
+        Stopped | StoppedGateClosed => mode == OnDemandUserStart,
     }
 }
 
@@ -101,7 +108,7 @@ impl Stage {
         let mut told = settings();
         let recording = told.users[0].recording_mut();
         recording.mode = mode;
-        recording.notice = Notice::None;
+        recording.notice = Notice::Beep;
         recording.repeat_tone = None;
         recording.auto_resume = None;
         recording.on_failure = OnFailure::GoOnAnnounced;
@@ -113,6 +120,9 @@ impl Stage {
         }
         let w = World::with(told, 1);
         let mut stage = Self { w, name: None };
+        if moment == Barred {
+            stage.close_the_gate();
+        }
         stage.w.invite(ALICE, "1002");
         stage.w.run(500);
         stage.w.respond(BOB, 180);
@@ -132,7 +142,7 @@ impl Stage {
 
     fn after_answer(&mut self, mode: Mode, moment: Moment) {
         let by_user = mode == Mode::OnDemandUserStart;
-        if matches!(moment, Answered | Listed) || (moment == LostUnasked && by_user) {
+        if matches!(moment, Answered | GateClosed | Barred | Listed) {
             self.w.run(3000);
         } else if by_user {
             self.ask(Way::Api, Control::Start);
@@ -151,7 +161,16 @@ impl Stage {
         match moment {
             Paused | ProvisionalPaused => self.ask(Way::Api, Control::Pause),
             Stopped => self.ask(Way::Api, Control::Stop),
-            Lost | LostUnasked => self.lose(),
+            Lost | Missing => self.lose(),
+            MissingOpen => {
+                self.lose();
+                self.w.node(Input::Gate(Gate::Open));
+            }
+            GateClosed => self.close_the_gate(),
+            StoppedGateClosed => {
+                self.ask(Way::Api, Control::Stop);
+                self.close_the_gate();
+            }
             AfterTransfer => self.transfer(),
             MovedPaused => {
                 self.ask(Way::Api, Control::Pause);
@@ -182,14 +201,23 @@ impl Stage {
         assert_ne!(self.w.engine.running()[0].call, calls[0].call);
     }
 
+    fn close_the_gate(&mut self) {
+        self.w.node(Input::Gate(Gate::Closed {
+            reason: "the disk is full".to_owned(),
+            retry_after_s: 60,
+        }));
+    }
+
+    /// Audio is lost, as far as some was captured, and nothing more can be kept.
     fn lose(&mut self) {
+        self.close_the_gate();
         let open = self.w.recordings.iter().rev();
         let mut open = open.filter(|(_, states)| states.last() != Some(&"closed"));
         if let Some((recording, _)) = open.next() {
             let recording = *recording;
-            self.w.report(MediaEvent::RecordingLost {
+            self.w.report(MediaEvent::RecordingTrouble {
                 recording,
-                reason: "disk gone".to_owned(),
+                reason: "the spool had no room".to_owned(),
             });
         }
     }
@@ -234,16 +262,13 @@ impl Stage {
         self.w.run(50);
     }
 
-    /// What the media plane is told from here on about recordings, three seconds long.
-    fn words(&mut self, from: usize) -> String {
+    /// What the media plane is told from here on, three seconds long.
+    fn words(&mut self, from: usize) -> Words {
         self.w.run(3000);
         let before = self.w.media.drain(..from).collect::<Vec<_>>();
         let words = self.w.commands();
         self.w.media.splice(..0, before);
-        let mut words: Vec<&str> = words.split(' ').collect();
-        let kinds = ["RECORD", "START", "KEEP", "PAUSE", "RESUME", "CLOSE"];
-        words.retain(|word| kinds.iter().any(|kind| word.starts_with(kind)));
-        words.join(" ")
+        Words(words)
     }
 
     fn refused(&self, from: usize) -> Option<Refusal> {
@@ -297,7 +322,7 @@ impl Stage {
             Way::Code => {
                 let mut refusals = self.w.logs.iter().rev();
                 refused = refusals.find_map(|log| match log.event {
-                    duolog_call::LogEvent::ControlRefused { why, .. } => Some(why),
+                    LogEvent::ControlRefused { why, .. } => Some(why),
                     _ => None,
                 });
                 if mode == Mode::Never {
@@ -307,6 +332,33 @@ impl Stage {
             }
         }
         refused
+    }
+}
+
+/// What the media plane is told, in short.
+#[derive(Debug, PartialEq, Eq)]
+struct Words(String);
+
+impl Words {
+    fn of(&self, kinds: &[&str]) -> String {
+        let mut words: Vec<&str> = self.0.split(' ').collect();
+        words.retain(|word| kinds.iter().any(|kind| word.starts_with(kind)));
+        words.join(" ")
+    }
+
+    /// What becomes of recordings.
+    fn recordings(&self) -> String {
+        self.of(&["RECORD", "START", "KEEP", "PAUSE", "RESUME", "CLOSE-"])
+    }
+
+    /// What both parties hear, or the one at `a`.
+    fn heard(&self) -> String {
+        self.of(&["play-a", "stop-a"])
+    }
+
+    /// What neither a refusal nor a control without effect may change.
+    fn effects(&self) -> [String; 2] {
+        [self.recordings(), self.of(&["play", "stop"])]
     }
 }
 
@@ -321,22 +373,27 @@ fn controlled(mode: Mode, moment: Moment, way: Way, control: Control) -> String 
     let refused = stage.answer(from, mode, way);
     let words = stage.words(from);
     if let Some(why) = refused {
-        assert_eq!(words, unasked, "a refused control changes nothing");
+        let changed = words.effects() != unasked.effects();
+        assert!(!changed, "a refused control changes nothing: {words:?}");
         return format!("refused: {}", reason(why));
     }
-    match words.as_str() {
-        same if same == unasked => "no-op",
-        "START" => "recording",
-        "START KEEP" => "will be kept",
-        "START KEEP PAUSE" => "will be kept",
-        "START PAUSE" => "begins paused",
-        "KEEP" => "kept",
-        "PAUSE" => "paused",
-        "RESUME" => "resumed",
-        "CLOSE-Finished" => "stopped",
-        "CLOSE-NotStarted" => "cut",
-        "RECORD-a START" => "new recording",
-        other => other,
+    if words.effects() == unasked.effects() {
+        return "no-op".to_owned();
+    }
+    let (done, heard) = (words.recordings(), words.heard());
+    match (done.as_str(), heard.as_str()) {
+        ("START", "") => "recording",
+        ("START", "play-a-RecordingStarts.nl") => "recording",
+        ("START KEEP" | "START KEEP PAUSE", _) => "will be kept",
+        ("START PAUSE", "play-a-beep") => "begins paused",
+        ("KEEP", "") => "kept",
+        ("KEEP CLOSE-Failed", "play-a-FailureContinues.nl") => "kept, failed, told",
+        ("PAUSE", "play-a-beep") => "paused",
+        ("RESUME", "play-a-beep") => "resumed",
+        ("CLOSE-Finished", "play-a-RecordingStops.nl") => "stopped",
+        ("CLOSE-NotStarted", "stop-a") => "cut",
+        ("RECORD-a START", "play-a-RecordingStarts.nl") => "new recording",
+        _ => return format!("{done}; {heard}"),
     }
     .to_owned()
 }
@@ -370,7 +427,7 @@ fn hung_up(mode: Mode, moment: Moment) -> String {
         }
     }
     stage.w.settle();
-    match (rows, words.strip_prefix("CLOSE-")) {
+    match (rows, words.recordings().strip_prefix("CLOSE-")) {
         (0, _) => "no row".to_owned(),
         (_, Some(end)) => end.to_owned(),
         (_, None) => "closed before".to_owned(),
@@ -400,11 +457,22 @@ fn lost(mode: Mode, moment: Moment) -> String {
         )
     });
     let closed = stage.w.endings().len() > ends;
-    match (closed, told) {
-        (true, true) => "failed, told",
-        (true, false) => "failed, silent",
-        (false, true) => "told",
-        (false, false) => "nothing to lose",
+    let mut facts = stage.w.media[from..].iter().map(|(_, command)| command);
+    let noted = facts.any(|command| {
+        use Fact::Trouble;
+        matches!(
+            command,
+            MediaCommand::Note {
+                fact: Trouble { .. },
+                ..
+            }
+        )
+    });
+    match (noted, closed, told) {
+        (true, true, true) => "failed, told",
+        (true, false, false) => "goes on, silent",
+        (false, false, false) => "nothing to lose",
+        other => panic!("{other:?}"),
     }
     .to_owned()
 }
@@ -479,4 +547,141 @@ fn every_cell_of_the_table_is_so() {
     }
     assert_eq!(wrong, "", "the node does this:\n{wrong}");
     assert!(written.is_empty(), "nobody checks these: {written:?}");
+}
+
+/// How each thing that was done was asked for.
+fn done_by(w: &World) -> Vec<Fact> {
+    use Fact::{Kept, Paused, RecordingStarted, Resumed, Stopped};
+    let mut facts = w.facts();
+    facts.retain(|fact| {
+        matches!(
+            fact,
+            RecordingStarted { .. } | Paused { .. } | Resumed { .. } | Kept { .. } | Stopped { .. }
+        )
+    });
+    facts
+}
+
+#[test]
+fn what_was_done_later_says_how_it_was_asked_for_and_not_what_came_after() {
+    use Control::{Pause, Resume, Start, Stop};
+    use Fact::{Kept, Paused, RecordingStarted, Stopped};
+    use Mode::{AlwaysPauseResume, OnDemand, OnDemandUserStart};
+    let (code, info, api) = (Means::FeatureCode, Means::Info, Means::Api);
+    let by = None;
+    let cases: [(Mode, &[(Way, Control)], Vec<Fact>); 5] = [
+        // Refused, without effect, and for something else.
+        (
+            AlwaysPauseResume,
+            &[
+                (Way::Code, Pause),
+                (Way::Api, Stop),
+                (Way::Info, Start),
+                (Way::Info, Pause),
+            ],
+            vec![RecordingStarted { by }, Paused { by: code }],
+        ),
+        (
+            AlwaysPauseResume,
+            &[(Way::Code, Pause), (Way::Api, Resume), (Way::Info, Pause)],
+            vec![RecordingStarted { by }, Paused { by: info }],
+        ),
+        (
+            OnDemand,
+            &[
+                (Way::Code, Start),
+                (Way::Info, Pause),
+                (Way::Api, Start),
+                (Way::Api, Stop),
+            ],
+            vec![
+                RecordingStarted { by },
+                Kept { by: code },
+                Paused { by: info },
+            ],
+        ),
+        (
+            OnDemandUserStart,
+            &[(Way::Api, Start), (Way::Code, Start), (Way::Info, Resume)],
+            vec![RecordingStarted { by: Some(api) }],
+        ),
+        (
+            OnDemandUserStart,
+            &[
+                (Way::Api, Start),
+                (Way::Code, Pause),
+                (Way::Info, Stop),
+                (Way::Code, Start),
+            ],
+            vec![Stopped { by: info }, RecordingStarted { by: Some(code) }],
+        ),
+    ];
+    for (mode, asked, wanted) in cases {
+        let first = if mode == OnDemandUserStart {
+            Answered
+        } else {
+            Announcing
+        };
+        let mut stage = Stage::at(mode, first);
+        for (way, control) in asked {
+            stage.ask(*way, *control);
+        }
+        stage.w.run(4000);
+        assert_eq!(done_by(&stage.w), wanted, "{mode:?} {asked:?}");
+        let started = stage.w.logs.iter().rev().find_map(|log| match log.event {
+            LogEvent::RecordingStarted { by, .. } => Some(RecordingStarted { by }),
+            _ => None,
+        });
+        let said = started.expect("it has started");
+        assert!(wanted.contains(&said), "{said:?}");
+    }
+}
+
+/// Where the other owner's recording goes on, nothing changes for the party across.
+#[test]
+fn a_notice_is_for_all_only_where_the_call_is_recorded_no_more() {
+    use Control::{Pause, Resume};
+    for notice in [Notice::Beep, Notice::Announcement] {
+        let mut told = settings();
+        for user in [0, 2] {
+            let recording = told.users[user].recording_mut();
+            recording.mode = Mode::AlwaysPauseResume;
+            recording.notice = notice;
+            recording.repeat_tone = None;
+        }
+        let mut w = World::with(told, 1);
+        w.call(ALICE, CAROL);
+        w.run_s(5);
+        let mut heard = Vec::new();
+        for (who, control) in [
+            (ALICE, Pause),
+            (CAROL, Pause),
+            (ALICE, Resume),
+            (CAROL, Resume),
+            (CAROL, Pause),
+            (ALICE, Pause),
+            (CAROL, Resume),
+            (ALICE, Resume),
+        ] {
+            let from = w.media.len();
+            let value = if control == Pause { "pause" } else { "resume" };
+            w.within(who, Method::Info, &[("Record", value)]);
+            w.run_s(3);
+            let plays = w.media[from..]
+                .iter()
+                .filter_map(|(_, command)| match command {
+                    MediaCommand::Play { leg, .. } => Some(if leg.0 == 1 { 'a' } else { 'c' }),
+                    _ => None,
+                });
+            heard.push(plays.collect::<String>());
+        }
+        // What only one's own recording does, and what the call does.
+        assert_eq!(
+            heard,
+            ["a", "ac", "ac", "c", "c", "ac", "ac", "a"],
+            "{notice:?}"
+        );
+        w.bye(ALICE);
+        w.settle();
+    }
 }

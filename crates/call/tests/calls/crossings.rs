@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use duolog_call::{
-    End, Input, LegId, MediaEvent, NumberRoute, RecordingId, StartStop, Trunk, TrunkIndex,
+    End, Fact, Input, LegId, MediaEvent, NumberRoute, OnFailure, RecordingId, StartStop, Trunk,
+    TrunkIndex,
 };
 use duolog_reach::hops::{Destination, Host, Records};
 use duolog_sip::sdp::Direction;
@@ -269,23 +270,59 @@ fn a_transfer_that_waited_for_a_busy_party_still_has_a_limit() {
 }
 
 #[test]
-fn a_recording_that_is_lost_before_its_party_has_come() {
-    let mut w = World::new();
-    w.call(CAROL, BOB);
-    w.refer(BOB, "1005", &[]);
-    let second: RecordingId = *w.recordings.keys().last().unwrap();
-    w.report(MediaEvent::RecordingLost {
-        recording: second,
-        reason: "disk".to_owned(),
-    });
-    w.respond(ERIN, 200);
-    w.run_s(5);
-    assert_eq!(w.times("START").len(), 1, "Carol's alone");
-    w.bye(CAROL);
-    w.settle();
-    let mut ends: Vec<End> = w.endings().into_iter().map(|(end, _)| end).collect();
-    ends.sort_by_key(|end| format!("{end:?}"));
-    assert_eq!(ends, [End::Failed, End::Finished]);
+fn a_loss_is_told_of_a_party_that_has_not_come_yet() {
+    let failed = |then| Fact::Failed { then };
+    let trouble = || Fact::Trouble {
+        reason: "no room".to_owned(),
+    };
+    for (policy, words, ends) in [
+        (OnFailure::GoOn, "", [End::Finished, End::Finished]),
+        (
+            OnFailure::GoOnAnnounced,
+            "play-a-FailureContinues.nl play-c-FailureContinues.nl",
+            [End::Failed, End::Finished],
+        ),
+        (
+            OnFailure::EndAnnounced,
+            "play-a-FailureEnds.nl play-c-FailureEnds.nl",
+            [End::Failed, End::Finished],
+        ),
+    ] {
+        let mut told = settings();
+        let mut users = told.users.iter_mut();
+        let erin = users.find(|user| user.numbers == ["1005"]).expect("erin");
+        erin.recording_mut().on_failure = policy;
+        let mut w = World::with(told, 1);
+        w.call(CAROL, BOB);
+        // Between the REFER and the joining.
+        w.refer(BOB, "1005", &[]);
+        let second: RecordingId = *w.recordings.keys().last().unwrap();
+        w.report(MediaEvent::RecordingTrouble {
+            recording: second,
+            reason: "no room".to_owned(),
+        });
+        w.respond(ERIN, 200);
+        w.run_s(5);
+        let commands = w.commands();
+        let said: Vec<&str> = commands
+            .split(' ')
+            .filter(|c| c.starts_with("play"))
+            .collect();
+        assert_eq!(said.join(" "), words, "{policy:?}");
+        let facts = w.facts_of(second);
+        assert!(facts.contains(&trouble()), "{policy:?}");
+        let is_told = policy != OnFailure::GoOn;
+        assert_eq!(facts.contains(&failed(policy)), is_told, "{policy:?}");
+        // Carol's alone, where Erin's is over.
+        assert_eq!(w.times("START").len(), if is_told { 1 } else { 2 });
+        if policy != OnFailure::EndAnnounced {
+            w.bye(CAROL);
+        }
+        w.settle();
+        let mut found: Vec<End> = w.endings().into_iter().map(|(end, _)| end).collect();
+        found.sort_by_key(|end| format!("{end:?}"));
+        assert_eq!(found, ends, "{policy:?}");
+    }
 }
 
 #[test]

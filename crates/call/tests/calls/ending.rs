@@ -1,10 +1,10 @@
 //! Calls that end, in every way they can.
 
-use duolog_call::{End, Fact, HungUpBy, Input, LegId, MediaEvent, Side};
+use duolog_call::{End, Fact, HungUpBy, Input, LegId, MediaEvent, OnFailure, Side};
 use duolog_sip::sdp::Direction;
 use duolog_sip::{Message, Method};
 
-use crate::world::{ALICE, Acks, BOB, CAROL, TRUNK, World};
+use crate::world::{ALICE, Acks, BOB, CAROL, TRUNK, World, settings};
 
 fn is(message: &Message, method: &Method) -> bool {
     matches!(message, Message::Request(request) if request.method == *method)
@@ -261,22 +261,16 @@ fn silence_on_both_sides_ends_the_call() {
 
 #[test]
 fn a_lost_recording_does_not_end_the_call() {
-    let mut w = World::new();
+    let mut told = settings();
+    told.users[0].recording_mut().on_failure = OnFailure::GoOnAnnounced;
+    let mut w = World::with(told, 1);
     w.call(TRUNK, ALICE);
     w.run_s(5);
     let recording = *w.recordings.keys().next().unwrap();
-    w.report(MediaEvent::RecordingTrouble {
-        recording,
-        reason: "spool full".into(),
-    });
-    w.report(MediaEvent::RecordingLost {
-        recording,
-        reason: "disk gone".into(),
-    });
-    w.report(MediaEvent::RecordingLost {
-        recording,
-        reason: "disk gone".into(),
-    });
+    for reason in ["disk gone", "spool full", "disk gone"] {
+        let reason = reason.to_owned();
+        w.report(MediaEvent::RecordingTrouble { recording, reason });
+    }
     w.run_s(60);
     assert_eq!(w.endings(), [(End::Failed, "disk gone".to_owned())]);
     assert!(

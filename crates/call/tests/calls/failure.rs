@@ -153,12 +153,12 @@ fn nobody_is_told_of_what_nobody_asked_for() {
     }
 }
 
-/// Both recordings are lost, that of the caller first.
+/// Audio of both recordings is lost, that of the caller first.
 fn lose_both(w: &mut World) {
     let ids: Vec<_> = w.recordings.keys().rev().copied().collect();
     for recording in ids {
         let reason = "the disk is gone".to_owned();
-        w.report(MediaEvent::RecordingLost { recording, reason });
+        w.report(MediaEvent::RecordingTrouble { recording, reason });
     }
 }
 
@@ -166,17 +166,17 @@ fn lose_both(w: &mut World) {
 fn in_the_middle_each_policy_does_what_it_says() {
     use OnFailure::{EndAnnounced, GoOn, GoOnAnnounced, Refuse};
     for (policy, then, words, lasts) in [
-        (Refuse, GoOn, "", true),
-        (GoOn, GoOn, "", true),
+        (Refuse, None, "", true),
+        (GoOn, None, "", true),
         (
             GoOnAnnounced,
-            GoOnAnnounced,
+            Some(GoOnAnnounced),
             "a-FailureContinues b-FailureContinues",
             true,
         ),
         (
             EndAnnounced,
-            EndAnnounced,
+            Some(EndAnnounced),
             "a-FailureEnds b-FailureEnds",
             false,
         ),
@@ -189,13 +189,20 @@ fn in_the_middle_each_policy_does_what_it_says() {
         lose_both(&mut w);
         w.run_s(3);
         assert_eq!(said(&w)[before..].trim(), words);
-        assert_eq!(failed(&w), [then]);
-        assert_eq!(w.endings(), [(End::Failed, "the disk is gone".to_owned())]);
+        assert_eq!(failed(&w), Vec::from_iter(then));
+        let lost = (End::Failed, "the disk is gone".to_owned());
+        assert_eq!(w.endings(), Vec::from_iter(then.map(|_| lost)));
         assert_eq!(ended_by(&w).is_none(), lasts);
         if lasts {
             w.bye(ALICE);
         }
         w.settle();
+        let end = if then.is_some() {
+            End::Failed
+        } else {
+            End::Finished
+        };
+        assert_eq!(w.endings()[0].0, end);
     }
 }
 
@@ -254,9 +261,11 @@ fn a_loss_before_the_end_of_the_announcement_cuts_it() {
         let before = said(&w).len();
         lose_both(&mut w);
         w.run_s(5);
-        assert!(w.commands().contains("stop-a stop-b"));
+        // Where nobody is told of a failure, the recording begins.
+        let ends = policy == OnFailure::GoOnAnnounced;
+        assert_eq!(w.commands().contains("stop-a stop-b"), ends);
         assert_eq!(said(&w)[before..].trim(), words);
-        assert!(w.times("START").is_empty());
+        assert_eq!(w.times("START").is_empty(), ends);
         w.bye(TRUNK);
         w.settle();
     }
@@ -355,10 +364,11 @@ fn an_emergency_call_is_neither_refused_nor_ended() {
         w.run_s(10);
         lose_both(&mut w);
         w.run_s(10);
-        assert_eq!((said(&w).as_str(), failed(&w)), ("", vec![GoOn]));
+        assert_eq!((said(&w).as_str(), failed(&w)), ("", vec![]));
         assert_eq!(ended_by(&w), None, "{policy:?}");
         w.bye(ALICE);
         w.settle();
+        assert_eq!(w.endings()[0].0, End::Finished);
         // Another number is no emergency.
         let mut w = emergency(Mode::Always, policy);
         w.node(closed());
@@ -415,4 +425,136 @@ fn audio_that_is_lost_ends_the_recording_where_the_parties_are_told_so() {
         };
         assert_eq!(w.endings(), [ending], "{policy:?}");
     }
+}
+
+/// Audio of the one recording is lost, and the gate says that it goes on so.
+fn lose_with_closed_gate(w: &mut World) {
+    w.node(closed());
+    lose_both(w);
+}
+
+fn press(w: &mut World) -> u16 {
+    w.within(ALICE, Method::Info, &[("Record", "on")]);
+    w.run(50);
+    w.last_response(ALICE).status.code()
+}
+
+/// How many commands of a kind there were.
+fn count(w: &World, word: &str) -> usize {
+    w.commands().split(' ').filter(|one| *one == word).count()
+}
+
+#[test]
+fn who_asks_for_what_is_being_lost_keeps_what_there_is_and_hears_of_the_loss() {
+    use OnFailure::{EndAnnounced, GoOn, GoOnAnnounced, Refuse};
+    for (policy, words, closes) in [
+        (Refuse, "", false),
+        (GoOn, "", false),
+        (GoOnAnnounced, "a-FailureContinues b-FailureContinues", true),
+        (EndAnnounced, "a-FailureEnds b-FailureEnds", true),
+    ] {
+        let mut w = one(Mode::OnDemand, policy);
+        w.call(TRUNK, ALICE);
+        w.run_s(10);
+        let before = said(&w).len();
+        lose_with_closed_gate(&mut w);
+        w.run_s(50);
+        let spoken = said(&w)[before..].to_owned();
+        assert_eq!((spoken.as_str(), failed(&w)), ("", vec![]), "{policy:?}");
+        assert_eq!(press(&mut w), 200);
+        assert_eq!(count(&w, "KEEP"), 1, "{policy:?}");
+        let then = if closes { vec![policy] } else { vec![] };
+        assert_eq!(failed(&w), then);
+        w.run_s(4);
+        assert_eq!(said(&w)[before..].trim(), words, "{policy:?}");
+        assert_eq!(ended_by(&w).is_some(), policy == EndAnnounced);
+        if policy != EndAnnounced {
+            w.bye(ALICE);
+        }
+        w.settle();
+        let ending = match closes {
+            true => (End::Failed, "the disk is gone".to_owned()),
+            false => (End::Finished, w.endings()[0].1.clone()),
+        };
+        assert_eq!(w.endings(), [ending], "{policy:?}");
+    }
+}
+
+#[test]
+fn a_press_is_no_loss_where_nothing_is_lost_or_the_gate_has_opened_again() {
+    for stands in ["low", "open again", "asked for", "emergency"] {
+        let mut w = match stands {
+            "emergency" => emergency(Mode::OnDemand, OnFailure::EndAnnounced),
+            _ => one(Mode::OnDemand, OnFailure::EndAnnounced),
+        };
+        match stands {
+            "emergency" => {
+                w.invite(ALICE, "112");
+                w.run(100);
+                w.respond(TRUNK, 200);
+            }
+            _ => w.call(TRUNK, ALICE),
+        }
+        w.run_s(10);
+        let before = said(&w).len();
+        match stands {
+            // Running calls are recorded to their end.
+            "low" => w.node(closed()),
+            "open again" => {
+                lose_with_closed_gate(&mut w);
+                w.run_s(5);
+                w.node(Input::Gate(Gate::Open));
+            }
+            "asked for" => {
+                lose_both(&mut w);
+                assert_eq!(press(&mut w), 200);
+                w.node(closed());
+            }
+            _ => lose_with_closed_gate(&mut w),
+        }
+        assert_eq!(press(&mut w), 200, "{stands}");
+        w.run_s(5);
+        assert_eq!((&said(&w)[before..], failed(&w)), ("", vec![]), "{stands}");
+        assert_eq!((count(&w, "KEEP"), ended_by(&w)), (1, None), "{stands}");
+        if stands == "low" {
+            // What is lost from now on is what somebody counted on.
+            lose_both(&mut w);
+            w.run_s(4);
+            assert_eq!(failed(&w), [OnFailure::EndAnnounced]);
+            assert_eq!(ended_by(&w), Some(HungUpBy::NotRecorded));
+        } else {
+            w.bye(ALICE);
+        }
+        w.settle();
+        let end = if stands == "low" {
+            End::Failed
+        } else {
+            End::Finished
+        };
+        assert_eq!(w.endings()[0].0, end, "{stands}");
+    }
+}
+
+#[test]
+fn nothing_is_started_behind_a_closed_gate() {
+    let mut w = one(Mode::OnDemandUserStart, OnFailure::EndAnnounced);
+    w.call(TRUNK, ALICE);
+    w.run_s(5);
+    w.node(closed());
+    assert_eq!(press(&mut w), 403);
+    let response = w.last_response(ALICE);
+    let why = response.headers.value("Warning").unwrap();
+    assert!(why.contains("the recorder can not record now"), "{why}");
+    w.run_s(10);
+    assert_eq!((said(&w).as_str(), failed(&w)), ("", vec![]));
+    assert_eq!((w.times("START").len(), ended_by(&w)), (0, None));
+    let refused = |fact: &Fact| matches!(fact, Fact::ControlRefused { .. });
+    assert_eq!(w.facts().iter().filter(|fact| refused(fact)).count(), 1);
+    w.node(Input::Gate(Gate::Open));
+    assert_eq!(press(&mut w), 200);
+    w.run_s(4);
+    assert_eq!(w.times("START").len(), 1);
+    w.bye(TRUNK);
+    w.settle();
+    assert_eq!(w.endings()[0].0, End::Finished);
 }

@@ -35,7 +35,7 @@ fn act(w: &mut World, dice: &mut Dice, caller: usize) {
             let recording = w.recordings.keys().last().copied();
             if let Some(recording) = recording.filter(|_| dice.roll(6) == 0) {
                 let reason = "lost".to_owned();
-                w.report(MediaEvent::RecordingLost { recording, reason });
+                w.report(MediaEvent::RecordingTrouble { recording, reason });
             }
         }
         11 if w.parties[caller].invites.len() > 1 => w.respond(caller, 491),

@@ -51,7 +51,7 @@ impl World {
     }
 
     /// The facts of one recording.
-    fn facts_of(&self, wanted: RecordingId) -> Vec<Fact> {
+    pub fn facts_of(&self, wanted: RecordingId) -> Vec<Fact> {
         let facts = self.media.iter().filter_map(|(_, command)| match command {
             MediaCommand::Note { recording, fact } if *recording == wanted => Some(fact.clone()),
             _ => None,
@@ -327,7 +327,8 @@ fn a_notice_waits_for_an_announcement() {
     assert_eq!(
         w.since(from),
         "play-a-RecordingStarts.nl play-b-RecordingStarts.nl PAUSE RESUME PAUSE START \
-         play-a-RecordingPaused.en play-b-RecordingPaused.en"
+         play-b-RecordingPaused.en",
+        "alice is recorded: her own recording goes on"
     );
     w.bye(ALICE);
     w.settle();
@@ -664,7 +665,9 @@ fn a_redirection_decides_anew_whether_a_number_is_listed() {
         w.respond(CAROL, 200);
         w.run_s(2);
         let alices = w.ids()[0];
-        let started = w.facts_of(alices).contains(&Fact::RecordingStarted);
+        let started = w
+            .facts_of(alices)
+            .contains(&Fact::RecordingStarted { by: None });
         assert_eq!(started, rows == 1, "{list}");
         let joined = |fact: &Fact| matches!(fact, Fact::PartyJoined { how: Arrival::Redirected, number, .. } if number == "1003");
         assert!(w.facts_of(alices).iter().any(joined));

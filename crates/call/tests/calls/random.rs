@@ -55,7 +55,7 @@ pub fn control(w: &mut World, dice: &mut Dice) {
         Control::Resume,
     ];
     match dice.roll(24) {
-        0 => w.report(MediaEvent::RecordingLost {
+        0 => w.report(MediaEvent::RecordingTrouble {
             recording,
             reason: "gone".to_owned(),
         }),

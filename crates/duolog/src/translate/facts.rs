@@ -150,7 +150,7 @@ pub fn fact(fact: &Fact, owner: Side) -> wire::Fact {
             tone: "beep".into(),
         },
         Fact::HungUp { by } => hung_up(*by, who),
-        Fact::RecordingStarted
+        Fact::RecordingStarted { .. }
         | Fact::Paused { .. }
         | Fact::Resumed { .. }
         | Fact::Stopped { .. }
@@ -174,7 +174,10 @@ pub fn fact(fact: &Fact, owner: Side) -> wire::Fact {
 /// How the owner's recording stands, and what was asked of it.
 fn recording(fact: &Fact, who: impl Fn(Side) -> wire::Side) -> wire::Fact {
     match fact {
-        Fact::RecordingStarted => wire::Fact::RecordingStarted,
+        Fact::RecordingStarted { by } => wire::Fact::RecordingStarted {
+            by: by.map(asker),
+            way: by.map(way),
+        },
         Fact::Paused { by } => wire::Fact::RecordingPaused {
             by: asker(*by),
             way: way(*by),

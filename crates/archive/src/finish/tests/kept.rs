@@ -58,7 +58,14 @@ async fn pcm16_is_exact_and_the_row_says_what_the_manifest_says() {
     let world = World::new(RequestedFormat::WavPcm16);
     let (owner, other) = (voice(20_000, 300.0, 9_000.0), voice(20_000, 700.0, 2_000.0));
     let mut tape = world.tape();
-    tape.fact(0, &Fact::RecordingStarted.write());
+    tape.fact(
+        0,
+        &Fact::RecordingStarted {
+            by: None,
+            way: None,
+        }
+        .write(),
+    );
     tape.audio(0, SampleFormat::Alaw, &owner, &other);
     let figures = Figures {
         received: 125,

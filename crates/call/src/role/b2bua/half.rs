@@ -103,12 +103,8 @@ impl Half {
         self.recordings.note(cx, &fact);
     }
 
-    pub(crate) fn trouble(&mut self, cx: &mut Context<'_>, id: RecordingId, reason: String) {
+    pub(crate) fn trouble(&mut self, cx: &mut Context<'_>, id: RecordingId, reason: &str) {
         self.recordings.trouble(cx, id, reason);
-    }
-
-    pub(crate) fn lost(&mut self, cx: &mut Context<'_>, id: RecordingId, reason: String) {
-        self.recordings.lost(cx, id, &reason);
     }
 
     /// The call is over.

@@ -35,10 +35,10 @@ pub(crate) struct Recorded {
     tone: Option<RepeatTone>,
     collector: Option<Collector>,
     channel: Channel,
-    /// How the last accepted control was asked for: a pause may take effect later.
-    asked_by: Means,
     /// When a pause ends by itself.
     resume_at: Option<Instant>,
+    /// Why audio is missing that nobody had asked for.
+    missing: Option<String>,
     /// Why nothing is recorded, in words, where that is known before the end.
     obstacle: Option<String>,
     /// What is to become of the call because of that, and has not yet.
@@ -95,8 +95,8 @@ impl Recorded {
             tone: plan.settings.repeat_tone.map(RepeatTone::new),
             collector: Some(Collector::new(cx.settings.feature_codes.clone())),
             channel: Channel::Turned,
-            asked_by: Means::FeatureCode,
             resume_at: None,
+            missing: None,
             obstacle: None,
             failure: None,
         };
@@ -134,6 +134,7 @@ impl Recorded {
         match (self.machine.is_announcing(), self.is_under_way()) {
             (true, _) => Beside::Waits(self.id()),
             (false, true) if self.channel == Channel::Waiting => Beside::Waits(self.id()),
+            (false, true) if self.machine.phase() == Phase::Paused => Beside::Paused(self.id()),
             (false, true) => Beside::Captures(self.id()),
             (false, false) => Beside::Nothing,
         }
@@ -182,16 +183,20 @@ impl Recorded {
         (side, by): (Side, Means),
         control: Control,
     ) -> Result<(), Refusal> {
-        let again = (self.machine.phase(), control) == (Phase::Stopped, Control::Start);
+        let barred = matches!(cx.gate, Gate::Closed { .. });
         let refusal = if side != self.owner {
             Some(Refusal::NotOwner)
-        } else if again && matches!(cx.gate, Gate::Closed { .. }) {
+        } else if barred && self.machine.begins_with(control) {
             Some(Refusal::CannotRecord)
         } else {
-            self.asked_by = by;
-            self.feed(cx, to, Input::Asked(control))
+            self.feed(cx, to, Input::Asked(control, by))
         };
         let Some(why) = refusal else {
+            // What there is is kept before it ends. Where nothing stands in the way any more, it goes on.
+            let missing = self.missing.take_if(|_| control == Control::Start);
+            if let Some(reason) = missing.filter(|_| barred) {
+                self.lose(cx, &reason);
+            }
             return Ok(());
         };
         let fact = Fact::ControlRefused {
@@ -210,29 +215,37 @@ impl Recorded {
         Err(why)
     }
 
-    /// The recorder reported a loss that the recording survives.
-    pub(super) fn trouble(&self, cx: &mut Context<'_>, reason: String) {
+    /// Audio was lost. What nobody had asked for is nobody's loss until somebody does.
+    pub(super) fn trouble(&mut self, cx: &mut Context<'_>, reason: &str) {
         let fact = Fact::Trouble {
-            reason: reason.clone(),
+            reason: reason.to_owned(),
         };
         self.note(cx, fact);
-        let recording = self.id();
-        cx.log(LogEvent::RecordingTrouble { recording, reason });
+        cx.log(LogEvent::RecordingTrouble {
+            recording: self.id(),
+            reason: reason.to_owned(),
+        });
+        match self.machine.loss() {
+            Loss::Silent => self.missing = Some(reason.to_owned()),
+            Loss::Wanted => self.lose(cx, reason),
+        }
     }
 
-    /// The recorder lost the recording.
-    pub(super) fn lost(&mut self, cx: &mut Context<'_>, reason: String) {
-        self.trouble(cx, reason.clone());
-        if !self.row.is_open() {
+    /// Ends the recording where the settings have the parties told that there is none any more. Else what
+    /// comes later is kept, and a gap says what is not there.
+    fn lose(&mut self, cx: &mut Context<'_>, reason: &str) {
+        let over = !self.row.is_open() || self.machine.phase() == Phase::Failed;
+        if over || self.failing() == OnFailure::GoOn {
             return;
         }
-        if self.machine.phase() != Phase::Failed {
-            self.fails(cx);
-        }
-        self.obstacle = Some(reason.clone());
+        self.fails(cx);
+        self.obstacle = Some(reason.to_owned());
+        let closing = Closing {
+            unstarted: End::Failed,
+            reason: reason.to_owned(),
+        };
         let steps = self.machine.handle(Input::Lost);
-        let unstarted = End::Failed;
-        self.close(cx, &steps, &Closing { unstarted, reason });
+        self.close(cx, &steps, &closing);
         self.silence();
     }
 
@@ -251,12 +264,6 @@ impl Recorded {
             (Loss::Silent, _) | (_, OnFailure::Refuse) => OnFailure::GoOn,
             (Loss::Wanted, then) => then,
         }
-    }
-
-    /// Whether audio that is lost ends the recording: where the parties are told that there is none any
-    /// more. Else what comes later is kept, and a gap says what is not there.
-    pub(super) fn ends_with_trouble(&self) -> bool {
-        self.row.is_open() && self.failing() != OnFailure::GoOn
     }
 
     /// The call is of this kind now.

@@ -255,30 +255,19 @@ impl Recordings {
         done.unwrap_or(Err(Refusal::NotRecorded))
     }
 
-    /// The recorder reported a loss that a recording survives, unless the parties are to be told.
-    pub(super) fn trouble(&mut self, cx: &mut Context<'_>, id: RecordingId, reason: String) {
-        let Some(recorded) = self.all().find(|recorded| recorded.id() == id) else {
-            return;
-        };
-        match recorded.ends_with_trouble() {
-            true => self.lost(cx, id, &reason),
-            false => recorded.trouble(cx, reason),
+    /// Audio of a recording was lost.
+    pub(super) fn trouble(&mut self, cx: &mut Context<'_>, id: RecordingId, reason: &str) {
+        let all = [&mut self.caller, &mut self.callee].into_iter().flatten();
+        for recorded in all.filter(|recorded| recorded.id() == id) {
+            recorded.trouble(cx, reason);
         }
+        self.settle(cx);
     }
 
     /// The call is of this kind from now.
     pub(super) fn are_now(&mut self, nature: Nature) {
         let all = [&mut self.caller, &mut self.callee].into_iter().flatten();
         all.for_each(|recorded| recorded.is_now(nature));
-    }
-
-    /// The recorder lost a recording.
-    pub(super) fn lost(&mut self, cx: &mut Context<'_>, id: RecordingId, reason: &str) {
-        let all = [&mut self.caller, &mut self.callee].into_iter().flatten();
-        for recorded in all.filter(|recorded| recorded.id() == id) {
-            recorded.lost(cx, reason.to_owned());
-        }
-        self.settle(cx);
     }
 
     /// The call is over.

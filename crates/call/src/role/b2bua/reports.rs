@@ -42,18 +42,14 @@ impl Call {
                 }
             }
             MediaEvent::RecordingTrouble { recording, reason } => {
-                self.recorded.trouble(cx, recording, reason);
-                self.end_unrecorded(cx);
-            }
-            MediaEvent::RecordingLost { recording, reason } => {
                 if let Some(coming) = &mut self.coming {
-                    coming.carried.lost(cx, recording, &reason);
+                    coming.carried.trouble(cx, recording, &reason);
                 }
                 let target = self.transfer.as_mut().and_then(|t| t.target.as_mut());
                 if let Some(target) = target {
-                    target.carried.lost(cx, recording, &reason);
+                    target.carried.trouble(cx, recording, &reason);
                 }
-                self.recorded.lost(cx, recording, &reason);
+                self.recorded.trouble(cx, recording, &reason);
                 self.end_unrecorded(cx);
             }
         }

@@ -154,11 +154,11 @@ impl Carried {
         self.recorded.iter().flat_map(Recorded::names)
     }
 
-    /// The recorder lost its recording.
-    pub(super) fn lost(&mut self, cx: &mut Context<'_>, id: RecordingId, reason: &str) {
+    /// Audio of its recording was lost.
+    pub(super) fn trouble(&mut self, cx: &mut Context<'_>, id: RecordingId, reason: &str) {
         let own = self.recorded.as_mut().filter(|own| own.id() == id);
         if let Some(recorded) = own {
-            recorded.lost(cx, reason.to_owned());
+            recorded.trouble(cx, reason);
         }
     }
 

@@ -15,7 +15,7 @@ use telling::Farewell;
 
 pub(crate) use telling::Telling;
 
-const SIDES: [Side; 2] = [Side::Caller, Side::Callee];
+pub(super) const SIDES: [Side; 2] = [Side::Caller, Side::Callee];
 
 /// A party as a listener.
 #[derive(Debug, Clone, Copy)]
@@ -83,6 +83,15 @@ pub(super) enum Beside {
     Captures(RecordingId),
     /// It starts when everybody has been told.
     Waits(RecordingId),
+    /// It is paused.
+    Paused(RecordingId),
+}
+
+impl Beside {
+    /// Whether what the one that acts does changes nothing about the call being recorded.
+    pub(super) fn records(self) -> bool {
+        matches!(self, Self::Captures(_) | Self::Waits(_))
+    }
 }
 
 /// The parties of a call as listeners.
@@ -99,8 +108,8 @@ pub(super) struct Audience {
     /// The announcement that runs.
     announcement: Option<Announcement>,
     farewell: Farewell,
-    /// What is said when it is over.
-    afterwards: Option<Sound>,
+    /// What is said when it is over, and to whom.
+    afterwards: Option<(Sound, Vec<Side>)>,
     /// An announcement that a recording waits for.
     wanted: Option<Telling>,
     /// What began to be said and is not a fact yet.
@@ -141,7 +150,8 @@ impl Audience {
         self.play_to_sides(cx, &SIDES, sound);
     }
 
-    fn play_to_sides(
+    /// Plays a sound to these.
+    pub(super) fn play_to_sides(
         &mut self,
         cx: &mut Context<'_>,
         sides: &[Side],
@@ -182,10 +192,21 @@ impl Audience {
     /// Says something to everybody who is there. It waits for the end of an announcement, which it would
     /// cut; of several that wait, the last one is still true.
     pub(super) fn say(&mut self, cx: &mut Context<'_>, voice: &Voice, prompt: PromptName) {
+        self.say_to_sides(cx, &SIDES, voice, prompt);
+    }
+
+    /// The same to these.
+    pub(super) fn say_to_sides(
+        &mut self,
+        cx: &mut Context<'_>,
+        sides: &[Side],
+        voice: &Voice,
+        prompt: PromptName,
+    ) {
         match self.announcement {
-            Some(_) => self.afterwards = Some(voice.says(prompt)),
+            Some(_) => self.afterwards = Some((voice.says(prompt), sides.to_vec())),
             None => {
-                self.play_to_sides(cx, &SIDES, &voice.says(prompt));
+                self.play_to_sides(cx, sides, &voice.says(prompt));
             }
         }
     }
@@ -193,9 +214,9 @@ impl Audience {
     /// Says what has waited for the end of an announcement.
     pub(super) fn say_afterwards(&mut self, cx: &mut Context<'_>) {
         if self.announcement.is_none()
-            && let Some(sound) = self.afterwards.take()
+            && let Some((sound, sides)) = self.afterwards.take()
         {
-            self.play_to_sides(cx, &SIDES, &sound);
+            self.play_to_sides(cx, &sides, &sound);
         }
     }
 
@@ -267,7 +288,12 @@ impl Audience {
 
     /// Cuts what still sounds.
     pub(super) fn stop(&self, cx: &mut Context<'_>) {
-        for leg in SIDES.into_iter().filter_map(|side| self.legs.of(side)) {
+        self.stop_at_sides(cx, &SIDES);
+    }
+
+    /// Cuts what still sounds to these.
+    pub(super) fn stop_at_sides(&self, cx: &mut Context<'_>, sides: &[Side]) {
+        for leg in sides.iter().filter_map(|side| self.legs.of(*side)) {
             if self.playing.iter().any(|playing| playing.leg == leg) {
                 cx.media(MediaCommand::StopPlaying { leg });
             }

@@ -158,8 +158,9 @@ impl Message {
         self.stands = Stands::Started;
         let recording = self.id;
         cx.media(MediaCommand::StartRecording { recording });
-        self.note(cx, Fact::RecordingStarted);
-        cx.log(LogEvent::RecordingStarted { recording });
+        let by = None;
+        self.note(cx, Fact::RecordingStarted { by });
+        cx.log(LogEvent::RecordingStarted { recording, by });
     }
 
     /// Keeps a fact, as long as the row is open.
@@ -170,22 +171,16 @@ impl Message {
         }
     }
 
-    /// The recorder reported a loss that the message survives.
-    pub(super) fn trouble(&self, cx: &mut Context<'_>, reason: &str) {
-        let reason = reason.to_owned();
-        let recording = self.id;
-        self.note(
-            cx,
-            Fact::Trouble {
-                reason: reason.clone(),
-            },
-        );
-        cx.log(LogEvent::RecordingTrouble { recording, reason });
-    }
-
-    /// The recorder lost it.
+    /// Audio of it was lost: what is there already is the message.
     pub(super) fn lost(&mut self, cx: &mut Context<'_>, reason: String) {
-        self.trouble(cx, &reason);
+        let recording = self.id;
+        let trouble = reason.clone();
+        self.note(cx, Fact::Trouble { reason: trouble });
+        let trouble = reason.clone();
+        cx.log(LogEvent::RecordingTrouble {
+            recording,
+            reason: trouble,
+        });
         self.close(cx, End::Failed, reason);
     }
 

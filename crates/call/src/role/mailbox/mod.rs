@@ -325,14 +325,8 @@ impl Call {
                 }
             }
             MediaEvent::RecordingTrouble { recording, reason } => {
-                match self.message.is(recording) {
-                    true => self.message.trouble(cx, &reason),
-                    false => self.half.trouble(cx, recording, reason),
-                }
-            }
-            MediaEvent::RecordingLost { recording, reason } => {
                 if !self.message.is(recording) {
-                    return self.half.lost(cx, recording, reason);
+                    return self.half.trouble(cx, recording, &reason);
                 }
                 self.message.lost(cx, reason);
                 // Nobody talks to a machine that does not listen.

@@ -7,7 +7,7 @@ use crate::policy::{Announce, Notice};
 use crate::recording::{Input, Outcome, Refusal, Step};
 use crate::role::b2bua::context::Context;
 use crate::role::b2bua::recorded::{Channel, Closing, Recorded};
-use crate::role::b2bua::sounds::{Audience, Beside};
+use crate::role::b2bua::sounds::{Audience, Beside, SIDES};
 
 impl Recorded {
     /// Gives the machine an input and does what it says; returns the refusal of a control.
@@ -17,12 +17,6 @@ impl Recorded {
         to: &mut Audience,
         input: Input,
     ) -> Option<Refusal> {
-        let by = match input {
-            Input::Limit => Means::Limit,
-            Input::Listed | Input::Unlisted => Means::Policy,
-            Input::Announced if self.machine.is_listed() => Means::Policy,
-            _ => self.asked_by,
-        };
         let mut refusal = None;
         let steps = self.machine.handle(input);
         for step in &steps {
@@ -39,11 +33,11 @@ impl Recorded {
                         to.cut_announcement(cx);
                     }
                 }
-                Step::Start => self.start(cx),
-                Step::Keep => self.keep(cx, by),
-                Step::Pause => self.pause(cx, to, by),
-                Step::Resume => self.resume(cx, to, by),
-                Step::Stop => self.stop(cx, to, (by, &steps)),
+                Step::Start(by) => self.start(cx, *by),
+                Step::Keep(by) => self.keep(cx, *by),
+                Step::Pause(by) => self.pause(cx, to, *by),
+                Step::Resume(by) => self.resume(cx, to, *by),
+                Step::Stop(by) => self.stop(cx, to, (*by, &steps)),
                 Step::Refuse(why) => refusal = Some(*why),
                 Step::Accept | Step::Close(_) => {}
             }
@@ -61,16 +55,19 @@ impl Recorded {
         // A leg that never opens stands for a party that is not there.
         let legs = [own, far].map(|leg| leg.unwrap_or_else(|| cx.ids.leg()));
         self.row.again(cx, self.owner, legs);
-        if let Beside::Captures(recording) | Beside::Waits(recording) = to.beside {
-            self.note(cx, Fact::OtherRecording { recording });
+        match to.beside {
+            Beside::Captures(recording) | Beside::Waits(recording) | Beside::Paused(recording) => {
+                self.note(cx, Fact::OtherRecording { recording });
+            }
+            Beside::Nothing => {}
         }
     }
 
-    fn start(&mut self, cx: &mut Context<'_>) {
+    fn start(&mut self, cx: &mut Context<'_>, by: Option<Means>) {
         let recording = self.id();
         cx.media(MediaCommand::StartRecording { recording });
-        self.note(cx, Fact::RecordingStarted);
-        cx.log(LogEvent::RecordingStarted { recording });
+        self.note(cx, Fact::RecordingStarted { by });
+        cx.log(LogEvent::RecordingStarted { recording, by });
         if let Some(tone) = &mut self.tone {
             tone.start(cx.now);
         }
@@ -135,8 +132,9 @@ impl Recorded {
         }
     }
 
-    /// Tells everybody that the recording was paused or resumed; what still sounds is cut first. What
-    /// the owner's list does is told to nobody.
+    /// Tells everybody that the recording was paused or resumed; what still sounds is cut first. Where the
+    /// party across is recording all the time, the owner alone hears it: for the others nothing changes.
+    /// What the owner's list does is told to nobody.
     fn notice(
         &mut self,
         cx: &mut Context<'_>,
@@ -146,21 +144,26 @@ impl Recorded {
         if by == Means::Policy || to.is_parting() {
             return;
         }
+        let sides = match to.beside.records() {
+            true => vec![self.owner],
+            false => SIDES.to_vec(),
+        };
         if !to.is_announcing() {
-            to.stop(cx);
+            to.stop_at_sides(cx, &sides);
         }
+        let voice = &self.telling.voice;
         let (start, again) = (self.telling.start, self.settings.announce.after_resume);
         if prompt == PromptName::RecordingResumed && (start, again) == (Announce::On, Announce::On)
         {
-            return to.say(cx, &self.telling.voice, PromptName::RecordingStarts);
+            return to.say_to_sides(cx, &sides, voice, PromptName::RecordingStarts);
         }
         match self.settings.notice {
             Notice::None => {}
             Notice::Beep => {
-                to.play(cx, &Sound::Beep);
+                to.play_to_sides(cx, &sides, &Sound::Beep);
                 self.note(cx, Fact::BeepPlayed);
             }
-            Notice::Announcement => to.say(cx, &self.telling.voice, prompt),
+            Notice::Announcement => to.say_to_sides(cx, &sides, voice, prompt),
         }
     }
 
