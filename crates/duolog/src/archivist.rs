@@ -76,14 +76,18 @@ pub async fn run(
     let mut batch = Vec::with_capacity(ROWS);
     while work.recv_many(&mut batch, ROWS).await > 0 {
         let mut rows = Vec::new();
-        let mut sealed = Vec::new();
+        let (mut sealed, mut lost) = (Vec::new(), Vec::new());
         for item in batch.drain(..) {
             match item {
                 Work::Opened { recording, payload } => rows.extend(row(recording, &payload, &wall)),
                 Work::Sealed { recording } => sealed.push(recording),
+                Work::Lost { recording, reason } => lost.push((recording, reason)),
             }
         }
         open_rows(&archive, &rows).await;
+        for (recording, reason) in lost {
+            fail_row(&archive, recording, reason, &wall).await;
+        }
         for recording in sealed {
             let finish = finish(
                 archive.clone(),
@@ -124,6 +128,14 @@ async fn open_rows(archive: &LocalArchive, rows: &[Row]) {
     if let Err(error) = archive.catalogue().open_rows(rows).await {
         let count = rows.len();
         tracing::error!(count, %error, "rows were not opened; finishing their recordings makes them");
+    }
+}
+
+/// Of a recording that the spool never had.
+async fn fail_row(archive: &LocalArchive, recording: RecordingId, reason: &str, wall: &WallClock) {
+    let now = WallTime(wall.unix_us(Instant::now()));
+    if let Err(error) = archive.catalogue().fail_row(recording, now, reason).await {
+        tracing::error!(%recording, %error, "a row was not marked as failed; the next start does it");
     }
 }
 

@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 
+use duolog_spool::{Health, Space, Writer};
 use tokio::sync::watch;
 
 /// What stands in the way of recording a new call, as the owners of each fact report it.
@@ -26,6 +27,20 @@ pub enum Disk {
     Low,
     /// No room: audio is being lost.
     Full,
+    /// It takes nothing, whatever its room: what is recorded is in memory alone, and lost when that runs out.
+    Failing,
+}
+
+impl Disk {
+    /// As a writer sees it.
+    pub fn of<D: duolog_spool::Disk>(writer: &Writer<D>) -> Self {
+        match (writer.health(), writer.space()) {
+            (Health::Failing, _) => Disk::Failing,
+            (Health::Sound, Space::Full) => Disk::Full,
+            (Health::Sound, Space::Low) => Disk::Low,
+            (Health::Sound, Space::Ample) => Disk::Ample,
+        }
+    }
 }
 
 /// Audio that waits in memory for the spool's disk.
@@ -57,6 +72,9 @@ impl Obstacles {
                 Some("the spool's disk is below its floor: make room or lower spool.floor")
             }
             Disk::Full => Some("the spool's disk is full: audio is being lost, make room now"),
+            Disk::Failing => {
+                Some("the spool's disk fails: nothing is written, mend or replace it now")
+            }
         };
         let backlog = match self.backlog {
             Backlog::Short => None,
@@ -134,6 +152,10 @@ mod tests {
         watch.borrow_and_update();
         gate.disk(Disk::Full);
         assert!(!watch.has_changed().expect("the gate lives"));
+        let full = gate.now().reasons();
+        gate.disk(Disk::Failing);
+        assert!(gate.now().reasons()[0].contains("fails"), "{full:?}");
+        assert_ne!(gate.now().reasons(), full, "a word of its own");
         gate.disk(Disk::Ample);
         assert_eq!(gate.now().reasons(), ["the node is draining"]);
     }

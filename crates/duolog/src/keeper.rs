@@ -4,20 +4,23 @@
 //! answer, the queue is the memory that holds audio meanwhile; when the queue is full, the shard
 //! makes a listed gap of what does not fit.
 
-use std::collections::{HashSet, VecDeque};
+mod losses;
+
+use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use duolog_media::{Block, Entry, Event, Outbox, RecordingKey, Shard};
-use duolog_spool::{Counts, Outcome, RealDisk, RecordingId, Space, Writer};
+use duolog_media::{Block, Entry, Outbox, RecordingKey, Shard};
+use duolog_spool::{Counts, Health, Outcome, RealDisk, RecordingId, Writer};
 use tokio::sync::mpsc;
 
 use crate::clock::WallClock;
 use crate::gate::{Backlog, Disk, Gate};
 use crate::relay::Report;
 use crate::translate::entries;
+pub use losses::{Loss, Losses};
 
 /// The space is measured this often when nothing is written.
 const IDLE: Duration = Duration::from_secs(1);
@@ -129,6 +132,13 @@ pub enum Work {
         /// Which.
         recording: RecordingId,
     },
+    /// Nothing of a recording could be kept: its row is all there is of it.
+    Lost {
+        /// Which.
+        recording: RecordingId,
+        /// Why, for a person.
+        reason: &'static str,
+    },
 }
 
 /// What other threads may look at while the spool thread runs.
@@ -142,35 +152,6 @@ pub struct Vitals {
     pub depth: Arc<AtomicUsize>,
 }
 
-/// Who is told that audio was lost, and of which recordings that was said: once of each.
-#[derive(Debug, Default)]
-struct Losses {
-    reports: Option<mpsc::Sender<Report>>,
-    told: HashSet<RecordingId>,
-}
-
-impl Losses {
-    /// What does not fit is said with the next loss.
-    fn tell(&mut self, lost: RecordingId) {
-        let recording = RecordingKey(lost.0);
-        let report = Report::Event(Event::RecordingTrouble { recording });
-        if let Some(reports) = self.reports.as_ref().filter(|_| !self.told.contains(&lost))
-            && reports.try_send(report).is_ok()
-        {
-            self.told.insert(lost);
-        }
-    }
-}
-
-/// The disk as the writer has last measured it.
-fn room(writer: &Writer<RealDisk>) -> Disk {
-    match writer.space() {
-        Space::Ample => Disk::Ample,
-        Space::Low => Disk::Low,
-        Space::Full => Disk::Full,
-    }
-}
-
 /// The spool thread before it starts.
 pub struct Keeper {
     writer: Writer<RealDisk>,
@@ -179,6 +160,8 @@ pub struct Keeper {
     recycled: Vec<SyncSender<Spent>>,
     work: mpsc::Sender<Work>,
     losses: Losses,
+    /// Who tells calls of their losses.
+    reports: Option<mpsc::Sender<Report>>,
     /// Work the archive had no room for; the spool keeps the recordings meanwhile.
     waiting: VecDeque<Work>,
     wall: WallClock,
@@ -201,7 +184,7 @@ impl Keeper {
         let vitals = Arc::new(Vitals::default());
         let depth = Arc::clone(&vitals.depth);
         // Known before the first call, not with the first commit.
-        gate.disk(room(&writer));
+        gate.disk(Disk::of(&writer));
         let queue = SpoolQueue {
             shard: 0,
             queue,
@@ -216,6 +199,7 @@ impl Keeper {
             recycled: Vec::new(),
             work,
             losses: Losses::default(),
+            reports: None,
             waiting: VecDeque::new(),
             wall,
             vitals,
@@ -237,9 +221,9 @@ impl Keeper {
         )
     }
 
-    /// Where calls are told that audio of theirs was lost.
+    /// Where calls are told what was lost of their recordings.
     pub fn report_to(&mut self, reports: mpsc::Sender<Report>) {
-        self.losses.reports = Some(reports);
+        self.reports = Some(reports);
     }
 
     /// What others may look at.
@@ -294,7 +278,16 @@ impl Keeper {
             }
             if ended {
                 let since = *stopping.get_or_insert(now);
-                if self.writer.deadline().is_none() || now.duration_since(since) > LAST_COMMITS {
+                if self.writer.deadline().is_none() {
+                    return;
+                }
+                if now.duration_since(since) > LAST_COMMITS {
+                    let (recordings, bytes) = (self.writer.recordings(), self.writer.kept_bytes());
+                    tracing::error!(
+                        recordings,
+                        bytes,
+                        "the spool's disk took no more: what was in memory alone is lost"
+                    );
                     return;
                 }
                 // The disk does not take it now.
@@ -307,33 +300,70 @@ impl Keeper {
         self.vitals.depth.fetch_sub(1, Ordering::Relaxed);
         let recording = RecordingId(entry.recording().0);
         let (now, wall) = (Instant::now(), &self.wall);
-        if let Err(error) = entries::keep(&mut self.writer, now, wall, &entry, random) {
-            tracing::error!(%recording, %error, "the spool refused an entry");
-        }
+        let answer = entries::keep(&mut self.writer, now, wall, &entry, random);
+        let lost = match self.losses.answered(&entry, answer) {
+            Ok(lost) => lost,
+            Err(error) => {
+                tracing::error!(%recording, %error, "the spool refused an entry");
+                None
+            }
+        };
         match entry {
             // A full way back means that the shard has buffers enough.
             Entry::Block(block) => drop(self.recycled[shard].try_send(Spent::Block(block))),
             Entry::Coded { bytes, .. } => {
                 drop(self.recycled[shard].try_send(Spent::Coded(bytes)));
             }
-            Entry::Open { payload, .. } => self.tell(Work::Opened { recording, payload }),
+            Entry::Open { payload, .. } => {
+                self.tell(Work::Opened { recording, payload });
+                if let Some(lost) = lost {
+                    let reason = lost.reason();
+                    self.tell(Work::Lost { recording, reason });
+                }
+            }
             _ => {}
+        }
+        if let Some(lost) = lost {
+            self.tell_lost(recording, lost);
+        }
+    }
+
+    /// Once for each recording. What does not fit is said with the next loss.
+    fn tell_lost(&mut self, recording: RecordingId, loss: Loss) {
+        if !self.losses.is_news(recording) {
+            return;
+        }
+        let reason = loss.reason();
+        tracing::warn!(%recording, reason, "a recording is not whole");
+        let report = Report::Lost {
+            recording: RecordingKey(recording.0),
+            loss,
+        };
+        if let Some(reports) = &self.reports
+            && reports.try_send(report).is_ok()
+        {
+            self.losses.tell(recording);
         }
     }
 
     fn commit(&mut self, now: Instant, gate: &Gate) {
+        let before = self.writer.health();
         for outcome in self.writer.commit(now) {
             match outcome {
                 Outcome::Durable { .. } => {}
                 Outcome::Sealed { recording } => {
-                    self.losses.told.remove(&recording);
+                    self.losses.forget(recording);
                     self.tell(Work::Sealed { recording });
                 }
                 Outcome::Dropped {
-                    recording, samples, ..
+                    recording,
+                    samples,
+                    reason,
+                    ..
                 } => {
-                    tracing::warn!(%recording, samples, "audio was lost: the spool has no room");
-                    self.losses.tell(recording);
+                    let loss = Loss::of_audio(reason);
+                    tracing::debug!(%recording, samples, reason = loss.reason());
+                    self.tell_lost(recording, loss);
                 }
                 Outcome::PartFailed {
                     recording,
@@ -342,14 +372,22 @@ impl Keeper {
                 } => {
                     tracing::error!(%recording, part, %error, "a spool file failed; going on in a new one");
                 }
+                // While nothing goes through it was said once why; every try would say it again.
+                Outcome::Delayed { recording, error } if before == Health::Failing => {
+                    tracing::debug!(%recording, %error, "the spool's disk delays a recording");
+                }
                 Outcome::Delayed { recording, error } => {
                     tracing::warn!(%recording, %error, "the spool's disk delays a recording");
                 }
                 Outcome::Space(space) => tracing::warn!(?space, "room on the spool's disk changed"),
+                Outcome::Health(Health::Failing) => {
+                    tracing::error!("the spool's disk takes nothing: look at the disk");
+                }
+                Outcome::Health(Health::Sound) => tracing::warn!("the spool's disk works again"),
                 Outcome::DiskTrouble(error) => tracing::error!(%error, "the spool's disk"),
             }
         }
-        gate.disk(room(&self.writer));
+        gate.disk(Disk::of(&self.writer));
         self.tell_waiting();
         let counts = self.writer.counts();
         *self

@@ -408,6 +408,8 @@ impl Published {
             "Spool files given up",
             counts.failed_parts,
         )?;
+        let help = "Entries of recordings the spool did not take, most for want of memory";
+        counter(encoder, "spool_refused", help, counts.refused)?;
         let depth = vitals.depth.load(Ordering::Relaxed) as i64;
         gauge(
             encoder,
@@ -441,6 +443,9 @@ impl Published {
             help,
             flag(obstacles.disk == Disk::Full),
         )?;
+        let help = "1 while the spool's disk takes nothing";
+        let fails = flag(obstacles.disk == Disk::Failing);
+        gauge(encoder, "spool_failing", help, fails)?;
         let help = "1 when the spool's disk does not keep up";
         gauge(
             encoder,
@@ -527,6 +532,13 @@ mod tests {
         ] {
             assert!(text.contains(line), "{line} is missing in\n{text}");
         }
+        sources.gate.disk(Disk::Failing);
+        assert!(
+            matches!(operations.readiness(), Readiness::NotReady(reasons) if reasons[0].contains("fails"))
+        );
+        let text = operations.metrics();
+        assert!(text.contains("duolog_spool_failing 1\n"), "{text}");
+        assert!(text.contains("duolog_spool_full 0\n"), "{text}");
     }
 
     #[test]

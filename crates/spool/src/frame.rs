@@ -35,8 +35,9 @@
 //! 5. Version 2 is for recordings that may not be kept: their audio is in Locked frames, to the end,
 //!    and a Key frame says what opens them, once they are to be kept. Without it nobody can read them;
 //!    see `lock`. Authenticated with the payload are recording id, number and the fixed part of the body.
-//!    All else of them is in clear. What is kept from the first is written as version 1, byte for byte,
-//!    and so is the Seal that recovery makes: a reader of version 1 alone sets aside what it cannot read.
+//!    All else of them is in clear. What is kept from the first is written as version 1, byte for byte.
+//!    The Seal that recovery makes is of the parts' own version: a reader of version 1 alone sets aside
+//!    such a recording as a whole, and does not finish it without what it cannot read.
 
 use crate::lock::{KEY_BYTES, Lock, LockKey, TAG_BYTES};
 use crate::name::{PartNo, RecordingId};

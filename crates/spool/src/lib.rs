@@ -26,8 +26,8 @@
 //!
 //! Per recording: frames not yet durable ([`Settings::kept_max_bytes`], half of it for audio), 1,024
 //! coalesced gap ranges (24 bytes each). Over all recordings: [`Settings::kept_total_max_bytes`] of
-//! frames. Beyond a bound audio becomes a listed gap and a fact is refused with an error; both are
-//! counted. [`Reader`] holds one frame and a window of 64 KiB.
+//! frames. Beyond a bound audio becomes a listed gap, and an opening or a fact is refused with an error;
+//! all are counted. [`Reader`] holds one frame and a window of 64 KiB.
 
 mod ballast;
 mod disk;
@@ -50,7 +50,7 @@ pub use lock::LockKey;
 pub use name::{ParseIdError, RecordingId};
 pub use reader::{Numbered, ReadError, Reader, Release, State, Trouble, recordings, release};
 pub use recovery::{Leftover, LeftoverReason, Recovered, Recovery, RecoveryError, recover};
-pub use writer::{AppendError, Counts, Outcome, Settings, Space, Taken, Writer};
+pub use writer::{AppendError, Counts, Health, Outcome, Settings, Space, Taken, Writer};
 
 #[cfg(test)]
 mod tests;

@@ -54,6 +54,11 @@ impl<'d, D: Disk> PartReader<'d, D> {
         Ok(part)
     }
 
+    /// Of its format; meaningless without a header to trust.
+    pub fn version(&self) -> Version {
+        self.version
+    }
+
     /// The next whole frame with its number; `None` at the end, which `end` then tells.
     pub fn next(&mut self) -> Result<Option<(u64, Frame)>, DiskError> {
         if self.end.is_some() {

@@ -256,6 +256,16 @@ fn why_unreadable<D: Disk>(disk: &D, part: PartName) -> Result<String, DiskError
     })
 }
 
+/// The version in which its parts are written, and so what belongs to them.
+fn version_of<D: Disk>(disk: &D, parts: &[PartName]) -> Result<Version, DiskError> {
+    for &part in parts {
+        if PartReader::open(disk, part)?.version() == Version::Two {
+            return Ok(Version::Two);
+        }
+    }
+    Ok(Version::One)
+}
+
 /// Step 4. On a full disk the ballast gives its room.
 fn write_seal<D: Disk>(
     disk: &mut D,
@@ -272,7 +282,7 @@ fn write_seal<D: Disk>(
     };
     let draft = Draft::seal(scan.end, wall_us, Closing::Interrupted, &[]);
     let mut bytes = Vec::with_capacity(PART_HEADER_BYTES + draft.len());
-    write_part_header(Version::One, recording, part, &mut bytes);
+    write_part_header(version_of(disk, parts)?, recording, part, &mut bytes);
     draft.write(recording, scan.next_number, None, &mut bytes);
     match create_with(disk, &name.to_string(), &bytes) {
         Err(error) if error.is_full() && disk.remove(ballast::NAME).is_ok() => {

@@ -119,6 +119,10 @@ impl Stream {
     pub fn close(&mut self) {
         self.phase = Phase::Sealing;
         self.locking = None;
+        if self.file.is_none() {
+            // It may stay in memory for as long as the disk fails.
+            self.kept.shrink_to_fit();
+        }
     }
 
     pub fn drop_audio(&mut self, dropped: Dropped, write_at: Instant) {
@@ -126,18 +130,20 @@ impl Stream {
         self.owed.due.get_or_insert(write_at);
     }
 
-    /// Encodes the dropped ranges as Gap frames, one per channel; gives the ranges.
-    pub fn keep_gaps(&mut self, channels: u8) -> Vec<Dropped> {
+    /// The dropped ranges that were not told yet. They go on growing; Gap frames come later.
+    pub fn tell_gaps(&mut self) -> Vec<Dropped> {
         self.owed.due = None;
-        if self.owed.gaps.is_empty() {
-            return Vec::new();
-        }
-        let dropped = self.owed.gaps.take();
-        for &Dropped {
+        self.owed.gaps.untold()
+    }
+
+    /// Encodes the dropped ranges as Gap frames, one per channel; gives what was not told of them yet.
+    pub fn keep_gaps(&mut self, channels: u8) -> Vec<Dropped> {
+        let untold = self.tell_gaps();
+        for Dropped {
             position,
             samples,
             reason,
-        } in &dropped
+        } in self.owed.gaps.take()
         {
             for channel in 0..channels {
                 self.keep(&Draft::frame(FrameIn::Gap {
@@ -148,7 +154,7 @@ impl Stream {
                 }));
             }
         }
-        dropped
+        untold
     }
 
     /// Turns the audio in `kept` into gaps, so that what is left is small. The numbers of that

@@ -1,6 +1,7 @@
 //! The spool as a whole.
 
 mod crash;
+mod failing;
 mod full;
 mod loads;
 mod locked;

@@ -9,7 +9,9 @@
 //! 4. On a full disk audio is dropped and listed as gaps; facts and seals go on, in the room the
 //!    ballast gives up.
 //! 5. A recording whose Seal is durable has its parts renamed, and only then is reported sealed.
-//! 6. Audio of a recording opened with a key is encrypted before it is kept or written, to its end. Its
+//! 6. Memory is bounded while nothing goes through: audio gives way first and is listed, then openings and
+//!    facts are refused. What was opened can always be sealed.
+//! 7. Audio of a recording opened with a key is encrypted before it is kept or written, to its end. Its
 //!    key is written when it is to be kept, and until then is in this process's memory alone.
 
 use std::collections::BTreeMap;
@@ -23,15 +25,22 @@ use crate::name::RecordingId;
 use crate::stream::{Phase, Stream};
 
 mod commit;
+mod health;
 mod room;
 mod terms;
 
+pub use health::Health;
+use health::Pulse;
 use room::Room;
 pub use room::Space;
 pub use terms::{AppendError, Counts, Outcome, Settings, Taken};
 
 /// Dropped ranges are written this long after the first at the latest.
 const GAPS_HELD: Duration = Duration::from_secs(5);
+
+/// Memory that every recording has set aside from its beginning: for its Seal, which is always taken,
+/// and for keeping it here at all.
+const SEALING_BYTES: usize = 2 << 10;
 
 /// Writes recordings to the spool. One owner, one thread.
 pub struct Writer<D> {
@@ -43,6 +52,7 @@ pub struct Writer<D> {
     due: Option<Instant>,
     kept_total: usize,
     room: Room,
+    pulse: Pulse,
     /// Told by the next commit.
     untold: Vec<Outcome>,
     counts: Counts,
@@ -61,6 +71,7 @@ impl<D: Disk> Writer<D> {
             due: None,
             kept_total: 0,
             room,
+            pulse: Pulse::default(),
             untold: Vec::new(),
             counts: Counts::default(),
         })
@@ -113,8 +124,12 @@ impl<D: Disk> Writer<D> {
             return self.refuse(duplicate);
         }
         self.check_length(recording, payload)?;
+        let draft = Draft::open(wall_us, payload);
+        if self.is_out_of_memory(draft.len() + SEALING_BYTES) {
+            return self.refuse(AppendError::NoMemory { recording });
+        }
         let mut stream = Stream::new(recording, key);
-        let number = stream.keep(&Draft::open(wall_us, payload));
+        let number = stream.keep(&draft);
         match stream.begin_part(&mut self.disk) {
             Ok(()) => {}
             Err(error) if error.is_taken() => return self.refuse(duplicate),
@@ -148,8 +163,9 @@ impl<D: Disk> Writer<D> {
         } = frame
         {
             let no_room = self.room.space() == Space::Full;
+            let for_audio = self.settings.kept_total_max_bytes / 4 * 3;
             let no_memory = kept > self.settings.kept_max_bytes / 2
-                || self.kept_total + draft.len() > self.settings.kept_total_max_bytes;
+                || self.kept_total + draft.len() > for_audio;
             if no_room || no_memory {
                 let reason = if no_room {
                     gap_reason::DISK_FULL
@@ -164,7 +180,7 @@ impl<D: Disk> Writer<D> {
                 self.drop_audio(now, recording, dropped);
                 return Ok(Taken::Dropped);
             }
-        } else if kept > self.settings.kept_max_bytes {
+        } else if kept > self.settings.kept_max_bytes || self.is_out_of_memory(draft.len()) {
             return self.refuse(AppendError::NoMemory { recording });
         }
         let number = self.keep(now, recording, &draft, frame.end())?;
@@ -197,6 +213,16 @@ impl<D: Disk> Writer<D> {
     /// The space as last measured, by a commit. `Ample` alone lets new recordings in.
     pub fn space(&self) -> Space {
         self.room.space()
+    }
+
+    /// Whether the last commit that tried made anything durable.
+    pub fn health(&self) -> Health {
+        self.pulse.health()
+    }
+
+    /// Bytes of frames that are in memory and not durable.
+    pub fn kept_bytes(&self) -> usize {
+        self.kept_total
     }
 
     /// Counters since the writer was made.
@@ -242,6 +268,12 @@ impl<D: Disk> Writer<D> {
             recording,
             bytes: payload.len(),
         })
+    }
+
+    /// Whether so much more, beside what seals will take, is more than all recordings may have.
+    fn is_out_of_memory(&self, more: usize) -> bool {
+        let seals = self.streams.len() * SEALING_BYTES;
+        self.kept_total + seals + more > self.settings.kept_total_max_bytes
     }
 
     fn count(&mut self, bytes: usize) {

@@ -1,15 +1,15 @@
 //! The spool thread in virtual time: a bounded queue, a writer on the simulated disk, stalls that
 //! pass in the world's time and stop nobody else.
 
-use std::collections::{HashSet, VecDeque};
+use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 use duolog::clock::WallClock;
 use duolog::gate::{Backlog, Disk, Gate};
-use duolog::keeper::Spent;
+use duolog::keeper::{Loss, Losses, Spent};
 use duolog::translate::entries;
 use duolog_media::{Entry, Outbox, Shard};
-use duolog_spool::{Counts, Outcome, RecordingId, Settings, SimDisk, Space, Writer};
+use duolog_spool::{Counts, Outcome, RecordingId, Settings, SimDisk, Writer};
 
 use super::watch::Watch;
 
@@ -28,9 +28,9 @@ pub struct Keeper {
     idle_at: Instant,
     /// Written blocks on their way back, with their shard.
     pub recycled: Vec<(usize, Spent)>,
-    /// Recordings of which audio was lost, each once; taken by the node, which tells their calls.
-    pub lost: Vec<RecordingId>,
-    told: HashSet<RecordingId>,
+    /// What was lost of recordings, of each once; taken by the node, which tells their calls.
+    pub lost: Vec<(RecordingId, Loss)>,
+    losses: Losses,
     sealed: Vec<RecordingId>,
     dropped: u64,
     deepest: usize,
@@ -59,7 +59,7 @@ impl Keeper {
             busy_until: None,
             recycled: Vec::new(),
             lost: Vec::new(),
-            told: HashSet::new(),
+            losses: Losses::default(),
             sealed: Vec::new(),
             dropped: 0,
             deepest: 0,
@@ -103,8 +103,11 @@ impl Keeper {
         while let Some((shard, entry)) = self.queue.pop_front() {
             self.keys += 1;
             let fresh = |key: &mut [u8; 32]| key[..8].copy_from_slice(&self.keys.to_le_bytes());
-            if let Err(error) = entries::keep(&mut self.writer, now, &self.wall, &entry, fresh) {
-                watch.fault(format!("the spool refused an entry: {error}"));
+            let answer = entries::keep(&mut self.writer, now, &self.wall, &entry, fresh);
+            match self.losses.answered(&entry, answer) {
+                Ok(Some(lost)) => self.lose(RecordingId(entry.recording().0), lost),
+                Ok(None) => {}
+                Err(error) => watch.fault(format!("the spool refused an entry: {error}")),
             }
             match entry {
                 Entry::Block(block) => self.recycled.push((shard, Spent::Block(block))),
@@ -123,26 +126,33 @@ impl Keeper {
         self.idle_at = now + IDLE;
         for outcome in self.writer.commit(now) {
             match outcome {
-                Outcome::Sealed { recording } => self.sealed.push(recording),
+                Outcome::Sealed { recording } => {
+                    self.losses.forget(recording);
+                    self.sealed.push(recording);
+                }
                 Outcome::Dropped {
-                    recording, samples, ..
+                    recording,
+                    samples,
+                    reason,
+                    ..
                 } => {
                     self.dropped += samples;
-                    if self.told.insert(recording) {
-                        self.lost.push(recording);
-                    }
+                    self.lose(recording, Loss::of_audio(reason));
                 }
                 _ => {}
             }
         }
-        self.gate.disk(match self.writer.space() {
-            Space::Ample => Disk::Ample,
-            Space::Low => Disk::Low,
-            Space::Full => Disk::Full,
-        });
+        self.gate.disk(Disk::of(&self.writer));
         let stalled = self.disk.take_stalled();
         if stalled > Duration::ZERO {
             self.busy_until = Some(now + stalled);
+        }
+    }
+
+    fn lose(&mut self, recording: RecordingId, loss: Loss) {
+        if self.losses.is_news(recording) {
+            self.losses.tell(recording);
+            self.lost.push((recording, loss));
         }
     }
 

@@ -368,9 +368,8 @@ impl Node {
         for (number, spent) in self.keeper.recycled.drain(..) {
             spent.to(&mut self.relays[number].shard);
         }
-        for lost in self.keeper.lost.drain(..) {
-            let recording = RecordingKey(lost.0);
-            let event = commands::event(duolog_media::Event::RecordingTrouble { recording });
+        for (recording, loss) in self.keeper.lost.drain(..) {
+            let event = commands::lost(RecordingKey(recording.0), loss);
             self.effects.push(Effect::Report(event));
         }
         let obstacles = self.gate.now();

@@ -23,7 +23,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use duolog_media::{Command, Counters, Event, LegIdentity, LegKey, Outbox, Shard};
+use duolog_media::{Command, Counters, Event, LegIdentity, LegKey, Outbox, RecordingKey, Shard};
 use duolog_rtp::{RtpTimestamp, SeqNo, Ssrc};
 use nix::sys::eventfd::EventFd;
 use rand_chacha::ChaCha12Rng;
@@ -32,7 +32,7 @@ use tokio::sync::mpsc;
 
 use crate::config::Media;
 use crate::contain::Breaks;
-use crate::keeper::{Offered, Spent, SpoolQueue};
+use crate::keeper::{Loss, Offered, Spent, SpoolQueue};
 use backlog::{Backlog, Left};
 use ports::{Address, Ports};
 use socket::{BATCH, Batch, ClockPair, Take};
@@ -77,7 +77,7 @@ pub enum Order {
     Stop,
 }
 
-/// What a relay thread tells signalling.
+/// What a relay thread, or the spool's, tells signalling.
 #[derive(Debug)]
 pub enum Report {
     /// A leg has ports.
@@ -98,6 +98,13 @@ pub enum Report {
     },
     /// Something happened to media.
     Event(Event),
+    /// Something of a recording could not be kept.
+    Lost {
+        /// Which.
+        recording: RecordingKey,
+        /// What, and why.
+        loss: Loss,
+    },
 }
 
 /// Where orders to a relay thread go.

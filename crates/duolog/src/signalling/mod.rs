@@ -483,6 +483,7 @@ fn media_event(report: Report) -> MediaEvent {
             reason,
         },
         Report::Event(event) => commands::event(event),
+        Report::Lost { recording, loss } => commands::lost(recording, loss),
     }
 }
 

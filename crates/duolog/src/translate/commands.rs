@@ -20,6 +20,7 @@ use duolog_rtp::dtls::{self, Identity};
 use duolog_rtp::srtp::{MasterKey, Suite};
 use duolog_sip::sdp;
 
+use crate::keeper::Loss;
 use crate::prompts::PromptBook;
 use crate::translate::facts;
 
@@ -268,8 +269,16 @@ pub fn event(event: media::Event) -> MediaEvent {
         media::Event::MediaTimeout { leg } => MediaEvent::MediaTimeout { leg: LegId(leg.0) },
         media::Event::RecordingTrouble { recording } => MediaEvent::RecordingTrouble {
             recording: RecordingId(recording.0),
-            reason: "audio was lost: the spool had no room".into(),
+            reason: "audio was lost: the spool's disk did not keep up".into(),
         },
+    }
+}
+
+/// What the spool could not keep of a recording, in the call's words.
+pub fn lost(recording: RecordingKey, loss: Loss) -> MediaEvent {
+    MediaEvent::RecordingTrouble {
+        recording: RecordingId(recording.0),
+        reason: loss.reason().into(),
     }
 }
 

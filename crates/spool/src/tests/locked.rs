@@ -179,6 +179,37 @@ fn what_makes_no_sense_is_refused_and_a_kept_recording_needs_no_key() {
     assert_eq!(writer.counts().refused, 2);
 }
 
+#[test]
+fn the_seal_of_recovery_is_of_the_version_of_the_parts() {
+    for (locked, version) in [(false, 1), (true, 2)] {
+        let (disk, mut writer, mut clock) = new(3);
+        let opened = match locked {
+            true => writer.open_locked(clock.now, id(1), WALL_US, b"open", key(1)),
+            false => writer.open(clock.now, id(1), WALL_US, b"open"),
+        };
+        opened.unwrap();
+        say(&mut writer, &mut clock, 0, &[SECRET; 64]);
+        drop(writer.commit(clock.pass(400)));
+        disk.kill();
+        recover(&mut disk.clone(), WALL_US).unwrap();
+        for part in [0, 1] {
+            let bytes = bytes_of(&disk, part, "sealed");
+            assert_eq!(bytes[8], version, "part {part}");
+        }
+        let last = read_all(&disk, id(1)).0.pop().map(|read| read.frame);
+        let interrupted = |frame: &Frame| {
+            matches!(
+                frame,
+                Frame::Seal {
+                    closing: Closing::Interrupted,
+                    ..
+                }
+            )
+        };
+        assert!(last.as_ref().is_some_and(interrupted), "{last:?}");
+    }
+}
+
 fn bytes_of(disk: &SimDisk, part: u32, state: &str) -> Vec<u8> {
     let name = format!("{}.{part:04}.{state}", id(1));
     let mut bytes = vec![0; 1 << 20];

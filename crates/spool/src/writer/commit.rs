@@ -1,14 +1,15 @@
 //! The group commit.
 //!
-//! 1. Dropped ranges that are due become Gap frames.
-//! 2. Every waiting stream without a usable part begins a new one with what is kept.
+//! 1. Dropped ranges that are due become Gap frames; without a part to write to they are told alone.
+//! 2. Every waiting stream without a usable part begins a new one with what is kept. While nothing
+//!    goes through, a few are tried in turn: thousands of failures would say no more.
 //! 3. All parts are synced together, then the directory if there are new names.
 //! 4. A part that failed is abandoned; once more from 2, then its recording waits, longer each time.
 //! 5. Recordings whose Seal is durable are renamed and the directory is synced once for all.
 
 use std::time::{Duration, Instant};
 
-use super::{Outcome, Writer};
+use super::{Health, Outcome, Writer};
 use crate::disk::{Disk, DiskError, FileId};
 use crate::frame::gap_reason;
 use crate::name::{PartName, PartState, RecordingId};
@@ -18,6 +19,8 @@ use crate::stream::Phase;
 const LONGEST_BACKOFF: Duration = Duration::from_secs(5);
 /// Tries within one commit: the part at hand, then a new one.
 const ROUNDS: usize = 2;
+/// Recordings that a failing disk is tried with at a time.
+const PROBES: usize = 16;
 
 impl<D: Disk> Writer<D> {
     /// Makes durable what can be, and measures the space. Blocks for as long as the disk does.
@@ -29,8 +32,11 @@ impl<D: Disk> Writer<D> {
         let mut left: Vec<_> = waiting
             .iter()
             .copied()
-            .filter(|id| self.may_try(now, *id))
+            .filter(|id| self.may_try(now, *id) && self.has_kept(*id))
             .collect();
+        if self.pulse.health() == Health::Failing {
+            left.truncate(PROBES);
+        }
         for _ in 0..ROUNDS {
             left.retain(|&id| self.has_kept(id));
             if left.is_empty() {
@@ -42,6 +48,7 @@ impl<D: Disk> Writer<D> {
         self.back_off_failed(now, &left);
         self.rename_sealed(now, &waiting);
         self.wait_again(now, waiting);
+        self.untold.extend(self.pulse.judge().map(Outcome::Health));
         let measured = self.room.measure(now, &mut self.disk, &self.settings);
         self.untold.extend(measured);
         std::mem::take(&mut self.untold)
@@ -64,9 +71,14 @@ impl<D: Disk> Writer<D> {
             let Some(stream) = self.streams.get_mut(&recording) else {
                 continue;
             };
-            // Without a part to write to, coalescing goes on in memory.
-            let usable = stream.file.is_some() && stream.owed.due.is_some_and(|due| due <= now);
-            if !usable {
+            if stream.owed.due.is_none_or(|due| now < due) {
+                continue;
+            }
+            if stream.file.is_none() {
+                // Without a part to write to, coalescing goes on in memory. A call that waits for its
+                // disk is told all the same.
+                let dropped = stream.tell_gaps();
+                self.tell_dropped(recording, dropped);
                 continue;
             }
             let (frames, before) = (stream.next_number, stream.kept.len());
@@ -130,11 +142,15 @@ impl<D: Disk> Writer<D> {
                 && !stream.kept.is_empty()
             {
                 stream.back_off(now, self.settings.group_commit, LONGEST_BACKOFF);
+                self.pulse.failed();
             }
         }
     }
 
     fn delay(&mut self, now: Instant, recording: RecordingId, error: DiskError) {
+        if !error.is_full() {
+            self.pulse.failed();
+        }
         if let Some(stream) = self.streams.get_mut(&recording) {
             stream.back_off(now, self.settings.group_commit, LONGEST_BACKOFF);
         }
@@ -192,6 +208,7 @@ impl<D: Disk> Writer<D> {
         }
         self.kept_total -= stream.kept.len();
         stream.made_durable();
+        self.pulse.went_through();
         let (frames, position) = (stream.next_number, stream.end);
         if stream.phase == Phase::Sealing {
             stream.phase = Phase::Renaming;
@@ -245,12 +262,14 @@ impl<D: Disk> Writer<D> {
         }
         match self.disk.sync_dir() {
             Ok(()) => {
+                self.pulse.went_through();
                 for recording in renamed {
                     self.streams.remove(&recording);
                     self.untold.push(Outcome::Sealed { recording });
                 }
             }
             Err(error) => {
+                self.pulse.failed();
                 for &recording in &renamed {
                     if let Some(stream) = self.streams.get_mut(&recording) {
                         stream.back_off(now, self.settings.group_commit, LONGEST_BACKOFF);

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::Space;
+use super::{Health, Space};
 use crate::disk::DiskError;
 #[cfg(doc)]
 use crate::frame::{MAX_PAYLOAD_BYTES, gap_reason};
@@ -21,7 +21,8 @@ pub struct Settings {
     pub ballast_bytes: u64,
     /// Bound on one recording's frames that are not durable; half of it for audio.
     pub kept_max_bytes: usize,
-    /// Bound on all recordings' frames that are not durable, for audio.
+    /// Bound on all recordings' frames that are not durable, with 2 KiB for each recording's Seal; three
+    /// quarters of it for audio.
     pub kept_total_max_bytes: usize,
     /// Channels of a recording: a block that is dropped becomes one Gap for each.
     pub channels: u8,
@@ -105,7 +106,8 @@ pub enum Outcome {
         /// Which recording.
         recording: RecordingId,
     },
-    /// The spool dropped audio of all channels; Gap frames that say so follow.
+    /// The spool dropped audio of all channels; Gap frames that say so follow, as soon as the disk takes
+    /// them.
     Dropped {
         /// Which recording.
         recording: RecordingId,
@@ -134,6 +136,8 @@ pub enum Outcome {
     },
     /// The space changed.
     Space(Space),
+    /// From now on nothing goes through to the disk, or again something does.
+    Health(Health),
     /// The free space could not be measured, or the ballast not be made or removed.
     DiskTrouble(DiskError),
 }
