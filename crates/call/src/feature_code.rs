@@ -1,17 +1,18 @@
 //! Feature codes: which of the owner's digits are for duolog and which for the other party.
 //!
 //! A digit that may begin a code is held back. When the code is complete it is swallowed whole;
-//! when it can no longer become one, or the next digit takes longer than three seconds, what was
-//! held is released in the order in which it was pressed. No digit is ever printed: `Debug` of
-//! everything here shows counts only.
+//! when it can no longer become one, or a digit has been held for as long as it may be, what was
+//! held is released in the order in which it was pressed. So no digit comes later than that, and a
+//! code is to be dialled within that time. No digit is ever printed: `Debug` of everything here shows
+//! counts only.
 
 use std::fmt;
 use std::time::{Duration, Instant};
 
 use crate::recording::Control;
 
-/// How long the next digit of a code may take.
-pub const INTER_DIGIT: Duration = Duration::from_secs(3);
+/// How long a digit is held back at most, unless the node is told otherwise.
+const WAIT: Duration = Duration::from_secs(3);
 
 /// One key press (RFC 4733 §2.3). `Debug` does not show which key.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -28,9 +29,13 @@ impl fmt::Debug for Digit {
     }
 }
 
-/// The codes in force. No code is the beginning of another.
+/// The codes in force, and how long a digit waits for the rest of one. No code is the beginning of
+/// another.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct FeatureCodes([(Control, Vec<u8>); 4]);
+pub struct FeatureCodes {
+    codes: [(Control, Vec<u8>); 4],
+    wait: Duration,
+}
 
 impl FeatureCodes {
     /// Codes as they are dialled, such as `*48`, one for each control: 1 to 8 characters of
@@ -53,19 +58,26 @@ impl FeatureCodes {
                 }
             }
         }
-        Ok(Self(codes))
+        Ok(Self { codes, wait: WAIT })
+    }
+
+    /// The same codes; a digit that may belong to one is held back for so long at most.
+    #[must_use]
+    pub fn waiting(self, wait: Duration) -> Self {
+        Self { wait, ..self }
     }
 }
 
 impl Default for FeatureCodes {
-    /// `*44` starts, `*45` stops, `*48` pauses, `*49` resumes.
+    /// `*44` starts, `*45` stops, `*48` pauses, `*49` resumes; a digit waits for 3 s at most.
     fn default() -> Self {
-        Self([
+        let codes = [
             (Control::Start, vec![10, 4, 4]),
             (Control::Stop, vec![10, 4, 5]),
             (Control::Pause, vec![10, 4, 8]),
             (Control::Resume, vec![10, 4, 9]),
-        ])
+        ];
+        Self { codes, wait: WAIT }
     }
 }
 
@@ -128,8 +140,8 @@ pub struct Verdict {
 /// Sorts the owner's digits into codes and digits for the other party.
 pub struct Collector {
     codes: FeatureCodes,
-    held: Vec<Digit>,
-    deadline: Option<Instant>,
+    /// The oldest first, with when each was pressed.
+    held: Vec<(Instant, Digit)>,
 }
 
 impl fmt::Debug for Collector {
@@ -141,54 +153,53 @@ impl fmt::Debug for Collector {
 impl Collector {
     /// A collector that holds nothing.
     pub fn new(codes: FeatureCodes) -> Self {
-        Self {
-            codes,
-            held: Vec::new(),
-            deadline: None,
-        }
+        let held = Vec::new();
+        Self { codes, held }
     }
 
     /// The owner pressed a key.
     #[must_use]
     pub fn press(&mut self, now: Instant, digit: Digit) -> Verdict {
         let mut verdict = self.expire(now);
-        self.held.push(digit);
-        // The longest tail that may still become a code stays; what is before it never can.
-        while !self.held.is_empty() && !self.may_become_code() {
-            verdict.release.push(self.held.remove(0));
-        }
+        self.held.push((now, digit));
+        self.sift(&mut verdict);
         if let Some(code) = self.complete() {
             self.held.clear();
             verdict.code = Some(code);
         }
-        self.deadline = (!self.held.is_empty()).then(|| now + INTER_DIGIT);
         verdict
     }
 
     /// Time has passed; call at [`Collector::deadline`].
     #[must_use]
     pub fn expire(&mut self, now: Instant) -> Verdict {
-        if self.deadline.is_none_or(|at| now < at) {
-            return Verdict::default();
+        let mut verdict = Verdict::default();
+        while self.deadline().is_some_and(|at| at <= now) {
+            verdict.release.push(self.held.remove(0).1);
+            self.sift(&mut verdict);
         }
-        self.deadline = None;
-        Verdict {
-            release: std::mem::take(&mut self.held),
-            code: None,
-        }
+        verdict
     }
 
-    /// When held digits are to be released.
+    /// When the oldest digit that is held is to be released.
     pub fn deadline(&self) -> Option<Instant> {
-        self.deadline
+        let (pressed, _) = self.held.first()?;
+        Some(*pressed + self.codes.wait)
+    }
+
+    /// The longest tail that may still become a code stays; what is before it never can.
+    fn sift(&mut self, verdict: &mut Verdict) {
+        while !self.held.is_empty() && !self.may_become_code() {
+            verdict.release.push(self.held.remove(0).1);
+        }
     }
 
     fn may_become_code(&self) -> bool {
-        self.codes.0.iter().any(|(_, code)| self.begins(code))
+        self.codes.codes.iter().any(|(_, code)| self.begins(code))
     }
 
     fn complete(&self) -> Option<Control> {
-        let mut all = self.codes.0.iter();
+        let mut all = self.codes.codes.iter();
         all.find(|(_, code)| code.len() == self.held.len() && self.begins(code))
             .map(|(control, _)| *control)
     }
@@ -200,7 +211,7 @@ impl Collector {
                 .held
                 .iter()
                 .zip(code)
-                .all(|(held, want)| held.event == *want)
+                .all(|((_, held), want)| held.event == *want)
     }
 }
 
@@ -287,7 +298,7 @@ mod tests {
         };
         assert_eq!(collector.press(start, star), Verdict::default());
         let verdict = collector.press(
-            start + INTER_DIGIT,
+            start + WAIT,
             Digit {
                 event: 4,
                 duration_ms: 90,
@@ -296,6 +307,55 @@ mod tests {
         assert_eq!(verdict.release.len(), 2);
         assert_eq!(verdict.release[0], star);
         assert_eq!(verdict.release[1].duration_ms, 90);
+    }
+
+    /// Presses keys at these milliseconds, and prints what comes out and when, looking every 100 ms.
+    fn released(codes: FeatureCodes, keys: &[(u64, char)]) -> String {
+        let mut collector = Collector::new(codes);
+        let start = Instant::now();
+        let mut seen = Vec::new();
+        for ms in (0..20_000).step_by(100) {
+            let now = start + Duration::from_millis(ms);
+            let mut verdicts = vec![collector.expire(now)];
+            for (_, key) in keys.iter().filter(|(at, _)| *at == ms) {
+                let event = events(&key.to_string()).unwrap()[0];
+                let duration_ms = 80;
+                verdicts.push(collector.press(now, Digit { event, duration_ms }));
+            }
+            for verdict in verdicts {
+                for digit in verdict.release {
+                    let key = b"0123456789*#ABCD"[usize::from(digit.event)] as char;
+                    seen.push(format!("{key}{ms}"));
+                }
+                seen.extend(verdict.code.map(|code| format!("{code:?}{ms}")));
+            }
+        }
+        seen.join(" ")
+    }
+
+    #[test]
+    fn no_digit_waits_longer_than_it_may() {
+        let default = FeatureCodes::default;
+        let slow = [(0, '*'), (2_900, '4'), (5_800, '8')];
+        assert_eq!(released(default(), &slow), "*3000 43000 85800");
+        let in_time = [(0, '*'), (1_400, '4'), (2_900, '8')];
+        assert_eq!(released(default(), &in_time), "Pause2900");
+        // What is left of it may begin a code of its own, and waits from its own press.
+        let twice = FeatureCodes::new("##1", "*2", "*3", "*4").unwrap();
+        let keys = [(0, '#'), (2_000, '#'), (4_000, '#'), (4_500, '1')];
+        assert_eq!(released(twice.clone(), &keys[..2]), "#3000 #5000");
+        assert_eq!(released(twice, &keys), "#3000 Start4500");
+        let longest = FeatureCodes::new("#1111111", "*2", "*3", "*4").unwrap();
+        let keys: Vec<(u64, char)> = (0..7).map(|n| (n * 900, if n == 0 { '#' } else { '1' })).collect();
+        let (one, ten) = (Duration::from_secs(1), Duration::from_secs(10));
+        assert_eq!(
+            released(longest.clone().waiting(one), &keys),
+            "#1000 11000 11800 12700 13600 14500 15400"
+        );
+        assert_eq!(
+            released(longest.waiting(ten), &keys),
+            "#10000 110000 110000 110000 110000 110000 110000"
+        );
     }
 
     #[test]

@@ -107,6 +107,17 @@ impl Description {
         self
     }
 
+    /// Whether this is `before` said anew: another version of the same session that differs in nothing but
+    /// what it says of the recording.
+    pub fn is_anew(&self, before: &Description) -> bool {
+        let bare = |of: &Description| {
+            let mut bare = of.clone().with_record_state(None);
+            bare.session.origin.sess_version = 0;
+            bare.with_record_preference(None)
+        };
+        self.version() != before.version() && bare(self) == bare(before)
+    }
+
     /// The value of the last line of this name at the audio, else of the session: what stands at a
     /// medium counts for that one in place of what stands above.
     fn said_of_audio(&self, name: &str) -> Option<&str> {

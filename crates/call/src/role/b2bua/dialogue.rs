@@ -9,9 +9,9 @@ use duolog_sip::{Headers, Method, Request, Response};
 use crate::fact::{HungUpBy, Side};
 use crate::role::b2bua::Call;
 use crate::role::b2bua::context::Context;
-use crate::role::b2bua::dtmf_info::KeyForm;
 use crate::role::b2bua::identity::Standing;
 use crate::role::b2bua::indication::Awareness;
+use crate::role::b2bua::keypad::{Keypad, Onward};
 use crate::role::b2bua::leg::Audible;
 use crate::role::b2bua::own_offer::{OwnOffer, OwnOffers};
 use crate::role::b2bua::reliable::{Received, Sending};
@@ -34,8 +34,9 @@ pub(crate) struct Dialogue {
     pub(crate) crossings: Vec<Crossing>,
     pub(crate) can: Abilities,
     pub(crate) awareness: Awareness,
-    /// How the party writes its keys into INFO, where it does.
-    pub(crate) keys: Option<KeyForm>,
+    /// The keys that the party presses, and those that it is told in INFO.
+    pub(crate) keypad: Keypad,
+    pub(crate) onward: Onward,
 }
 
 /// The methods a party has said that it takes; the last word counts.
@@ -77,6 +78,7 @@ impl Dialogue {
     /// A request of ours was sent again under another key.
     pub(crate) fn renamed(&mut self, old: ClientKey, new: ClientKey) {
         self.own.renamed(old, new);
+        self.onward.renamed(old, new);
         self.crossings.iter_mut().for_each(|c| c.renamed(old, new));
     }
 }

@@ -1,16 +1,17 @@
 //! Keys in INFO: `application/dtmf-relay` (`Signal=` and `Duration=` lines) and `application/dtmf` (one
 //! key). Those of an owner may be feature codes; what is none goes on to the other party, in the same
-//! form where that one takes INFO.
+//! form where that one takes INFO. A phone may send the same keys with its media: `keypad` tells them apart.
 
 use duolog_sip::endpoint::{ClientKey, ServerKey};
 use duolog_sip::{Headers, Method, Request, Response, StatusCode};
 
 use crate::fact::Side;
 use crate::feature_code::Digit;
-use crate::media::MediaCommand;
-use crate::role::b2bua::Call;
+use crate::media::{LegId, MediaCommand};
 use crate::role::b2bua::context::{Action, Context};
+use crate::role::b2bua::keypad::{Report, Way};
 use crate::role::b2bua::leg::Stage;
+use crate::role::b2bua::{Call, Phase};
 
 /// The keys by their event (RFC 4733 §3.2).
 const KEYS: &[u8; 16] = b"0123456789*#ABCD";
@@ -87,6 +88,14 @@ fn event(signal: &str) -> Option<u8> {
 }
 
 impl Call {
+    /// The media plane has heard a key of an owner.
+    pub(super) fn key_heard(&mut self, cx: &mut Context<'_>, leg: LegId, digit: Digit) {
+        let Some(side) = self.side_of(leg).filter(|_| self.phase != Phase::Over) else {
+            return;
+        };
+        self.pressed(cx, side, Way::Media, digit);
+    }
+
     /// Takes a key of an owner who may control a recording by keys; whether it was that.
     pub(super) fn info_key(
         &mut self,
@@ -96,72 +105,93 @@ impl Call {
         request: &Request,
     ) -> bool {
         let form = KeyForm::of(&request.headers);
-        let digit = form.and_then(|form| form.read(&request.body));
-        let leg = self.leg_mut(side);
-        let id = leg.id;
-        if digit.is_none() || !self.recorded.digit_legs().contains(&id) {
+        let read = form.and_then(|form| Some((form, form.read(&request.body)?)));
+        let Some((form, digit)) = read else {
+            return false;
+        };
+        if !self.recorded.digit_legs().contains(&self.leg(side).id) {
             return false;
         }
-        self.leg_mut(side).dialogue.keys = form;
         let mut response = Response::to(request, StatusCode::OK);
         let server = cx.settings.server_name.as_str();
         response.headers.push("Server", server);
         cx.act(Action::Respond(key, response));
-        if let Some(digit) = digit {
+        self.pressed(cx, side, Way::Info(form), digit);
+        true
+    }
+
+    fn pressed(&mut self, cx: &mut Context<'_>, side: Side, way: Way, digit: Digit) {
+        let leg = self.leg_mut(side);
+        let id = leg.id;
+        if leg.dialogue.keypad.reported(cx.now, way, digit) == Report::Press {
             self.recorded.digit(cx, id, digit);
         }
-        true
     }
 
     /// What is no code goes on in the form it came in. Belongs after each input: keys that were held
     /// back may be let go by time alone.
     pub(super) fn keys_go_on(&mut self, cx: &mut Context<'_>) {
         for side in [Side::Caller, Side::Callee] {
-            let Some(form) = self.leg(side).dialogue.keys else {
-                continue;
-            };
-            let far = self.leg(side.other());
-            let takes = far.dialogue.can.allows(&Method::Info) && far.stage == Stage::Established;
-            if !takes {
+            let form = self.leg(side).dialogue.keypad.form();
+            let far = self.leg_mut(side.other());
+            if far.stage != Stage::Established {
                 continue;
             }
-            let (id, ways) = (far.id, far.ways());
-            for digit in cx.take_digits(id) {
-                let written = form.write(digit);
-                let info = self.leg_mut(side.other()).request(Method::Info);
-                if let (Some(written), Some(mut info)) = (written, info) {
-                    info.set_body(form.content_type(), written.into());
-                    self.send_notice(cx, ways, info);
-                }
+            let onward = &mut far.dialogue.onward;
+            if let Some(form) = form
+                && far.dialogue.can.allows(&Method::Info)
+                && onward.is_open(cx.now)
+            {
+                let instead = onward.more(cx.now, form, cx.take_digits(far.id));
+                self.send_keys(cx, side.other(), instead);
             }
+            self.send_next_key(cx, side.other());
         }
     }
 
-    /// A party does not take keys in INFO after all: it gets them as keys.
-    pub(super) fn key_refused(
+    /// Sends the next key to a party in INFO, when the one before is answered.
+    fn send_next_key(&mut self, cx: &mut Context<'_>, side: Side) {
+        let leg = self.leg_mut(side);
+        let Some((form, digit)) = leg.dialogue.onward.next() else {
+            return;
+        };
+        let (written, info) = (form.write(digit), leg.request(Method::Info));
+        let ways = leg.ways();
+        if let (Some(written), Some(mut info)) = (written, info) {
+            info.set_body(form.content_type(), written.into());
+            let key = self.send_notice(cx, ways, info);
+            self.leg_mut(side).dialogue.onward.runs(key, digit);
+        }
+    }
+
+    fn send_keys(&self, cx: &mut Context<'_>, side: Side, digits: Vec<Digit>) {
+        let (leg, stage) = (self.leg(side).id, self.leg(side).stage);
+        if !digits.is_empty() && stage == Stage::Established {
+            cx.media(MediaCommand::SendDigits { leg, digits });
+        }
+    }
+
+    /// A key in INFO got this final status, or no answer: what is refused goes as a key, and what waits
+    /// behind it as well.
+    pub(super) fn key_answered(
         &mut self,
         cx: &mut Context<'_>,
         key: ClientKey,
-        response: &Response,
+        status: Option<StatusCode>,
     ) {
-        let refused = response.status.is_final() && !response.status.is_success();
-        let mut notices = self.notices.iter();
-        let notice = notices.find(|n| n.key == key && n.request.method == Method::Info);
-        let Some(request) = notice.filter(|_| refused).map(|notice| &notice.request) else {
-            return;
-        };
-        let form = KeyForm::of(&request.headers);
-        let digit = form.and_then(|form| form.read(&request.body));
-        let call_id = request.call_id().unwrap_or_default().to_owned();
         for side in [Side::Caller, Side::Callee] {
-            let leg = self.leg_mut(side);
-            let dialog = leg.dialog.as_ref();
-            if dialog.is_none_or(|dialog| dialog.id().call_id != call_id) {
+            let dialogue = &mut self.leg_mut(side).dialogue;
+            let Some(digit) = dialogue.onward.answered(key) else {
                 continue;
+            };
+            match status.map(StatusCode::code) {
+                Some(200..300) => return,
+                // It takes none at all, or none of this kind (RFC 6086 §4.2.2).
+                Some(405 | 415 | 469 | 501) => dialogue.can.refuses(&Method::Info),
+                _ => {}
             }
-            leg.dialogue.can.refuses(&Method::Info);
-            let (leg, digits) = (leg.id, digit.into_iter().collect());
-            cx.media(MediaCommand::SendDigits { leg, digits });
+            let digits = dialogue.onward.instead(cx.now, Some(digit));
+            self.send_keys(cx, side, digits);
         }
     }
 }

@@ -110,7 +110,7 @@ impl Call {
             cx.log(LogEvent::Connected);
             self.recorded.answered(cx);
             self.end_unrecorded(cx);
-            self.preferred_at_setup(cx);
+            self.heed(cx, [Side::Caller, Side::Callee]);
         }
     }
 

@@ -1,5 +1,5 @@
 //! What record-aware phones are told of the recording (RFC 7866 §6.3, §7.1.2), and what they ask for in
-//! their offers (§7.1.3).
+//! their descriptions (§7.1.3).
 //!
 //! A phone has been told what stood in our half of the last exchange that came to its end; there is no
 //! other memory of it. After every input of a call that is compared with how the call stands, and where
@@ -29,6 +29,39 @@ pub(crate) struct Awareness {
     noted: Option<Indication>,
     /// What it would not be told: it is not asked again until there is something else to tell.
     refused: Option<Indication>,
+    preference: Preference,
+}
+
+/// What a party says that it wants of the recording. Phones repeat it in every description, also where
+/// they hold or refresh, and when something else has been asked for by then in another way: what is
+/// repeated is no new wish.
+#[derive(Debug, Default)]
+struct Preference {
+    /// What it said last.
+    wanted: Option<RecordPreference>,
+    /// The last description, with or without such a line.
+    last: Option<Description>,
+}
+
+/// Why a party describes itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Describing {
+    /// It offers.
+    Offer,
+    /// It had to.
+    Answer,
+}
+
+impl Preference {
+    /// The party has described itself; what it wants now that it did not want before. One that makes the
+    /// same offer under a new version has no other reason for it than to say that again.
+    fn stated(&mut self, said: &Description, why: Describing) -> Option<RecordPreference> {
+        let before = self.last.replace(said.clone());
+        let wanted = said.record_preference()?;
+        let is_other = self.wanted.replace(wanted) != Some(wanted);
+        let is_again = why == Describing::Offer && before.is_some_and(|before| said.is_anew(&before));
+        (is_other || is_again).then_some(wanted)
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -127,8 +160,8 @@ impl Call {
             let awareness = &mut self.leg_mut(side).dialogue.awareness;
             awareness.refused = awareness.refused.filter(|refused| *refused == now);
             // What waits for its time says the state as it is then.
-            let idle = self.leg(side).dialogue.own.is_idle() && self.may_offer(side);
-            if idle && self.leg(side).is_to_hear(now) {
+            let free = self.leg(side).dialogue.own.may_indicate() && self.may_offer(side);
+            if free && self.leg(side).is_to_hear(now) {
                 self.offer_own(cx, side, OwnOffer::Indicate);
             }
         }
@@ -149,17 +182,28 @@ impl Call {
         cx.log(LogEvent::Indicated { side, state });
     }
 
-    /// What an offer of one party says that it wants of the recording. What comes of it stands in the
-    /// answer; a refusal is a fact already.
-    pub(super) fn preferred(&mut self, cx: &mut Context<'_>, side: Side, offer: &Description) {
-        let Some(wanted) = offer.record_preference() else {
+    /// What a description of one party says that it wants of the recording, once the call stands. What
+    /// comes of it stands in the answer to an offer; a refusal is a fact already.
+    pub(super) fn preferred(
+        &mut self,
+        cx: &mut Context<'_>,
+        side: Side,
+        said: &Description,
+        why: Describing,
+    ) {
+        if self.phase != Phase::Connected {
+            return;
+        }
+        let preference = &mut self.leg_mut(side).dialogue.awareness.preference;
+        let Some(wanted) = preference.stated(said, why) else {
             return;
         };
         let phase = self.recorded.standing(side).map(|(_, _, phase)| phase);
         let controls: &[Control] = match (wanted, phase) {
-            (RecordPreference::On, Some(Standing::Paused)) => &[Control::Resume],
-            // It may be going to begin paused.
-            (RecordPreference::On, Some(Standing::Pending)) => &[Control::Start, Control::Resume],
+            // It may be going to begin paused; and what goes on is kept.
+            (RecordPreference::On, Some(Standing::Paused | Standing::Pending)) => {
+                &[Control::Start, Control::Resume]
+            }
             (RecordPreference::On, _) => &[Control::Start],
             (RecordPreference::Off, _) => &[Control::Stop],
             (RecordPreference::Pause, _) => &[Control::Pause],
@@ -172,12 +216,13 @@ impl Call {
         }
     }
 
-    /// What the parties said that they want while the call was set up, now that it stands.
-    pub(super) fn preferred_at_setup(&mut self, cx: &mut Context<'_>) {
-        for side in [Side::Caller, Side::Callee] {
+    /// What these parties want who have described themselves: at the answer, in their answers, and when
+    /// they join.
+    pub(super) fn heed(&mut self, cx: &mut Context<'_>, sides: impl IntoIterator<Item = Side>) {
+        for side in sides {
             let agreed = self.leg(side).agreed.as_ref();
             if let Some(theirs) = agreed.map(|agreed| agreed.theirs.clone()) {
-                self.preferred(cx, side, &theirs);
+                self.preferred(cx, side, &theirs, Describing::Answer);
             }
         }
     }

@@ -9,6 +9,7 @@ use crate::recording::Control;
 use crate::role::b2bua::carry::required;
 use crate::role::b2bua::context::{Action, Context};
 use crate::role::b2bua::handoff::Handing;
+use crate::role::b2bua::indication::Describing;
 use crate::role::b2bua::leg::Stage;
 use crate::role::b2bua::session::{Exchange, Offer, Unacked};
 use crate::role::b2bua::session_timer::Again;
@@ -42,7 +43,7 @@ impl Call {
             return self.refuse(cx, key, &request, 400, Some("bad session description"));
         };
         if let Some(offer) = body.description() {
-            self.preferred(cx, side, offer);
+            self.preferred(cx, side, offer, Describing::Offer);
         }
         self.invite_across(cx, side, key, request, &body);
     }

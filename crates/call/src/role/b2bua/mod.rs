@@ -6,7 +6,7 @@
 //! gives one's place to another, `reports`
 //! takes what the media plane says, `ending` ends the call in every way it can end, `recordings`,
 //! `recorded` and `row` record it for those who sit in `seats`, `sounds` is what these hear of it,
-//! `indication` tells phones of it, `dtmf_info` reads keys in INFO.
+//! `indication` tells phones of it, `dtmf_info` reads keys in INFO, `keypad` counts each once.
 
 pub(crate) mod agreement;
 mod body;
@@ -21,6 +21,7 @@ pub(crate) mod handoff;
 pub(crate) mod identity;
 mod indication;
 mod invite;
+mod keypad;
 pub(crate) mod keys;
 pub(crate) mod leg;
 mod mid_dialog;
@@ -390,7 +391,7 @@ impl Call {
             self.late_success(cx, key, &response);
         }
         if response.status.is_final() {
-            self.key_refused(cx, key, &response);
+            self.key_answered(cx, key, Some(response.status));
             self.notice_answered(key, &response);
             self.forget(key);
         }
@@ -419,6 +420,7 @@ impl Call {
         if why == ClientFailure::Transport {
             self.notice_again(cx, key);
         }
+        self.key_answered(cx, key, None);
         self.forget(key);
     }
 

@@ -44,7 +44,10 @@ pub(crate) enum OwnOffer {
 #[derive(Debug, Default)]
 pub(crate) struct OwnOffers {
     running: Option<Running>,
+    /// One that has something to say.
     waiting: Option<(Instant, OwnOffer)>,
+    /// One that has not: nothing else waits for it.
+    refresh: Option<Instant>,
     tries: u8,
 }
 
@@ -62,7 +65,7 @@ impl OwnOffers {
     /// When something of it is due.
     pub(super) fn deadline(&self) -> Option<Instant> {
         let until = self.running.as_ref().and_then(|running| running.until);
-        [until, self.waiting.map(|(at, _)| at)]
+        [until, self.waiting.map(|(at, _)| at), self.refresh]
             .into_iter()
             .flatten()
             .min()
@@ -72,8 +75,8 @@ impl OwnOffers {
         self.running.is_some()
     }
 
-    /// Whether none is on its way, or waits to be.
-    pub(super) fn is_idle(&self) -> bool {
+    /// Whether none is on its way, or waits to be, that says how it stands with the recording.
+    pub(super) fn may_indicate(&self) -> bool {
         self.running.is_none() && self.waiting.is_none()
     }
 
@@ -103,6 +106,10 @@ impl OwnOffers {
 
     /// An offer that does more is not forgotten for one that does less.
     fn wait(&mut self, at: Instant, why: OwnOffer) {
+        if why == OwnOffer::Refresh {
+            self.refresh = Some(at);
+            return;
+        }
         let before = self.waiting.map_or(why, |(_, before)| before);
         self.waiting = Some((at, why.max(before)));
     }
@@ -226,6 +233,8 @@ impl Call {
         };
         if response.status.is_success() {
             leg.dialogue.own.tries = 0;
+            // Each of them keeps the session alive.
+            leg.dialogue.own.refresh = None;
             return self.own_accepted(cx, side, running, response);
         }
         let own = &mut leg.dialogue.own;
@@ -300,6 +309,7 @@ impl Call {
         });
         self.connect(cx);
         self.holds_now(cx, [(side, held)]);
+        self.heed(cx, [side]);
     }
 
     /// A 2xx has no description that answers ours.
@@ -346,8 +356,13 @@ impl Call {
             self.own_refused(cx, side, &running);
         }
         let own = &mut self.leg_mut(side).dialogue.own;
-        if let Some((_, why)) = own.waiting.take_if(|(at, _)| *at <= cx.now) {
+        let waiting = own.waiting.take_if(|(at, _)| *at <= cx.now);
+        let refresh = own.refresh.take_if(|at| *at <= cx.now);
+        if let Some((_, why)) = waiting {
             self.offer_own(cx, side, why);
+        }
+        if refresh.is_some() {
+            self.offer_own(cx, side, OwnOffer::Refresh);
         }
     }
 

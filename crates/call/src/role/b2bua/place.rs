@@ -87,6 +87,7 @@ impl Call {
         if !self.speak_alike(cx.settings) {
             self.offer_own(cx, side.other(), OwnOffer::Rebridge);
         }
+        self.heed(cx, [side]);
     }
 
     fn reclassify(&mut self, cx: &mut Context<'_>) {

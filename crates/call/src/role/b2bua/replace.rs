@@ -354,7 +354,9 @@ impl Call {
         let Some(by) = self.transfer_done(cx) else {
             return;
         };
-        let Moved { leg, carried } = moved;
+        let Moved { mut leg, carried } = moved;
+        // Whoever pressed the keys that wait is not there any more, and their answers come to the other call.
+        leg.dialogue.onward = Default::default();
         self.take_place(cx, by, (*leg, None), (carried, Arrival::Transfer));
         // Both calls of the one who asked are over for it.
         self.dismiss_leaving(cx);

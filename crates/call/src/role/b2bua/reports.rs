@@ -25,11 +25,7 @@ impl Call {
                 self.recorded.played(cx, leg, play, whole);
                 self.end_unrecorded(cx);
             }
-            MediaEvent::Digit { leg, digit } => {
-                if self.phase != Phase::Over {
-                    self.recorded.digit(cx, leg, digit);
-                }
-            }
+            MediaEvent::Digit { leg, digit } => self.key_heard(cx, leg, digit),
             MediaEvent::FirstPacket { leg } => {
                 if let Some(side) = self.side_of(leg) {
                     self.leg_mut(side).audio = Audible::Yes;

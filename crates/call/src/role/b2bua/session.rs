@@ -329,6 +329,7 @@ impl Call {
         self.connect(cx);
         self.bridge(cx);
         self.follow_holds(cx, offerer);
+        self.heed(cx, [offerer, offerer.other()]);
     }
 
     pub(super) fn connect(&mut self, cx: &mut Context<'_>) {

@@ -11,6 +11,7 @@ use crate::answer::{refusal, too_small};
 use crate::fact::{HungUpBy, Side};
 use crate::role::b2bua::carry::{max_forwards, required};
 use crate::role::b2bua::context::{Action, Context};
+use crate::role::b2bua::indication::Describing;
 use crate::role::b2bua::leg::{Stage, introduce};
 use crate::role::b2bua::mid_dialog::makes_usage;
 use crate::role::b2bua::session::{Exchange, Offer, Offering, Unacked};
@@ -80,7 +81,7 @@ impl Call {
             return self.refuse(cx, key, &request, status, None);
         }
         if let Some(offer) = body.description() {
-            self.preferred(cx, side, offer);
+            self.preferred(cx, side, offer, Describing::Offer);
         }
         self.update_across(cx, side, key, request, &body);
     }
