@@ -14,18 +14,7 @@ const PRIVATE: &str = "+31201110000";
 const PUBLIC: &str = "+31201234567";
 
 fn rules(mode: &'static str) -> Rules {
-    Rules {
-        mode,
-        announce_internal: true,
-        announce_pstn: true,
-        compliance: [false; 2],
-        delay_s: 0,
-        notice: "none",
-        selective: [true; 4],
-        emergency: true,
-        voicemail: true,
-        do_not_record: Vec::new(),
-    }
+    Rules::new(mode)
 }
 
 /// A is recorded in this way, and nobody else is.

@@ -10,16 +10,8 @@ use duolog_tests::world::told::{events_of, pressing};
 
 fn rules(mode: &'static str) -> Rules {
     Rules {
-        mode,
         announce_internal: false,
-        announce_pstn: true,
-        compliance: [false; 2],
-        delay_s: 0,
-        notice: "none",
-        selective: [true; 4],
-        emergency: true,
-        voicemail: true,
-        do_not_record: Vec::new(),
+        ..Rules::new(mode)
     }
 }
 

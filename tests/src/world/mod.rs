@@ -5,6 +5,7 @@
 //! is paused is silent, the queue keeps its bound; and when all calls are over nothing is left.
 
 pub mod dice;
+pub mod exactly;
 pub mod judge;
 pub mod keeper;
 pub mod kept;

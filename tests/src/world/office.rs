@@ -28,6 +28,9 @@ pub const RECORDED: [&str; 4] = ["A", "C", "E", "F"];
 /// Trunks, and by what their numbers begin; the first gets the rest as well.
 pub const TRUNKS: [(&str, &str); 3] = [("pstn", "+"), ("pbx", "7"), ("voicemail", "8")];
 
+/// Queues, each with the number 107 and up, in this order; they have no phones.
+pub const QUEUES: [&str; 1] = ["Q"];
+
 /// Slots of a voice: 60 s.
 const VOICE_SLOTS: u16 = 600;
 
@@ -47,6 +50,10 @@ pub struct Differently {
     pub user_lines: &'static str,
     /// Lines of one user's section, in the place of those about how they are recorded.
     pub recorded: Vec<(&'static str, String)>,
+    /// Queues that there are, with the lines of their sections.
+    pub queues: Vec<(&'static str, String)>,
+    /// Lines of every trunk's section.
+    pub trunk_lines: &'static str,
     /// Lines at the head of the configuration: whole sections.
     pub head: String,
     /// Users that register instead of being configured by address.
@@ -63,6 +70,8 @@ impl Differently {
             phones: Vec::new(),
             user_lines: "",
             recorded: Vec::new(),
+            queues: Vec::new(),
+            trunk_lines: "",
             head: String::new(),
             registering: &[],
         }
@@ -233,10 +242,11 @@ pub fn uri(callee: &str) -> Uri {
     text.parse().expect("a number makes a URI")
 }
 
-/// The number of a user; anything else is a number itself.
+/// The number of a user or a queue; anything else is a number itself.
 #[must_use]
 pub fn number(callee: &str) -> String {
-    match USERS.iter().position(|user| *user == callee) {
+    let mut all = USERS.iter().chain(&QUEUES);
+    match all.position(|user| *user == callee) {
         Some(at) => format!("10{}", at + 1),
         None => callee.to_owned(),
     }
@@ -319,7 +329,8 @@ fn config(how: &Differently) -> String {
         let address = sip_of(USERS.len() + at);
         let _ = write!(
             text,
-            "[[trunk]]\nname = \"{name}\"\nkind = \"{kind}\"\naddress = \"udp:{address}\"\n"
+            "[[trunk]]\nname = \"{name}\"\nkind = \"{kind}\"\naddress = \"udp:{address}\"\n{}",
+            how.trunk_lines
         );
     }
     for (at, user) in USERS.iter().enumerate() {
@@ -341,6 +352,13 @@ fn config(how: &Differently) -> String {
             "[[user]]\nname = \"{user}\"\nnumbers = [\"{}\"]\n{place}\n{recorded}{}",
             number(user),
             how.user_lines
+        );
+    }
+    for (name, lines) in &how.queues {
+        let _ = write!(
+            text,
+            "[[user]]\nname = \"{name}\"\nnumbers = [\"{}\"]\nkind = \"queue\"\n{lines}",
+            number(name)
         );
     }
     text
