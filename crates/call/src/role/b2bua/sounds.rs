@@ -11,7 +11,7 @@ use crate::media::{LegId, MediaCommand, PlayId, PromptName, RecordingId, Sound};
 use crate::role::b2bua::context::Context;
 use crate::settings::UserIndex;
 
-use telling::Farewell;
+use telling::{Farewell, Wanted};
 
 pub(crate) use telling::Telling;
 
@@ -101,8 +101,8 @@ pub(super) struct Audience {
     farewell: Farewell,
     /// What is said when it is over.
     afterwards: Option<Sound>,
-    /// An announcement that a recording waits for.
-    wanted: Option<Telling>,
+    /// The announcement that recordings wait for.
+    wanted: Wanted,
     /// What began to be said and is not a fact yet.
     began: Vec<(Side, PromptName)>,
     pub(super) beside: Beside,
@@ -129,7 +129,7 @@ impl Audience {
             announcement: None,
             farewell: Farewell::No,
             afterwards: None,
-            wanted: None,
+            wanted: Wanted::default(),
             began: Vec::new(),
             beside: Beside::Nothing,
             answered: None,
@@ -185,7 +185,8 @@ impl Audience {
         match self.announcement {
             Some(_) => self.afterwards = Some(voice.says(prompt)),
             None => {
-                self.play_to_sides(cx, &SIDES, &voice.says(prompt));
+                let sides = self.sides_for(prompt);
+                self.play_to_sides(cx, &sides, &voice.says(prompt));
             }
         }
     }
@@ -195,7 +196,11 @@ impl Audience {
         if self.announcement.is_none()
             && let Some(sound) = self.afterwards.take()
         {
-            self.play_to_sides(cx, &SIDES, &sound);
+            let sides = match &sound {
+                Sound::Prompt { prompt, .. } => self.sides_for(*prompt),
+                Sound::Beep | Sound::RepeatTone => SIDES.to_vec(),
+            };
+            self.play_to_sides(cx, &sides, &sound);
         }
     }
 
@@ -305,7 +310,7 @@ impl Audience {
         self.announcement = None;
         self.farewell = Farewell::No;
         self.afterwards = None;
-        self.wanted = None;
+        self.wanted = Wanted::default();
         self.later.clear();
     }
 }
