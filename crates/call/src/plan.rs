@@ -60,7 +60,9 @@ impl RecordingPlan {
     pub(crate) fn settled(&self, settings: &Settings) -> Settled {
         Settled {
             recording: Arc::clone(&self.settings),
-            language: settings.language_of(&settings.users[self.owner.0]).to_owned(),
+            language: settings
+                .language_of(&settings.users[self.owner.0])
+                .to_owned(),
         }
     }
 
@@ -206,8 +208,9 @@ pub(crate) fn why_left(recording: &RecordingSettings, nature: Nature) -> Option<
         Nature::Conversation => None,
         Nature::Voicemail => (recording.voicemail == Voicemail::Left)
             .then_some("calls with a voicemail system are not recorded"),
-        Nature::Emergency => (recording.emergency == Emergency::Left)
-            .then_some("emergency calls are not recorded"),
+        Nature::Emergency => {
+            (recording.emergency == Emergency::Left).then_some("emergency calls are not recorded")
+        }
     }
 }
 
@@ -466,10 +469,18 @@ mod tests {
     }
 
     #[test]
-    fn calls_for_a_queue_are_recorded_for_it_whoever_answers() {
+    fn calls_for_a_queue_or_a_virtual_line_are_recorded_for_it_whoever_answers() {
+        for kind in [OwnerKind::Queue, OwnerKind::VirtualLine] {
+            recorded_for_a_line(kind);
+        }
+    }
+
+    fn recorded_for_a_line(kind: OwnerKind) {
         let owner = |mode, party, side, diverted: &[&str], class| {
             let mut settings = settings();
-            settings.users[BOB.0].kind = OwnerKind::Queue;
+            settings.users[BOB.0].kind = kind;
+            // Another one, which is never recorded.
+            settings.users[DAVE.0].kind = kind;
             settings.users[BOB.0].recording_mut().mode = mode;
             settings.users[BOB.0].recording_mut().emergency = Emergency::Left;
             let diverted: Vec<String> = diverted.iter().map(|&number| number.to_owned()).collect();

@@ -113,12 +113,7 @@ fn a_redirected_call_is_of_the_class_of_who_calls() {
             CallDirection::Inbound,
             "a-Compliance b-RecordingStarts START",
         ),
-        (
-            DAVE,
-            Network::Internal,
-            CallDirection::Internal,
-            "START",
-        ),
+        (DAVE, Network::Internal, CallDirection::Internal, "START"),
     ] {
         for left in [Network::Internal, Network::Pstn] {
             let mut w = World::with(
@@ -159,7 +154,11 @@ fn who_a_redirection_reaches_is_told_by_the_class_that_makes() {
         ([OFF, ON, OFF, OFF], both, nobody),
         ([OFF, OFF, OFF, ON], "b-Compliance START", nobody),
         ([OFF, OFF, ON, OFF], nobody, nobody),
-        ([OFF, ON, OFF, ON], "a-RecordingStarts b-Compliance START", nobody),
+        (
+            [OFF, ON, OFF, ON],
+            "a-RecordingStarts b-Compliance START",
+            nobody,
+        ),
         ([OFF, OFF, OFF, OFF], nobody, nobody),
     ] {
         for (first, then, contact, heard, network) in [
@@ -185,11 +184,31 @@ fn who_comes_by_a_transfer_is_told_by_the_class_that_makes() {
     // Whether alice called; what is heard when the network comes into her call, and when it leaves it.
     let nobody = ("TURN-c", "TURN-c");
     for (called, told, (outside, inside)) in [
-        (false, [OFF, ON, OFF, OFF], ("c-RecordingStarts TURN-c", "TURN-c")),
-        (true, [OFF, ON, OFF, OFF], ("c-RecordingStarts TURN-c", "TURN-c")),
-        (false, [ON, OFF, OFF, OFF], ("TURN-c", "c-RecordingStarts TURN-c")),
-        (true, [ON, OFF, OFF, OFF], ("TURN-c", "c-RecordingStarts TURN-c")),
-        (false, [OFF, OFF, ON, OFF], ("c-Compliance TURN-c", "TURN-c")),
+        (
+            false,
+            [OFF, ON, OFF, OFF],
+            ("c-RecordingStarts TURN-c", "TURN-c"),
+        ),
+        (
+            true,
+            [OFF, ON, OFF, OFF],
+            ("c-RecordingStarts TURN-c", "TURN-c"),
+        ),
+        (
+            false,
+            [ON, OFF, OFF, OFF],
+            ("TURN-c", "c-RecordingStarts TURN-c"),
+        ),
+        (
+            true,
+            [ON, OFF, OFF, OFF],
+            ("TURN-c", "c-RecordingStarts TURN-c"),
+        ),
+        (
+            false,
+            [OFF, OFF, ON, OFF],
+            ("c-Compliance TURN-c", "TURN-c"),
+        ),
         (true, [OFF, OFF, ON, OFF], nobody),
         (false, [OFF, OFF, OFF, ON], nobody),
         (true, [OFF, OFF, OFF, ON], ("c-Compliance TURN-c", "TURN-c")),
@@ -200,7 +219,11 @@ fn who_comes_by_a_transfer_is_told_by_the_class_that_makes() {
             [(BOB, TRUNK, PUBLIC, outside), (TRUNK, BOB, "1002", inside)]
         {
             let mut w = World::with(alice(|r| Told(told).put(r)), 1);
-            let [from, to] = if called { [ALICE, first] } else { [first, ALICE] };
+            let [from, to] = if called {
+                [ALICE, first]
+            } else {
+                [first, ALICE]
+            };
             w.call(from, to);
             w.run_s(5);
             assert_eq!(w.times("START").len(), 1);
@@ -250,7 +273,9 @@ fn who_was_told_in_another_call_is_not_told_again() {
         w.run_s(6);
         // Bob's is a call with the public network now, whose party has heard of a recording or not.
         let heard = w.heard_since(since);
-        let plays = heard.split(' ').filter(|word| word.ends_with("RecordingStarts"));
+        let plays = heard
+            .split(' ')
+            .filter(|word| word.ends_with("RecordingStarts"));
         assert_eq!(plays.count(), usize::from(!alice_records), "{heard}");
         w.bye(TRUNK);
         w.settle();
@@ -260,7 +285,10 @@ fn who_was_told_in_another_call_is_not_told_again() {
 #[test]
 fn a_recording_that_starts_after_a_transfer_is_told_by_the_class_of_the_call() {
     for (told, heard) in [
-        ([OFF, ON, OFF, OFF], "a-RecordingStarts c-RecordingStarts START"),
+        (
+            [OFF, ON, OFF, OFF],
+            "a-RecordingStarts c-RecordingStarts START",
+        ),
         ([ON, OFF, OFF, OFF], "START"),
         ([OFF, OFF, OFF, ON], "c-Compliance START"),
     ] {
@@ -312,7 +340,12 @@ fn a_later_row_says_the_class_of_the_call_and_the_settings_it_began_with() {
     let openings = w.openings();
     assert_eq!(openings.len(), 2);
     for (opening, network, direction, announced) in [
-        (&openings[0], Network::Internal, CallDirection::Internal, OFF),
+        (
+            &openings[0],
+            Network::Internal,
+            CallDirection::Internal,
+            OFF,
+        ),
         (&openings[1], Network::Pstn, CallDirection::Outbound, ON),
     ] {
         assert_eq!(opening.class, class(network));
@@ -389,7 +422,10 @@ fn a_queue_s_call_that_is_picked_up_is_the_queue_s() {
         let of: Vec<&str> = openings.iter().map(|o| o.owner.as_str()).collect();
         assert_eq!(of, owners);
         if let Some(last) = openings.last() {
-            assert_eq!((last.owner_kind, last.owner_side), (OwnerKind::Queue, Side::Callee));
+            assert_eq!(
+                (last.owner_kind, last.owner_side),
+                (OwnerKind::Queue, Side::Callee)
+            );
             assert_eq!(last.direction, CallDirection::Inbound);
             assert_eq!(w.ask(DAVE, "pause"), 200);
             assert_eq!(w.ask(TRUNK, "resume"), 403);
@@ -402,7 +438,12 @@ fn a_queue_s_call_that_is_picked_up_is_the_queue_s() {
 
 #[test]
 fn a_virtual_line_s_calls_are_its_own_whoever_answers() {
-    for mode in [Mode::OnDemand, Mode::OnDemandUserStart, Mode::Always, Mode::Never] {
+    for mode in [
+        Mode::OnDemand,
+        Mode::OnDemandUserStart,
+        Mode::Always,
+        Mode::Never,
+    ] {
         for redirected in [true, false] {
             let mut told = line(OwnerKind::VirtualLine, mode);
             told.trunks[0].trust = Trust::Trusted;
@@ -413,7 +454,9 @@ fn a_virtual_line_s_calls_are_its_own_whoever_answers() {
                 w.redirect(BOB, &["<sip:1004@x>"]);
             } else {
                 let mut invite = w.new_invite(TRUNK, "1004");
-                invite.headers.push("Diversion", "<sip:1002@x>;reason=follow-me");
+                invite
+                    .headers
+                    .push("Diversion", "<sip:1002@x>;reason=follow-me");
                 w.send_new(TRUNK, invite);
                 w.run(100);
             }

@@ -244,7 +244,10 @@ impl Recorded {
     }
 
     fn failing(&self) -> OnFailure {
-        match (self.machine.loss(), failing(&self.settings, self.class.nature)) {
+        match (
+            self.machine.loss(),
+            failing(&self.settings, self.class.nature),
+        ) {
             (Loss::Silent, _) | (_, OnFailure::Refuse) => OnFailure::GoOn,
             (Loss::Wanted, then) => then,
         }

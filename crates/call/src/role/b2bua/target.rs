@@ -84,10 +84,7 @@ impl Call {
             Arrival::Replaced | Arrival::PickedUp => side,
         };
         let (class, diverted) = match how {
-            Arrival::PickedUp => (
-                self.class_with(settings, &leg.who),
-                self.was_for(settings),
-            ),
+            Arrival::PickedUp => (self.class_with(settings, &leg.who), self.was_for(settings)),
             _ => {
                 let class = classify(settings, across.who.party, party, number);
                 (class, Vec::new())

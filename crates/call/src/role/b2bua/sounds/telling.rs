@@ -109,7 +109,9 @@ impl Audience {
 
     /// A recording waits for this to be said to all.
     pub(crate) fn want(&mut self, telling: &Telling) {
-        SIDES.into_iter().for_each(|side| self.want_at(side, telling));
+        SIDES
+            .into_iter()
+            .for_each(|side| self.want_at(side, telling));
     }
 
     /// A recording waits for this to be said to one party alone.
