@@ -319,7 +319,7 @@ fn config(how: &Differently) -> String {
         let address = sip_of(USERS.len() + at);
         let _ = write!(
             text,
-            "[[trunk]]\nname = \"{name}\"\nkind = \"{kind}\"\naddress = \"udp:{address}\"\n"
+            "[[trunk]]\nname = \"{name}\"\nkind = \"{kind}\"\ntrust = \"trusted\"\naddress = \"udp:{address}\"\n"
         );
     }
     for (at, user) in USERS.iter().enumerate() {

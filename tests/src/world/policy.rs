@@ -247,6 +247,10 @@ fn stopped_after(call: &Call, end: usize, rules: &Rules, start: f64) -> f64 {
 /// How long the parties are told before anything is kept.
 fn telling(call: &Call, end: usize, rules: &Rules, spoken: Spoken) -> f64 {
     let start_s = |on: bool| if on { spoken.start_s } else { 0.0 };
+    // In an emergency nobody waits for it.
+    if call.emergency {
+        return 0.0;
+    }
     if !call.pstn {
         return start_s(rules.announce_internal);
     }

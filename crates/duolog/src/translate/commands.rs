@@ -60,11 +60,7 @@ struct Recorded {
 
 impl Translator {
     /// A translator for `shards` shards.
-    pub fn new(
-        shards: usize,
-        prompts: Arc<PromptBook>,
-        dtls: Option<Identity>,
-    ) -> Self {
+    pub fn new(shards: usize, prompts: Arc<PromptBook>, dtls: Option<Identity>) -> Self {
         Self {
             shards,
             prompts,
