@@ -1,9 +1,12 @@
 //! What happened to a call, as a closed list. The program gives facts their written form; the
 //! recording keeps them in order with the audio.
 
+use std::sync::Arc;
+
 use crate::class::Class;
 use crate::media::{Completion, PromptName, RecordingId};
-use crate::policy::{DoNotRecordReason, Dtmf, Mode, OnFailure, OwnerKind};
+use crate::plan::announced;
+use crate::policy::{Announce, DoNotRecordReason, Mode, OnFailure, OwnerKind, RecordingSettings};
 use crate::recording::{Control, Refusal};
 
 /// The two sides of a call.
@@ -52,14 +55,30 @@ pub struct Opening {
     pub diversion: Vec<String>,
     /// The mode at that moment.
     pub mode: Mode,
-    /// What is to become of key presses in the stored recording.
-    pub dtmf: Dtmf,
+    /// The owner's settings when the call began.
+    pub settled: Settled,
     /// What kind of owner it is.
     pub owner_kind: OwnerKind,
     /// Which recording of its owner in this call it is, from 1.
     pub number: u32,
     /// Whether its audio is kept, or only once that is asked for.
     pub keeping: Keeping,
+}
+
+/// The settings of an owner as they were when a call began; they hold as long as it lasts.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Settled {
+    /// How the call is recorded.
+    pub recording: Arc<RecordingSettings>,
+    /// In which language its parties are told.
+    pub language: String,
+}
+
+impl Opening {
+    /// Whether the start of this recording was to be announced.
+    pub fn announced(&self) -> Announce {
+        announced(&self.settled.recording, self.class)
+    }
 }
 
 /// Whether captured audio is kept.

@@ -50,7 +50,8 @@ mod tone;
 pub use class::{Class, Nature, Network};
 pub use engine::{ControlId, Engine, Input, Output, Running};
 pub use fact::{
-    Arrival, CallDirection, Departure, Fact, HungUpBy, Indication, Keeping, Means, Opening, Side,
+    Arrival, CallDirection, Departure, Fact, HungUpBy, Indication, Keeping, Means, Opening,
+    Settled, Side,
 };
 pub use feature_code::{CodeError, Digit, FeatureCodes};
 pub use gate::Gate;

@@ -5,12 +5,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::class::{Class, Nature, Network};
-use crate::fact::{CallDirection, Keeping, Side};
+use crate::fact::{CallDirection, Keeping, Settled, Side};
 use crate::policy::{
     Announce, DoNotRecordReason, Emergency, Keep, Mode, OnFailure, OwnerKind, RecordingSettings,
     Selected, Voicemail,
 };
-use crate::route::{Party, Route, own_number, user_with};
+use crate::route::{Party, Route, user_with};
 use crate::settings::{Settings, UserIndex};
 
 /// What is decided about one call: at most one recording for each side, on behalf of its user.
@@ -30,8 +30,9 @@ impl Plan {
 
     /// Whether the call is better taken by another node than left unrecorded.
     pub(crate) fn needs_recorder(&self) -> bool {
-        self.recordings()
-            .any(|plan| failing(&plan.settings, plan.class.nature) == OnFailure::Refuse)
+        let kept = self.recordings().filter(|plan| plan.listed.is_none());
+        let mut then = kept.map(|plan| failing(&plan.settings, plan.class.nature));
+        then.any(|then| then == OnFailure::Refuse)
     }
 }
 
@@ -42,6 +43,8 @@ pub(crate) struct RecordingPlan {
     pub(crate) owner: UserIndex,
     /// Which side the owner is.
     pub(crate) side: Side,
+    /// Whether the owner called or was called, wherever it sits.
+    pub(crate) role: Side,
     /// How the call relates to the owner.
     pub(crate) direction: CallDirection,
     /// The class of the call.
@@ -53,24 +56,14 @@ pub(crate) struct RecordingPlan {
 }
 
 impl RecordingPlan {
-    /// Whether the parties are told of start and stop.
-    pub(crate) fn announce(&self) -> Announce {
-        match self.class.network {
-            Network::Internal => self.settings.announce.internal,
-            Network::Pstn => self.settings.announce.pstn,
+    /// The settings that hold as long as the call lasts.
+    pub(crate) fn settled(&self, settings: &Settings) -> Settled {
+        Settled {
+            recording: Arc::clone(&self.settings),
+            language: settings
+                .language_of(&settings.users[self.owner.0])
+                .to_owned(),
         }
-    }
-
-    /// How long after the answer the party on the public network hears the compliance announcement;
-    /// `None` where it does not.
-    pub(crate) fn compliance(&self) -> Option<Duration> {
-        let compliance = &self.settings.compliance;
-        let (switch, delay) = match self.direction {
-            CallDirection::Inbound => (compliance.inbound, Duration::ZERO),
-            CallDirection::Outbound => (compliance.outbound, compliance.outbound_delay),
-            CallDirection::Internal => (Announce::Off, Duration::ZERO),
-        };
-        (switch == Announce::On).then_some(delay)
     }
 
     /// Whether what is captured is kept.
@@ -80,6 +73,37 @@ impl RecordingPlan {
             Keep::OnDemand => Keeping::Provisional,
         }
     }
+}
+
+/// How a call of this class relates to an owner in this role.
+pub(crate) fn direction(class: Class, role: Side) -> CallDirection {
+    match (class.network, role) {
+        (Network::Internal, _) => CallDirection::Internal,
+        (Network::Pstn, Side::Caller) => CallDirection::Outbound,
+        (Network::Pstn, Side::Callee) => CallDirection::Inbound,
+    }
+}
+
+/// Whether the parties of such a call are told of start and stop. Nobody in an emergency waits for that.
+pub(crate) fn announced(settings: &RecordingSettings, class: Class) -> Announce {
+    match (class.nature, class.network) {
+        (Nature::Emergency, _) => Announce::Off,
+        (_, Network::Internal) => settings.announce.internal,
+        (_, Network::Pstn) => settings.announce.pstn,
+    }
+}
+
+/// How long after the answer the party on the public network hears the compliance announcement in a call
+/// whose owner has this role; `None` where it does not.
+pub(crate) fn complied(settings: &RecordingSettings, class: Class, role: Side) -> Option<Duration> {
+    let compliance = &settings.compliance;
+    let (switch, delay) = match direction(class, role) {
+        _ if class.nature == Nature::Emergency => (Announce::Off, Duration::ZERO),
+        CallDirection::Inbound => (compliance.inbound, Duration::ZERO),
+        CallDirection::Outbound => (compliance.outbound, compliance.outbound_delay),
+        CallDirection::Internal => (Announce::Off, Duration::ZERO),
+    };
+    (switch == Announce::On).then_some(delay)
 }
 
 /// One side of a call: who takes it, and what that one's call is.
@@ -93,26 +117,25 @@ pub(crate) struct Half<'a> {
     pub(crate) across: &'a str,
     /// The class of the call.
     pub(crate) class: Class,
-    /// The numbers that the call was diverted from, the latest first, in this node's form.
+    /// The numbers that the call was for before, the latest first, in this node's form; none that
+    /// somebody said who is not believed.
     pub(crate) diverted: &'a [String],
 }
 
 /// Decides about a call of the one known as `calling` that goes along `route` and was `diverted` from
-/// these numbers, the latest first, in the caller's form.
+/// these numbers, the latest first, in this node's form, as far as that is believed.
 pub(crate) fn decide(
     settings: &Settings,
     route: &Route,
     calling: &str,
     diverted: &[String],
 ) -> Plan {
-    let own = |number: &String| own_number(settings, route.caller, number);
-    let diverted: Vec<String> = diverted.iter().map(own).collect();
     let half = |side, party, across| Half {
         side,
         party,
         across,
         class: route.class,
-        diverted: &diverted,
+        diverted,
     };
     let callee = recorded(settings, half(Side::Callee, route.callee, calling));
     let caller = recorded(settings, half(Side::Caller, route.caller, &route.number));
@@ -122,20 +145,25 @@ pub(crate) fn decide(
     Plan { caller, callee }
 }
 
-/// How a side is recorded: for the queue that the call was for, else for whom a message is left, else for
-/// who takes it.
+/// How a side is recorded: for the queue or virtual line that the call was for, else for whom a message is
+/// left, else for who takes it.
 pub(crate) fn recorded(settings: &Settings, half: Half<'_>) -> Option<RecordingPlan> {
     let diverted = || {
         let users = half.diverted.iter();
         users.filter_map(|number| user_with(settings, number))
     };
-    let is_queue = |user: &UserIndex| settings.users[user.0].kind == OwnerKind::Queue;
-    let queue = match half.side {
-        Side::Callee => diverted().find(is_queue),
+    let takes_all = |user: &UserIndex| match settings.users[user.0].kind {
+        OwnerKind::Queue | OwnerKind::VirtualLine => true,
+        OwnerKind::User | OwnerKind::Workspace => false,
+    };
+    // One that is not recorded does not hide another one.
+    let line = match half.side {
+        Side::Callee => diverted()
+            .filter(takes_all)
+            .find_map(|line| recorded_for(settings, line, half)),
         Side::Caller => None,
     };
-    let queue = queue.and_then(|queue| recorded_for(settings, queue, half));
-    queue.or_else(|| match half.party {
+    line.or_else(|| match half.party {
         Party::User(user) => recorded_for(settings, user, half),
         Party::Trunk(_) if half.side == Side::Callee && half.class.nature == Nature::Voicemail => {
             recorded_for(settings, diverted().next()?, half)
@@ -149,15 +177,11 @@ fn recorded_for(settings: &Settings, owner: UserIndex, half: Half<'_>) -> Option
     if recording.mode == Mode::Never || left_out(&recording, half) {
         return None;
     }
-    let direction = match (half.class.network, half.side) {
-        (Network::Internal, _) => CallDirection::Internal,
-        (Network::Pstn, Side::Caller) => CallDirection::Outbound,
-        (Network::Pstn, Side::Callee) => CallDirection::Inbound,
-    };
     Some(RecordingPlan {
         owner,
         side: half.side,
-        direction,
+        role: half.side,
+        direction: direction(half.class, half.side),
         class: half.class,
         listed: listed(settings, &recording, half.across),
         settings: recording,
@@ -174,12 +198,20 @@ fn left_out(recording: &RecordingSettings, half: Half<'_>) -> bool {
         (Side::Caller, Network::Pstn) => wanted.outbound_external,
     };
     let selects = matches!(recording.mode, Mode::Always | Mode::AlwaysPauseResume);
-    let by_nature = match half.class.nature {
-        Nature::Conversation => false,
-        Nature::Voicemail => recording.voicemail == Voicemail::Left,
-        Nature::Emergency => recording.emergency == Emergency::Left,
-    };
+    let by_nature = why_left(recording, half.class.nature).is_some();
     by_nature || (selects && wanted == Selected::No)
+}
+
+/// Why calls of this nature are not recorded, if they are not.
+pub(crate) fn why_left(recording: &RecordingSettings, nature: Nature) -> Option<&'static str> {
+    match nature {
+        Nature::Conversation => None,
+        Nature::Voicemail => (recording.voicemail == Voicemail::Left)
+            .then_some("calls with a voicemail system are not recorded"),
+        Nature::Emergency => {
+            (recording.emergency == Emergency::Left).then_some("emergency calls are not recorded")
+        }
+    }
 }
 
 /// What becomes of a call of this nature that cannot be recorded. An emergency call goes on: it is neither
@@ -437,10 +469,18 @@ mod tests {
     }
 
     #[test]
-    fn calls_for_a_queue_are_recorded_for_it_whoever_answers() {
+    fn calls_for_a_queue_or_a_virtual_line_are_recorded_for_it_whoever_answers() {
+        for kind in [OwnerKind::Queue, OwnerKind::VirtualLine] {
+            recorded_for_a_line(kind);
+        }
+    }
+
+    fn recorded_for_a_line(kind: OwnerKind) {
         let owner = |mode, party, side, diverted: &[&str], class| {
             let mut settings = settings();
-            settings.users[BOB.0].kind = OwnerKind::Queue;
+            settings.users[BOB.0].kind = kind;
+            // Another one, which is never recorded.
+            settings.users[DAVE.0].kind = kind;
             settings.users[BOB.0].recording_mut().mode = mode;
             settings.users[BOB.0].recording_mut().emergency = Emergency::Left;
             let diverted: Vec<String> = diverted.iter().map(|&number| number.to_owned()).collect();
@@ -513,7 +553,10 @@ mod tests {
                 diverted: &[],
             };
             let plan = recorded(settings, half).unwrap();
-            (plan.announce(), plan.compliance())
+            (
+                announced(&plan.settings, class),
+                complied(&plan.settings, class, plan.role),
+            )
         };
         let now = Some(Duration::ZERO);
         assert_eq!(plan(&settings, Side::Callee, OUTSIDE), (on, now));

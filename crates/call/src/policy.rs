@@ -64,7 +64,8 @@ pub enum OwnerKind {
     User,
     /// A room with a phone.
     Workspace,
-    /// A number without a phone of its own.
+    /// A number without a phone of its own: calls that were for it are recorded for it, whoever answers, who
+    /// also has its controls.
     VirtualLine,
     /// A queue: calls that were for its numbers are recorded for it, whoever answers. Never, Always and
     /// Always with Pause/Resume only.

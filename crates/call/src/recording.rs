@@ -234,6 +234,11 @@ impl Recording {
         }
     }
 
+    /// Whether parties have to be told before capture begins, from now.
+    pub fn announces(&mut self, announce: Announce) {
+        self.announce = announce;
+    }
+
     /// Takes one input; what comes out is to be done in order.
     #[must_use]
     pub fn handle(&mut self, input: Input) -> Vec<Step> {

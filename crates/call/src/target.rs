@@ -4,7 +4,6 @@ use std::collections::VecDeque;
 
 use duolog_sip::{Flow, NameAddr, Uri};
 
-use crate::class::Class;
 use crate::route::{NoRoute, Party};
 
 /// One place to send an INVITE.
@@ -41,7 +40,6 @@ pub(crate) struct Found {
     pub(crate) callee: Party,
     /// The number in this node's own form.
     pub(crate) number: String,
-    pub(crate) class: Class,
     pub(crate) waves: Waves,
 }
 

@@ -139,12 +139,12 @@ impl Node {
         let (intent, wanted) = watch::channel(Intent::Run);
         let (mailboxes, messages) = Mailboxes::new(Arc::clone(&settings));
         let setting = signalling::Setting {
-            engine: Engine::new(Arc::clone(&settings), random_seed()?),
+            engine: Engine::new(settings, random_seed()?),
             listeners,
             tls,
             dns: Dns::new(&config.dns.servers, config.dns.timeout)?,
             sockets: sockets.handle().clone(),
-            translator: Translator::new(config.media.threads, settings, prompts, abilities.dtls),
+            translator: Translator::new(config.media.threads, prompts, abilities.dtls),
             relays: relays.iter().map(|(orders, _)| orders.clone()).collect(),
             reports,
             asks,

@@ -115,8 +115,8 @@ impl Node {
         let threads = config.media.threads;
         let gate = Gate::default();
         Node {
-            engine: Engine::new(Arc::clone(&settings), dice.seed()),
-            translator: Translator::new(threads, settings, Arc::new(book), abilities.dtls),
+            engine: Engine::new(settings, dice.seed()),
+            translator: Translator::new(threads, Arc::new(book), abilities.dtls),
             relays: (0..threads).map(relay).collect(),
             keeper: Keeper::new(disk, making.queue, gate.clone(), wall),
             told: gate.now(),

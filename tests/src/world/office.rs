@@ -71,7 +71,7 @@ impl Differently {
             user_lines: "",
             recorded: Vec::new(),
             queues: Vec::new(),
-            trunk_lines: "",
+            trunk_lines: "trust = \"trusted\"\n",
             head: String::new(),
             registering: &[],
         }

@@ -455,7 +455,7 @@ impl Story<'_> {
         let is_on = event.way == Way::Offer && matches!(event.ask, Ask::Start | Ask::Resume);
         let asks: &[Ask] = match is_on {
             false => &[event.ask],
-            true if runs && half.paused => &[Ask::Resume],
+            true if runs && half.paused => &[Ask::Start, Ask::Resume],
             true if half.stands == Stands::Telling => &[Ask::Start, Ask::Resume],
             true => &[Ask::Start],
         };
@@ -632,6 +632,10 @@ fn complies(call: &Call, half: &Half, party: usize) -> bool {
 /// What one end is told before a recording begins: how long after the answer at the earliest, and for how
 /// long.
 fn words(call: &Call, half: &Half, party: usize, spoken: Spoken) -> Option<(f64, f64)> {
+    // In an emergency nobody waits for it.
+    if call.emergency {
+        return None;
+    }
     if complies(call, half, party) {
         let outbound = half.end == 0;
         let after_s = if outbound { half.rules.delay_s } else { 0 };

@@ -9,10 +9,9 @@ use duolog_sip::{DialogId, Flow, Replaces, Request};
 use super::{Engine, Work};
 use crate::fact::Side;
 use crate::media::CallId;
-use crate::number::number;
 use crate::role::b2bua::leg::{Who, home};
-use crate::role::b2bua::{Confirmed, Moved, Newcomer, Unfetched};
-use crate::route::{Party, own_number};
+use crate::role::b2bua::{Confirmed, Moved, Newcomer, Unfetched, caller_number};
+use crate::route::Party;
 
 impl Engine {
     /// A call wants the far party of the one that this dialog belongs to.
@@ -74,10 +73,9 @@ impl Engine {
         let Some((id, side)) = self.replaced(replaces) else {
             return self.refuse(now, key, &invite, 481, None, work);
         };
-        let from = invite.from().map(|from| number(&from.uri));
         let who = Who {
             party: caller,
-            number: own_number(&self.settings, caller, &from.unwrap_or_default()),
+            number: caller_number(&self.settings, caller, &invite),
         };
         let home = home(&self.settings, caller, &invite, flow);
         let confirmed = match replaces.early_only {

@@ -19,7 +19,7 @@ use crate::plan::decide;
 use crate::role::Role;
 use crate::role::b2bua::carry::required;
 use crate::role::b2bua::context::Context;
-use crate::role::b2bua::identity::diversions;
+use crate::role::b2bua::identity::believed_diversions;
 use crate::role::b2bua::session_timer::shortest_session;
 use crate::role::b2bua::{Begin, Body, Call, Offer, Reached, caller_number, closing, opening};
 use crate::route::{NoRoute, Party, route};
@@ -255,7 +255,8 @@ impl Engine {
         };
         let plan = {
             let calling = caller_number(&settings, route.caller, &invite);
-            decide(&settings, &route, &calling, &diversions(&invite))
+            let diverted = believed_diversions(&settings, route.caller, &invite);
+            decide(&settings, &route, &calling, &diverted)
         };
         let group = self.groups.choose([route.caller, route.callee]);
         let recording = self.ids.recording(now);

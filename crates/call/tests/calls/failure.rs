@@ -1,8 +1,8 @@
 //! A call that is to be recorded and cannot be, from its beginning or from the middle of it.
 
 use duolog_call::{
-    Control, End, Fact, Gate, HungUpBy, Input, LogEvent, MediaEvent, Mode, OnFailure,
-    RecordingSettings, StartStop,
+    Control, DoNotRecord, DoNotRecordReason, End, Fact, Gate, HungUpBy, Input, LogEvent,
+    MediaEvent, Mode, OnFailure, RecordingSettings, StartStop,
 };
 use duolog_sip::Method;
 
@@ -124,6 +124,26 @@ fn a_closed_gate_refuses_only_those_who_want_that() {
     assert_eq!(w.heard(TRUNK), "100 180 200");
     w.bye(TRUNK);
     w.settle();
+    // Nothing of a call with a listed number would be kept.
+    for (listed, taken) in [("9000", true), ("9001", false)] {
+        let mut told = settings();
+        told.users[0].recording_mut().do_not_record = vec![DoNotRecord {
+            number: listed.to_owned(),
+            reason: DoNotRecordReason::Personal,
+        }];
+        let mut w = World::with(told, 4);
+        w.node(closed());
+        w.invite(TRUNK, "1001");
+        w.run(100);
+        assert_eq!(w.heard(TRUNK).contains("503"), !taken);
+        if taken {
+            w.respond(ALICE, 200);
+            w.run_s(3);
+            assert_eq!(said(&w), "");
+            w.bye(TRUNK);
+        }
+        w.settle();
+    }
     // While the node drains, nobody is let in.
     let mut w = one(Never, OnFailure::Refuse);
     w.node(Input::Drain);

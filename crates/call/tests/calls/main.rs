@@ -3,6 +3,7 @@
 
 mod by_hand;
 mod challenge;
+mod classes;
 mod controls;
 mod crossings;
 mod ending;

@@ -389,7 +389,7 @@ fn what_becomes_of_key_presses_is_said_at_the_invite() {
         let mut w = World::with(settings, 1);
         w.call(BOB, CAROL);
         let opened = w.media.iter().find_map(|(_, command)| match command {
-            MediaCommand::OpenRecording { opening, .. } => Some(opening.dtmf),
+            MediaCommand::OpenRecording { opening, .. } => Some(opening.settled.recording.dtmf),
             _ => None,
         });
         assert_eq!(opened, Some(dtmf));

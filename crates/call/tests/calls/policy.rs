@@ -5,7 +5,7 @@ use std::time::Duration;
 use duolog_call::{
     Announce, Arrival, Compliance, Control, ControlId, DoNotRecord, DoNotRecordReason, Emergency,
     End, Fact, Input, Keeping, Means, MediaCommand, Mode, Notice, OwnerKind, Phase, RecordingId,
-    RecordingSettings, Refusal, Selected, Side, StartStop,
+    RecordingSettings, Refusal, Selected, Side, StartStop, Trust,
 };
 use duolog_sip::Method;
 
@@ -609,6 +609,7 @@ fn a_queue_s_calls_are_the_queue_s_whoever_answers() {
     let mut told = settings();
     told.users[1].kind = OwnerKind::Queue;
     told.users[1].recording_mut().mode = Mode::AlwaysPauseResume;
+    told.trunks[0].trust = Trust::Trusted;
     let mut w = World::with(told.clone(), 3);
     // Dave is never recorded himself.
     let mut invite = w.new_invite(TRUNK, "1004");

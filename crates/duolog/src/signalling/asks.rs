@@ -80,8 +80,6 @@ impl Signalling {
                 language,
                 done,
             } => {
-                self.translator
-                    .changed(user, Arc::clone(&settings), language.clone());
                 self.handle(Input::Changed { user, settings });
                 self.handle(Input::LanguageChanged { user, language });
                 let _ = done.send(());

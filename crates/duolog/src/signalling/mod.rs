@@ -525,13 +525,13 @@ mod tests {
         let (_reports, reports) = mpsc::channel(1);
         let (intent, wanted) = watch::channel(Intent::Run);
         let node = tokio::spawn(run(Setting {
-            engine: Engine::new(Arc::clone(&settings), [1; 32]),
+            engine: Engine::new(settings, [1; 32]),
             listeners,
             tls: None,
             dns: Dns::new(&[listening[0].1], Duration::from_secs(1))
                 .expect("a resolver can be made"),
             sockets: Handle::current(),
-            translator: Translator::new(1, settings, prompts, None),
+            translator: Translator::new(1, prompts, None),
             relays: Vec::new(),
             reports,
             asks: mpsc::channel(1).1,

@@ -46,7 +46,6 @@ pub enum Task {
 #[derive(Debug)]
 pub struct Translator {
     shards: usize,
-    settings: Arc<call::Settings>,
     prompts: Arc<PromptBook>,
     /// Our certificate, where DTLS-SRTP is on.
     dtls: Option<Identity>,
@@ -62,33 +61,13 @@ struct Recorded {
 
 impl Translator {
     /// A translator for `shards` shards.
-    pub fn new(
-        shards: usize,
-        settings: Arc<call::Settings>,
-        prompts: Arc<PromptBook>,
-        dtls: Option<Identity>,
-    ) -> Self {
+    pub fn new(shards: usize, prompts: Arc<PromptBook>, dtls: Option<Identity>) -> Self {
         Self {
             shards,
-            settings,
             prompts,
             dtls,
             legs: HashMap::new(),
             recordings: HashMap::new(),
-        }
-    }
-
-    /// A user's settings have changed: recordings that are opened from now on say so.
-    pub fn changed(
-        &mut self,
-        user: call::UserIndex,
-        recording: Arc<call::RecordingSettings>,
-        language: Option<String>,
-    ) {
-        let settings = Arc::make_mut(&mut self.settings);
-        if let Some(user) = settings.users.get_mut(user.0) {
-            user.recording = recording;
-            user.language = language;
         }
     }
 
@@ -168,8 +147,7 @@ impl Translator {
                     owner: opening.owner_side,
                 };
                 self.recordings.insert(recording, recorded);
-                let user = self.settings.users.iter().find(|u| u.name == opening.owner);
-                let payload = facts::opening(&opening, user, &self.settings).write();
+                let payload = facts::opening(&opening).write();
                 let keeping = match opening.keeping {
                     call::Keeping::Kept => media::Keeping::Kept,
                     call::Keeping::Provisional => media::Keeping::Provisional,
@@ -386,11 +364,9 @@ mod tests {
     fn translator(shards: usize) -> Translator {
         let config = crate::config::read(crate::config::EMBEDDED).expect("it is the default");
         let plain = crate::abilities::Abilities::default();
-        let wall = crate::clock::WallClock::read();
-        let settings = crate::translate::settings::settings(&config, &plain, &[], &wall);
         let prompts =
             PromptBook::load(&config.announcements, &[], &plain).expect("they are shipped");
-        Translator::new(shards, Arc::new(settings), Arc::new(prompts), None)
+        Translator::new(shards, Arc::new(prompts), None)
     }
 
     fn opened(recording: RecordingId, group: u32, (owner, other): (LegId, LegId)) -> MediaCommand {
@@ -409,7 +385,10 @@ mod tests {
             correlation: 1,
             diversion: Vec::new(),
             mode: call::Mode::Always,
-            dtmf: call::Dtmf::Keep,
+            settled: call::Settled {
+                recording: Arc::default(),
+                language: "en".into(),
+            },
             owner_kind: duolog_call::OwnerKind::User,
             number: 1,
             keeping: duolog_call::Keeping::Kept,

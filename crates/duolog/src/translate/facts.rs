@@ -4,12 +4,12 @@ use duolog_archive::{recording_text, wire};
 use duolog_call::{
     Announce, Arrival, CallDirection, Class, Completion, Control, Departure, DoNotRecordReason,
     Dtmf, End, Ending, Fact, HungUpBy, Indication, Keeping, Means, Mode, Nature, Network, Notice,
-    OnFailure, Opening, OwnerKind, PromptName, Settings, Side, User,
+    OnFailure, Opening, OwnerKind, PromptName, Side,
 };
 use duolog_spool::RecordingId;
 
-/// What a recording is opened with; `owner` is the user it names, where it still exists.
-pub fn opening(opening: &Opening, owner: Option<&User>, settings: &Settings) -> wire::Opening {
+/// What a recording is opened with.
+pub fn opening(opening: &Opening) -> wire::Opening {
     wire::Opening {
         call_id: opening.call_id.clone(),
         caller: opening.from.clone(),
@@ -28,10 +28,8 @@ pub fn opening(opening: &Opening, owner: Option<&User>, settings: &Settings) -> 
             Mode::Always => wire::Mode::Always,
             Mode::AlwaysPauseResume => wire::Mode::AlwaysWithPause,
         },
-        announced: owner
-            .map(|user| announced(user, opening.class.network, settings.language_of(user)))
-            .unwrap_or_default(),
-        dtmf: match opening.dtmf {
+        announced: announced(opening),
+        dtmf: match opening.settled.recording.dtmf {
             Dtmf::Keep => wire::DtmfPolicy::Keep,
             Dtmf::Mask => wire::DtmfPolicy::Mask,
         },
@@ -76,21 +74,17 @@ fn class(class: Class) -> wire::Class {
     }
 }
 
-fn announced(user: &User, network: Network, language: &str) -> wire::Announced {
-    let settings = &user.recording;
-    let start = match network {
-        Network::Internal => settings.announce.internal,
-        Network::Pstn => settings.announce.pstn,
-    };
+fn announced(opening: &Opening) -> wire::Announced {
+    let settings = &opening.settled.recording;
     wire::Announced {
-        start: start == Announce::On,
+        start: opening.announced() == Announce::On,
         pause: match settings.notice {
             Notice::None => wire::PauseNotice::None,
             Notice::Beep => wire::PauseNotice::Beep,
             Notice::Announcement => wire::PauseNotice::Announcement,
         },
         repeat_tone_s: settings.repeat_tone.map(|interval| interval.seconds()),
-        language: Some(language.into()),
+        language: Some(opening.settled.language.clone()),
     }
 }
 
@@ -437,10 +431,12 @@ mod tests {
 
     #[test]
     fn an_opening_says_who_the_other_party_is_and_what_the_call_belongs_to() {
-        let config = crate::config::read(crate::config::EMBEDDED).expect("it is the default");
-        let plain = crate::abilities::Abilities::default();
-        let wall = crate::clock::WallClock::read();
-        let settings = crate::translate::settings::settings(&config, &plain, &[], &wall);
+        let mut recording = call::RecordingSettings {
+            notice: Notice::Beep,
+            ..call::RecordingSettings::default()
+        };
+        recording.announce.pstn = Announce::On;
+        let recording = std::sync::Arc::new(recording);
         // After a transfer who was called may stand on the caller's side: the side says nothing of it.
         for (owner_side, party) in [
             (Side::Caller, "200"),
@@ -462,12 +458,15 @@ mod tests {
                 correlation: 0x5c6d,
                 diversion: vec!["202".into(), "201".into()],
                 mode: Mode::Always,
-                dtmf: Dtmf::Keep,
+                settled: call::Settled {
+                    recording: recording.clone(),
+                    language: "nl".into(),
+                },
                 owner_kind: OwnerKind::User,
                 number: 1,
                 keeping: Keeping::Kept,
             };
-            let kept = opening(&opened, None, &settings);
+            let kept = opening(&opened);
             let kept = wire::Opening::parse(&kept.write()).expect("our own");
             assert_eq!(kept.chain.party.as_deref(), Some(party));
             assert_eq!(kept.chain.diversion, ["202", "201"]);
@@ -478,6 +477,10 @@ mod tests {
                 (class.network, class.nature),
                 (wire::Network::Pstn, wire::Nature::Voicemail)
             );
+            let announced = kept.announced;
+            assert!(announced.start, "as calls with the public network are");
+            assert_eq!(announced.pause, wire::PauseNotice::Beep);
+            assert_eq!(announced.language.as_deref(), Some("nl"));
         }
     }
 }

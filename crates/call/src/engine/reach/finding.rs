@@ -255,7 +255,6 @@ fn found(route: Route, waves: Waves) -> Found {
     Found {
         callee: route.callee,
         number: route.number,
-        class: route.class,
         waves,
     }
 }

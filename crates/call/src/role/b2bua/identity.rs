@@ -7,7 +7,7 @@ use crate::fact::Side;
 use crate::number::number;
 use crate::role::b2bua::Call;
 use crate::role::b2bua::carry::carry;
-use crate::route::Party;
+use crate::route::{Party, own_number};
 use crate::settings::{Settings, TrunkIndex, Trust, UserIndex};
 
 /// What is asserted about identities, in the order of RFC 3325 and the draft that came before it.
@@ -210,6 +210,23 @@ pub(crate) fn diversions(request: &Request) -> Vec<String> {
         }
     }
     numbers
+}
+
+/// Those of them that may decide for whom a call is recorded, in this node's form: what a trusted trunk
+/// says. Anybody else could name whomever they like.
+pub(crate) fn believed_diversions(
+    settings: &Settings,
+    caller: Party,
+    request: &Request,
+) -> Vec<String> {
+    match Standing::of(settings, caller) {
+        Standing::Trusted => {
+            let said = diversions(request).into_iter();
+            said.map(|from| own_number(settings, caller, &from))
+                .collect()
+        }
+        Standing::Untrusted | Standing::User(_) => Vec::new(),
+    }
 }
 
 /// The targets that did not take the call: their entry has a reason, or the next one a cause (RFC

@@ -82,7 +82,7 @@ pub(crate) fn opening(settings: &Settings, begin: &Begin, plan: &RecordingPlan) 
         correlation: begin.recording.0,
         diversion: diversions(invite),
         mode: plan.settings.mode,
-        dtmf: plan.settings.dtmf,
+        settled: plan.settled(settings),
         owner_kind: settings.users[plan.owner.0].kind,
         number: 1,
         keeping: plan.keeping(),

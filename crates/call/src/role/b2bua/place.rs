@@ -7,12 +7,12 @@ use duolog_sip::endpoint::ServerKey;
 use duolog_sip::sdp::Direction;
 use duolog_sip::{Dialog, DialogId, Method, Request, Response, StatusCode};
 
-use crate::class::{classify, network_of};
+use crate::class::{Class, Nature, classify, network_of};
 use crate::fact::{Arrival, Departure, Fact, HungUpBy, Side};
 use crate::media::MediaCommand;
 use crate::role::b2bua::context::{Action, Context};
 use crate::role::b2bua::ending::{Reached, closing};
-use crate::role::b2bua::leg::{Audible, Holding, Leg, Stage};
+use crate::role::b2bua::leg::{Audible, Holding, Leg, Stage, Who};
 use crate::role::b2bua::own_offer::OwnOffer;
 use crate::role::b2bua::seats::Carried;
 use crate::role::b2bua::sounds::Listener;
@@ -46,7 +46,7 @@ impl Call {
         cx: &mut Context<'_>,
         side: Side,
         (leg, dialog): (Leg, Option<Dialog>),
-        (carried, how): (Carried, Arrival),
+        (mut carried, how): (Carried, Arrival),
     ) {
         self.end_exchange(cx);
         self.party_leaves(cx, side);
@@ -67,6 +67,10 @@ impl Call {
             self.leg_mut(side).stage = Stage::Established;
         }
         self.recorded.leave(cx, side, departure, (by, ended));
+        // Who comes is told what holds for the call as it is now.
+        let class = self.class_now(cx.settings);
+        self.recorded.are_now(class);
+        carried.is_now(class);
         let across = self.leg(side.other()).who.number.clone();
         let numbers = [number.as_str(), across.as_str()];
         // What the newcomer is told begins at once, and must have somewhere to go.
@@ -82,7 +86,7 @@ impl Call {
             }
             Arrival::Replaced | Arrival::PickedUp => self.dismiss(cx, &mut gone),
         }
-        self.reclassify(cx);
+        self.note_class(cx, class);
         self.rebridge(cx);
         if !self.speak_alike(cx.settings) {
             self.offer_own(cx, side.other(), OwnOffer::Rebridge);
@@ -90,12 +94,28 @@ impl Call {
         self.heed(cx, [side]);
     }
 
-    fn reclassify(&mut self, cx: &mut Context<'_>) {
+    fn class_now(&self, settings: &Settings) -> Class {
         let (caller, callee) = (self.caller.who.party, self.callee.who.party);
-        let class = classify(cx.settings, caller, callee, &self.callee.who.number);
+        classify(settings, caller, callee, &self.callee.who.number)
+    }
+
+    /// The class of a call that nobody has answered once this party is asked or answers. Who has called an
+    /// emergency number is in an emergency whoever that is.
+    pub(super) fn class_with(&self, settings: &Settings, who: &Who) -> Class {
+        let class = classify(settings, self.caller.who.party, who.party, &who.number);
+        match self.about.class.nature {
+            Nature::Emergency => Class {
+                nature: Nature::Emergency,
+                ..class
+            },
+            Nature::Conversation | Nature::Voicemail => class,
+        }
+    }
+
+    /// That the call is of another class now is a fact.
+    pub(super) fn note_class(&mut self, cx: &mut Context<'_>, class: Class) {
         if class != self.about.class {
             self.about.class = class;
-            self.recorded.are_now(class.nature);
             self.note(cx, Fact::Class(class));
         }
     }

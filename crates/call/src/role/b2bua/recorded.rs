@@ -1,19 +1,20 @@
 //! The recordings of one half of a call, on behalf of one party: lets the machines for recording, repeat
 //! tone and feature codes work together, and says what comes of it to the media plane.
 
+mod class;
 mod steps;
 
 use std::sync::Arc;
 use std::time::Instant;
 
-use crate::class::Nature;
+use crate::class::Class;
 use crate::fact::{Fact, HungUpBy, Means, Opening, Side};
 use crate::feature_code::{Collector, Digit, Verdict};
 use crate::gate::Gate;
 use crate::log::LogEvent;
 use crate::media::{End, LegId, MediaCommand, RecordingId};
 use crate::plan::{RecordingPlan, failing, listed};
-use crate::policy::{Announce, DoNotRecordReason, OnFailure, RecordingSettings};
+use crate::policy::{DoNotRecordReason, OnFailure, RecordingSettings};
 use crate::recording::{Control, Input, Loss, Phase, Recording, Refusal};
 use crate::role::b2bua::context::Context;
 use crate::role::b2bua::row::{Placed, Row};
@@ -29,8 +30,9 @@ pub(crate) struct Recorded {
     /// On whose behalf, and what is said.
     telling: Telling,
     settings: Arc<RecordingSettings>,
-    /// Of what kind the call is now.
-    nature: Nature,
+    /// Of what kind the call is now, and whether the owner called or was called.
+    class: Class,
+    role: Side,
     machine: Recording,
     tone: Option<RepeatTone>,
     collector: Option<Collector>,
@@ -73,24 +75,19 @@ impl Recorded {
         at: Placed,
     ) -> Self {
         let owner = &cx.settings.users[plan.owner.0];
-        let telling = Telling {
-            voice: Voice {
-                language: cx.settings.language_of(owner).to_owned(),
-                whose: plan.owner,
-            },
-            start: plan.announce(),
-            compliance: plan.compliance(),
+        let voice = Voice {
+            language: cx.settings.language_of(owner).to_owned(),
+            whose: plan.owner,
         };
-        let announce = match telling.compliance {
-            Some(_) => Announce::On,
-            None => telling.start,
-        };
+        let telling = Telling::of(voice, &plan.settings, (plan.class, plan.role));
+        let announce = telling.announces();
         let mut recorded = Self {
             row: Row::open(cx, opening, at),
             owner: plan.side,
             telling,
             settings: Arc::clone(&plan.settings),
-            nature: plan.class.nature,
+            class: plan.class,
+            role: plan.role,
             machine: Recording::new(plan.settings.mode, announce),
             tone: plan.settings.repeat_tone.map(RepeatTone::new),
             collector: Some(Collector::new(cx.settings.feature_codes.clone())),
@@ -118,7 +115,7 @@ impl Recorded {
         self.row.id()
     }
 
-    /// The names by which it is known: that of its first recording, and of the one that there is now.
+    /// The names by which it is known: that of its first recording, and of the last one.
     pub(super) fn names(&self) -> [RecordingId; 2] {
         [self.row.first(), self.row.id()]
     }
@@ -260,15 +257,13 @@ impl Recorded {
     }
 
     fn failing(&self) -> OnFailure {
-        match (self.machine.loss(), failing(&self.settings, self.nature)) {
+        match (
+            self.machine.loss(),
+            failing(&self.settings, self.class.nature),
+        ) {
             (Loss::Silent, _) | (_, OnFailure::Refuse) => OnFailure::GoOn,
             (Loss::Wanted, then) => then,
         }
-    }
-
-    /// The call is of this kind now.
-    pub(super) fn is_now(&mut self, nature: Nature) {
-        self.nature = nature;
     }
 
     /// What is to become of the call because this cannot be recorded, once; with the voice that says so.
@@ -350,7 +345,7 @@ impl Recorded {
         let waits = !self.machine.is_listed() && (to.needs(across, &self.telling) || announcing);
         if self.is_under_way() && waits {
             self.channel = Channel::Waiting;
-            to.want(&self.telling);
+            to.want_at(across, &self.telling);
             return;
         }
         self.turn(cx, to.legs.of(across));

@@ -4,7 +4,7 @@
 use std::time::Instant;
 
 use crate::announcement::Progress;
-use crate::class::Nature;
+use crate::class::Class;
 use crate::fact::{Fact, HungUpBy, Means, Opening, Side};
 use crate::feature_code::Digit;
 use crate::media::{Completion, LegId, PlayId, PromptName, RecordingId, Sound};
@@ -136,8 +136,8 @@ impl Recordings {
 
     /// What was wanted is said, and what was said is a fact.
     pub(super) fn settle(&mut self, cx: &mut Context<'_>) {
-        if let Some(telling) = self.audience.take_wanted() {
-            self.audience.announce(cx, &telling);
+        if let Some(wanted) = self.audience.take_wanted() {
+            self.audience.announce(cx, wanted);
             if !self.audience.is_announcing() {
                 self.announced(cx);
             }
@@ -265,9 +265,9 @@ impl Recordings {
     }
 
     /// The call is of this kind from now.
-    pub(super) fn are_now(&mut self, nature: Nature) {
+    pub(super) fn are_now(&mut self, class: Class) {
         let all = [&mut self.caller, &mut self.callee].into_iter().flatten();
-        all.for_each(|recorded| recorded.is_now(nature));
+        all.for_each(|recorded| recorded.is_now(class));
     }
 
     /// The call is over.

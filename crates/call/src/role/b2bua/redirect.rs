@@ -3,15 +3,15 @@
 
 use duolog_sip::{NameAddr, Response, StatusCode, Uri};
 
-use crate::class::{Nature, network_of};
+use crate::class::{Class, Nature, network_of};
 use crate::fact::{Fact, HungUpBy, Opening, Side};
 use crate::media::End;
 use crate::number::number;
 use crate::plan::{Half, recorded};
-use crate::policy::Voicemail;
 use crate::role::b2bua::Call;
 use crate::role::b2bua::branches::{Branches, Failing};
 use crate::role::b2bua::context::{Action, Context};
+use crate::role::b2bua::identity::believed_diversions;
 use crate::role::b2bua::leg::{Who, uri_at};
 use crate::role::b2bua::recorded::Closing;
 use crate::role::b2bua::row::Placed;
@@ -106,16 +106,14 @@ impl Call {
     fn follow(&mut self, cx: &mut Context<'_>, found: Found) {
         let from = self.callee.who.number.clone();
         self.note(cx, Fact::Diverted { from: from.clone() });
-        if found.class != self.about.class {
-            self.note(cx, Fact::Class(found.class));
-        }
-        self.about.class = found.class;
-        self.recorded.are_now(found.class.nature);
         let who = Who {
             party: found.callee,
             number: found.number.clone(),
         };
-        self.turn_recordings(cx, &who, &found);
+        let class = self.class_with(cx.settings, &who);
+        self.recorded.are_now(class);
+        self.note_class(cx, class);
+        self.turn_recordings(cx, &who, class);
         self.party_leaves(cx, Side::Callee);
         self.callee.unbind(cx);
         self.callee.turn_to(cx.settings, who);
@@ -134,33 +132,28 @@ impl Call {
     }
 
     /// The recording of the one who redirects ends, unless a message is left for them and they want it
-    /// recorded; a new callee may have one.
-    fn turn_recordings(&mut self, cx: &mut Context<'_>, who: &Who, found: &Found) {
+    /// recorded; a new callee may have one. A caller who wants no calls of this kind recorded has none.
+    fn turn_recordings(&mut self, cx: &mut Context<'_>, who: &Who, class: Class) {
         let side = Side::Callee;
-        let mailbox = found.class.nature == Nature::Voicemail;
-        let wanted = match self.callee.who.party {
-            Party::User(user) => cx.settings.users.get(user.0).map(|u| u.recording.voicemail),
-            Party::Trunk(_) => None,
-        };
         let listener = Listener {
             leg: self.callee.id,
             network: network_of(cx.settings, who.party),
         };
         self.recorded.redirected(cx, listener, &who.number);
-        if mailbox && self.recorded.has(side) && wanted == Some(Voicemail::Recorded) {
+        self.recorded.leave_out(cx, Side::Caller, class.nature);
+        let message = class.nature == Nature::Voicemail;
+        let standing = self.recorded.get(side);
+        if message && standing.is_some_and(|own| own.why_left(class.nature).is_none()) {
             return;
         }
-        let called = || std::iter::once(self.callee.who.number.clone());
-        let earlier = || self.about.diversion.iter();
-        let caller = self.caller.who.party;
-        let own = |number: &String| own_number(cx.settings, caller, number);
-        let diverted: Vec<String> = called().chain(earlier().map(own)).collect();
-        let diversion: Vec<String> = called().chain(earlier().cloned()).collect();
+        let diverted = self.was_for(cx.settings);
+        let called = std::iter::once(&self.callee.who.number);
+        let diversion = called.chain(&self.about.diversion).cloned().collect();
         let half = Half {
             side,
             party: who.party,
             across: &self.caller.who.number,
-            class: found.class,
+            class,
             diverted: &diverted,
         };
         let plan = recorded(cx.settings, half);
@@ -186,11 +179,11 @@ impl Call {
             to: who.number.clone(),
             party: self.caller.who.number.clone(),
             direction: plan.direction,
-            class: found.class,
+            class,
             correlation: self.about.chain,
             diversion,
             mode: plan.settings.mode,
-            dtmf: plan.settings.dtmf,
+            settled: plan.settled(cx.settings),
             owner_kind: cx.settings.users[plan.owner.0].kind,
             number: 1,
             keeping: plan.keeping(),
@@ -203,6 +196,23 @@ impl Call {
         };
         self.recorded.open(cx, &plan, opening, at);
         self.note(cx, Fact::Offered);
+    }
+
+    /// The numbers that a call which nobody has answered was for, the latest first, as far as they may
+    /// decide for whom it is recorded.
+    pub(super) fn was_for(&self, settings: &Settings) -> Vec<String> {
+        let now = &self.callee.who.number;
+        let called = self.setup.redirection.called.iter().rev();
+        let called = called.filter(|number| *number != now).cloned();
+        let before = self.exchange.as_ref().map(|exchange| {
+            let caller = self.caller.who.party;
+            believed_diversions(settings, caller, &exchange.request)
+        });
+        let before = before.unwrap_or_default();
+        std::iter::once(now.clone())
+            .chain(called)
+            .chain(before)
+            .collect()
     }
 
     /// Who the call was for, for those it goes to now.

@@ -90,11 +90,11 @@ impl Call {
         let back = way_back(&newcomer.invite, newcomer.flow);
         let leg = Leg::new(cx, newcomer.who, back).at_home(newcomer.home);
         leg.open(cx, self.about.group);
-        let recorded = self.open_newcomer(cx, side, &leg, side);
         let how = match confirmed {
             true => Arrival::Replaced,
             false => Arrival::PickedUp,
         };
+        let recorded = self.open_newcomer(cx, side, &leg, how);
         self.coming = Some(Box::new(Coming {
             side,
             leg,
@@ -201,7 +201,7 @@ impl Call {
         &mut self,
         cx: &mut Context<'_>,
         (leg, dialog): (Leg, Dialog),
-        carried: Carried,
+        mut carried: Carried,
         agreed: Agreed,
     ) {
         let side = Side::Callee;
@@ -217,10 +217,15 @@ impl Call {
             reason: "another party picked the call up".to_owned(),
         };
         self.recorded.close(cx, side, HungUpBy::Replaced, &ended);
+        let class = self.class_with(cx.settings, &self.callee.who);
+        self.recorded.are_now(class);
+        carried.is_now(class);
+        self.recorded.leave_out(cx, Side::Caller, class.nature);
         let number = self.callee.who.number.clone();
         let newcomer = self.callee.listener(cx.settings);
         self.recorded
             .picked_up(cx, (side, newcomer), &number, carried);
+        self.note_class(cx, class);
         let Some(exchange) = &self.exchange else {
             return;
         };

@@ -1,7 +1,8 @@
 //! The row of a recording: facts and the end are kept in it. One half of a call may have several, one
 //! after the other; the first one names the half as long as the call lives.
 
-use crate::fact::{Fact, Opening, Side};
+use crate::class::Class;
+use crate::fact::{CallDirection, Fact, Opening, Side};
 use crate::log::LogEvent;
 use crate::media::{End, Ending, LegId, MediaCommand, MediaGroup, RecordingId};
 use crate::role::b2bua::context::{Action, Context};
@@ -81,6 +82,12 @@ impl Row {
 
     pub(super) fn is_open(&self) -> bool {
         self.stands == Stands::Open
+    }
+
+    /// The call is of this kind when the next row is made.
+    pub(super) fn is_now(&mut self, class: Class, direction: CallDirection) {
+        self.opening.class = class;
+        self.opening.direction = direction;
     }
 
     /// The party across is this one when the next row is made.

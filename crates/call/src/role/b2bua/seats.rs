@@ -1,5 +1,6 @@
 //! Who sits where in a recorded call: parties come and go, and their recordings with them.
 
+use crate::class::{Class, Nature};
 use crate::fact::{Arrival, Departure, Fact, HungUpBy, Side};
 use crate::media::{PromptName, RecordingId};
 use crate::recording::Input;
@@ -93,6 +94,16 @@ impl Recordings {
         self.meets(cx, side.other(), number, Arrival::PickedUp);
     }
 
+    /// Before anybody answers, the call turns out to be of a kind that the owner of a side leaves out.
+    pub(super) fn leave_out(&mut self, cx: &mut Context<'_>, side: Side, nature: Nature) {
+        let why = self.get(side).and_then(|own| own.why_left(nature));
+        if let Some(why) = why
+            && let Some(mut own) = self.slot(side).take()
+        {
+            own.leave_out(cx, why);
+        }
+    }
+
     /// Before anybody answers, somebody else is called.
     pub(super) fn redirected(&mut self, cx: &mut Context<'_>, listener: Listener, number: &str) {
         let side = Side::Callee;
@@ -149,9 +160,16 @@ impl Carried {
         Self { recorded, told }
     }
 
+    /// The call that it comes to is of this kind.
+    pub(super) fn is_now(&mut self, class: Class) {
+        if let Some(recorded) = &mut self.recorded {
+            recorded.is_now(class);
+        }
+    }
+
     /// The names by which the recording that goes along is known.
     pub(crate) fn recordings(&self) -> impl Iterator<Item = RecordingId> {
-        self.recorded.iter().flat_map(Recorded::names)
+        self.recorded.iter().flat_map(Recorded::known)
     }
 
     /// Audio of its recording was lost.

@@ -11,7 +11,7 @@ use crate::media::{LegId, MediaCommand, PlayId, PromptName, RecordingId, Sound};
 use crate::role::b2bua::context::Context;
 use crate::settings::UserIndex;
 
-use telling::Farewell;
+use telling::{Farewell, Wanted};
 
 pub(crate) use telling::Telling;
 
@@ -110,8 +110,8 @@ pub(super) struct Audience {
     farewell: Farewell,
     /// What is said when it is over, and to whom.
     afterwards: Option<(Sound, Vec<Side>)>,
-    /// An announcement that a recording waits for.
-    wanted: Option<Telling>,
+    /// The announcement that recordings wait for.
+    wanted: Wanted,
     /// What began to be said and is not a fact yet.
     began: Vec<(Side, PromptName)>,
     pub(super) beside: Beside,
@@ -138,7 +138,7 @@ impl Audience {
             announcement: None,
             farewell: Farewell::No,
             afterwards: None,
-            wanted: None,
+            wanted: Wanted::default(),
             began: Vec::new(),
             beside: Beside::Nothing,
             answered: None,
@@ -206,7 +206,8 @@ impl Audience {
         match self.announcement {
             Some(_) => self.afterwards = Some((voice.says(prompt), sides.to_vec())),
             None => {
-                self.play_to_sides(cx, sides, &voice.says(prompt));
+                let sides = self.for_whom(prompt, sides);
+                self.play_to_sides(cx, &sides, &voice.says(prompt));
             }
         }
     }
@@ -216,6 +217,10 @@ impl Audience {
         if self.announcement.is_none()
             && let Some((sound, sides)) = self.afterwards.take()
         {
+            let sides = match &sound {
+                Sound::Prompt { prompt, .. } => self.for_whom(*prompt, &sides),
+                Sound::Beep | Sound::RepeatTone => sides,
+            };
             self.play_to_sides(cx, &sides, &sound);
         }
     }
@@ -331,7 +336,7 @@ impl Audience {
         self.announcement = None;
         self.farewell = Farewell::No;
         self.afterwards = None;
-        self.wanted = None;
+        self.wanted = Wanted::default();
         self.later.clear();
     }
 }

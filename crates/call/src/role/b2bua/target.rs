@@ -23,6 +23,7 @@ use crate::role::b2bua::session::transcoding;
 use crate::role::b2bua::subscription::Course;
 use crate::role::b2bua::transfer::{Refer, Transfer};
 use crate::role::b2bua::{Body, Call};
+use crate::route::Party;
 use crate::target::{Found, Waves};
 
 /// How often a transfer may be redirected.
@@ -54,7 +55,7 @@ impl Call {
         };
         let leg = Leg::new(cx, who, flow);
         leg.open(cx, self.about.group);
-        let recorded = self.open_newcomer(cx, by, &leg, Side::Callee);
+        let recorded = self.open_newcomer(cx, by, &leg, Arrival::Transfer);
         if let Some(transfer) = &mut self.transfer {
             transfer.target = Some(Box::new(Target {
                 leg,
@@ -66,30 +67,41 @@ impl Call {
         }
     }
 
-    /// Opens the recording of a party that is to take `side`, where it has one; it is called or calls,
-    /// as `role` says.
+    /// Opens the recording of a party that is to take `side`, where it has one, or where the call is one
+    /// for a queue or a virtual line that it picks up.
     pub(super) fn open_newcomer(
         &mut self,
         cx: &mut Context<'_>,
         side: Side,
         leg: &Leg,
-        role: Side,
+        how: Arrival,
     ) -> Option<Recorded> {
         let across = self.leg(side.other());
-        if leg.who.party == across.who.party {
-            return None;
-        }
         let settings = cx.settings;
         let (party, number) = (leg.who.party, &leg.who.number);
-        let class = classify(settings, across.who.party, party, number);
+        let role = match how {
+            Arrival::Transfer | Arrival::Redirected => Side::Callee,
+            Arrival::Replaced | Arrival::PickedUp => side,
+        };
+        let (class, diverted) = match how {
+            Arrival::PickedUp => (self.class_with(settings, &leg.who), self.was_for(settings)),
+            _ => {
+                let class = classify(settings, across.who.party, party, number);
+                (class, Vec::new())
+            }
+        };
         let half = Half {
             side: role,
             party,
             across: &across.who.number,
             class,
-            diverted: &[],
+            diverted: &diverted,
         };
         let plan = recorded(settings, half)?;
+        // Who meets themselves is one owner, not two.
+        if [party, across.who.party] == [Party::User(plan.owner); 2] {
+            return None;
+        }
         let plan = RecordingPlan { side, ..plan };
         let (from, to) = match role {
             Side::Callee => (&across.who.number, number),
@@ -107,7 +119,7 @@ impl Call {
             correlation: self.about.chain,
             diversion: self.about.diversion.clone(),
             mode: plan.settings.mode,
-            dtmf: plan.settings.dtmf,
+            settled: plan.settled(settings),
             owner_kind: cx.settings.users[plan.owner.0].kind,
             number: 1,
             keeping: plan.keeping(),

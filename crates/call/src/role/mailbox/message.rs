@@ -1,7 +1,9 @@
 //! The recording of the message, on behalf of the mailbox's owner, and of the caller's own half.
 
+use std::sync::Arc;
+
 use crate::class::{Class, Nature, Network, classify};
-use crate::fact::{CallDirection, Fact, HungUpBy, Keeping, Opening, Side};
+use crate::fact::{CallDirection, Fact, HungUpBy, Keeping, Opening, Settled, Side};
 use crate::log::LogEvent;
 use crate::media::{End, Ending, LegId, MediaCommand, RecordingId};
 use crate::plan::{self, RecordingPlan, recorded};
@@ -87,7 +89,7 @@ fn open_half(
         party: handed.number.clone(),
         direction: plan.direction,
         mode: plan.settings.mode,
-        dtmf: plan.settings.dtmf,
+        settled: plan.settled(cx.settings),
         owner_kind: owner.kind,
         ..opening(cx, handed, plan.class, plan.direction)
     };
@@ -114,7 +116,10 @@ fn opening(cx: &Context<'_>, handed: &Handed, class: Class, direction: CallDirec
         correlation: handed.chain,
         diversion: handed.diversion.clone(),
         mode: Mode::Always,
-        dtmf: owner.recording.dtmf,
+        settled: Settled {
+            recording: Arc::clone(&owner.recording),
+            language: cx.settings.language_of(owner).to_owned(),
+        },
         owner_kind: owner.kind,
         number: 1,
         keeping: Keeping::Kept,

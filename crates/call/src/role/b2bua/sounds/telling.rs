@@ -3,10 +3,11 @@
 use std::time::Duration;
 
 use crate::announcement::Announcement;
-use crate::class::Network;
+use crate::class::{Class, Network};
 use crate::fact::Side;
 use crate::media::{LegId, PromptName};
-use crate::policy::Announce;
+use crate::plan::{announced, complied};
+use crate::policy::{Announce, RecordingSettings};
 use crate::role::b2bua::context::Context;
 use crate::role::b2bua::sounds::{Audience, Playing, SIDES, Voice};
 
@@ -22,12 +23,55 @@ pub(crate) struct Telling {
 }
 
 impl Telling {
+    /// What is to be said of a recording with these settings in a call of this class, in which its owner
+    /// called or was called.
+    pub(crate) fn of(
+        voice: Voice,
+        settings: &RecordingSettings,
+        (class, role): (Class, Side),
+    ) -> Self {
+        Self {
+            voice,
+            start: announced(settings, class),
+            compliance: complied(settings, class, role),
+        }
+    }
+
+    /// Whether anybody may have to hear something before the recording starts.
+    pub(crate) fn announces(&self) -> Announce {
+        match self.compliance {
+            Some(_) => Announce::On,
+            None => self.start,
+        }
+    }
+
+    fn also(&mut self, other: &Self) {
+        if other.start == Announce::On {
+            self.start = Announce::On;
+        }
+        self.compliance = self.compliance.or(other.compliance);
+    }
+
     /// What a party there is told, and how long after the answer; `None` for nothing.
     fn to(&self, network: Network) -> Option<(PromptName, Duration)> {
         match (network, self.compliance, self.start) {
             (Network::Pstn, Some(delay), _) => Some((PromptName::Compliance, delay)),
             (_, _, Announce::On) => Some((PromptName::RecordingStarts, Duration::ZERO)),
             (_, _, Announce::Off) => None,
+        }
+    }
+}
+
+/// What recordings wait for to be said, to whom.
+#[derive(Debug, Default)]
+pub(crate) struct Wanted([Option<Telling>; 2]);
+
+impl Wanted {
+    fn at(&mut self, side: Side) -> &mut Option<Telling> {
+        let [caller, callee] = &mut self.0;
+        match side {
+            Side::Caller => caller,
+            Side::Callee => callee,
         }
     }
 }
@@ -43,38 +87,54 @@ impl Audience {
     /// Says that the recording is over, to those who had not been told in other words that calls are
     /// recorded. Another one would be announced to them anew.
     pub(crate) fn say_stopped(&mut self, cx: &mut Context<'_>, voice: &Voice) {
-        let mut sides = SIDES.to_vec();
-        sides.retain(|side| {
-            let leg = self.legs.of(*side);
-            !leg.is_some_and(|leg| self.told.contains(&(leg, PromptName::Compliance)))
-        });
+        let sides = self.for_whom(PromptName::RecordingStops, &SIDES);
         self.play_to_sides(cx, &sides, &voice.says(PromptName::RecordingStops));
         self.told
             .retain(|(_, prompt)| *prompt == PromptName::Compliance);
     }
 
-    /// A recording waits for this to be said.
+    /// Who of these hears a prompt: those who were told in other words hear neither start nor stop.
+    pub(super) fn for_whom(&self, prompt: PromptName, sides: &[Side]) -> Vec<Side> {
+        let stands_for = |side: Side| {
+            let leg = self.legs.of(side);
+            leg.is_some_and(|leg| self.told.contains(&(leg, PromptName::Compliance)))
+        };
+        let own = matches!(
+            prompt,
+            PromptName::RecordingStarts | PromptName::RecordingStops
+        );
+        let hears = |side: &Side| !own || !stands_for(*side);
+        sides.iter().copied().filter(hears).collect()
+    }
+
+    /// A recording waits for this to be said to all.
     pub(crate) fn want(&mut self, telling: &Telling) {
-        match &mut self.wanted {
-            None => self.wanted = Some(telling.clone()),
-            Some(wanted) => {
-                if telling.start == Announce::On {
-                    wanted.start = Announce::On;
-                }
-                wanted.compliance = wanted.compliance.or(telling.compliance);
-            }
+        SIDES
+            .into_iter()
+            .for_each(|side| self.want_at(side, telling));
+    }
+
+    /// A recording waits for this to be said to one party alone.
+    pub(crate) fn want_at(&mut self, side: Side, telling: &Telling) {
+        match self.wanted.at(side) {
+            Some(wanted) => wanted.also(telling),
+            none => *none = Some(telling.clone()),
         }
     }
 
-    /// What a recording wants to be said.
-    pub(crate) fn take_wanted(&mut self) -> Option<Telling> {
-        self.wanted.take()
+    /// What recordings want to be said; `None` where none waits.
+    pub(crate) fn take_wanted(&mut self) -> Option<Wanted> {
+        let wanted = std::mem::take(&mut self.wanted);
+        wanted.0.iter().any(Option::is_some).then_some(wanted)
     }
 
-    /// Tells those of it who have not heard it that the call is recorded.
-    pub(crate) fn announce(&mut self, cx: &mut Context<'_>, telling: &Telling) {
+    /// Tells those of them who have not heard it that the call is recorded.
+    pub(crate) fn announce(&mut self, cx: &mut Context<'_>, mut wanted: Wanted) {
         for side in SIDES {
-            let (Some(listener), true) = (self.legs.at(side), self.needs(side, telling)) else {
+            let Some(telling) = wanted.at(side).take() else {
+                continue;
+            };
+            let (Some(listener), true) = (self.legs.at(side), self.needs(side, &telling)) else {
                 continue;
             };
             let Some((prompt, delay)) = telling.to(listener.network) else {
@@ -124,7 +184,7 @@ impl Audience {
             self.later.clear();
             self.stop(cx);
         }
-        self.wanted = None;
+        self.wanted = Wanted::default();
     }
 
     /// Says something to all, in place of whatever sounds; the call ends when they have heard it.
