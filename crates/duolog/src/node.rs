@@ -115,7 +115,7 @@ impl Node {
         let wall = WallClock::read();
         let gate = Gate::default();
         let abilities = Abilities::find(&config)?;
-        let prompts = Arc::new(open_prompts(&config, &abilities)?);
+        let prompts = Arc::new(PromptBook::load(&config, &abilities)?);
         let runtime = archive_runtime()?;
         let mut spooling = open_spool(&config, &gate, wall)?;
         let archive = open_archive(&config, &abilities, &runtime, wall)?;
@@ -287,14 +287,6 @@ fn open_doors(config: &Config) -> Result<(Option<Tls>, Listeners)> {
         anyhow!("{address} can not be listened on: {error}; is another duolog running?")
     })?;
     Ok((tls, listeners))
-}
-
-/// The prompts of the node and of its users, who have the node's language until the catalogue says
-/// otherwise.
-fn open_prompts(config: &Config, abilities: &Abilities) -> Result<PromptBook> {
-    let users = config.users.iter().map(|user| (user.name.clone(), None));
-    let users: Vec<_> = users.collect();
-    PromptBook::load(&config.announcements, &users, abilities)
 }
 
 /// Finishes what a crash left open, then starts the writer.

@@ -379,8 +379,7 @@ mod tests {
         let plain = crate::abilities::Abilities::default();
         let wall = crate::clock::WallClock::read();
         let settings = crate::translate::settings::settings(&config, &plain, &[], &wall);
-        let prompts =
-            PromptBook::load(&config.announcements, &[], &plain).expect("they are shipped");
+        let prompts = PromptBook::load(&config, &plain).expect("they are shipped");
         Translator::new(shards, Arc::new(settings), Arc::new(prompts), None)
     }
 
