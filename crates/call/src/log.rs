@@ -49,6 +49,8 @@ pub enum LogEvent {
     RecordingStarted {
         /// The recording.
         recording: RecordingId,
+        /// How a person asked for it; `None` where it starts by itself.
+        by: Option<Means>,
     },
     /// No audio is kept from here.
     RecordingPaused {

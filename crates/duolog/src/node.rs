@@ -449,11 +449,7 @@ fn serve_operations(config: &Config, runtime: &Runtime, seen: Operations) -> Res
         .with_context(|| format!("{address} can not be listened on; change operations.listen"))?;
     let bound = listener.local_addr()?;
     let node: Arc<dyn duolog_portal::Node> = Arc::new(seen);
-    runtime.spawn(async move {
-        if let Err(error) = duolog_portal::serve(listener, node, std::future::pending()).await {
-            tracing::error!(%error, "the operations listener ended");
-        }
-    });
+    runtime.spawn(duolog_portal::serve(listener, node));
     Ok(bound)
 }
 
@@ -471,13 +467,7 @@ fn serve_api(config: &Config, runtime: &Runtime, desk: Desk) -> Result<Option<So
         .with_context(|| format!("{listen} can not be listened on; change api.listen"))?;
     let bound = listener.local_addr()?;
     let tokens = tokens.iter().map(token).collect();
-    let never = std::future::pending();
-    runtime.spawn(async move {
-        let desk = Arc::new(desk);
-        if let Err(error) = duolog_portal::serve_api(listener, desk, tokens, never).await {
-            tracing::error!(%error, "the API's listener ended");
-        }
-    });
+    runtime.spawn(duolog_portal::serve_api(listener, Arc::new(desk), tokens));
     Ok(Some(bound))
 }
 

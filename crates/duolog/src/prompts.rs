@@ -191,12 +191,7 @@ fn places(directory: &Path, config: &Config) -> Result<Vec<(Whose, PathBuf)>> {
     let users: Vec<&String> = config.users.iter().map(|user| &user.name).collect();
     let groups: Vec<&String> = config.recording.groups.iter().collect();
     for (kind, word, known, whose) in [
-        (
-            GROUPS,
-            "group",
-            groups,
-            Whose::Group as fn(String) -> Whose,
-        ),
+        (GROUPS, "group", groups, Whose::Group as fn(String) -> Whose),
         (USERS, "user", users, Whose::User),
     ] {
         let folder = directory.join(kind);
@@ -218,12 +213,7 @@ fn places(directory: &Path, config: &Config) -> Result<Vec<(Whose, PathBuf)>> {
 }
 
 /// Takes the prompts of every language in a folder.
-fn add(
-    prompts: &mut Prompts,
-    press: &mut Press<'_>,
-    whose: &Whose,
-    folder: &Path,
-) -> Result<()> {
+fn add(prompts: &mut Prompts, press: &mut Press<'_>, whose: &Whose, folder: &Path) -> Result<()> {
     for folder in list(folder)? {
         if !folder.is_dir() {
             bail!(

@@ -20,8 +20,8 @@ pub fn write(line: &CallLog) {
         LogEvent::RecordingOpened { recording } => {
             tracing::info!(call_id, recording = %id(recording.0), "recording opened");
         }
-        LogEvent::RecordingStarted { recording } => {
-            tracing::info!(call_id, recording = %id(recording.0), "recording started");
+        LogEvent::RecordingStarted { recording, by } => {
+            tracing::info!(call_id, recording = %id(recording.0), ?by, "recording started");
         }
         LogEvent::RecordingPaused { recording, by } => {
             tracing::info!(call_id, recording = %id(recording.0), ?by, "recording paused");

@@ -159,7 +159,10 @@ impl Message {
         let recording = self.id;
         cx.media(MediaCommand::StartRecording { recording });
         self.note(cx, Fact::RecordingStarted);
-        cx.log(LogEvent::RecordingStarted { recording });
+        cx.log(LogEvent::RecordingStarted {
+            recording,
+            by: None,
+        });
     }
 
     /// Keeps a fact, as long as the row is open.

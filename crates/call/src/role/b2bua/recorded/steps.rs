@@ -70,7 +70,10 @@ impl Recorded {
         let recording = self.id();
         cx.media(MediaCommand::StartRecording { recording });
         self.note(cx, Fact::RecordingStarted);
-        cx.log(LogEvent::RecordingStarted { recording });
+        cx.log(LogEvent::RecordingStarted {
+            recording,
+            by: None,
+        });
         if let Some(tone) = &mut self.tone {
             tone.start(cx.now);
         }
