@@ -360,7 +360,11 @@ fn a_draining_node_refuses_every_new_call() {
     for number in ["100", "101"] {
         assert_eq!(invite(&site, number).0, 503, "{number}");
     }
-    assert_eq!(counted(&site), [] as [String; 0], "the recorder did not fail");
+    assert_eq!(
+        counted(&site),
+        [] as [String; 0],
+        "the recorder did not fail"
+    );
     goes_on(&talking, 1_000);
     talking.all_hang_up();
     assert!(duolog.process.exit(WAIT).success());
