@@ -182,7 +182,8 @@ fn a_disk_below_its_floor_at_the_start() {
     talking.all_hang_up();
     let looks = talking.look();
     assert!(slots(&looks.callers[0], OWNER) > 5 && slots(&looks.callees[0], CALLER) > 5);
-    assert_eq!(counted(&site), [] as [String; 0]);
+    let label = format!("{FAILURES}{{then=\"{}\"}} 1", REFUSE.label);
+    assert_eq!(counted(&site), [label]);
     duolog.stop();
     let (row, manifest) = only_row(&site);
     assert_eq!(row.state, "refused", "{row:?}");
@@ -359,6 +360,11 @@ fn a_draining_node_refuses_every_new_call() {
     for number in ["100", "101"] {
         assert_eq!(invite(&site, number).0, 503, "{number}");
     }
+    assert_eq!(
+        counted(&site),
+        [] as [String; 0],
+        "the recorder did not fail"
+    );
     goes_on(&talking, 1_000);
     talking.all_hang_up();
     assert!(duolog.process.exit(WAIT).success());

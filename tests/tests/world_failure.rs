@@ -149,8 +149,7 @@ fn at_the_start_each_policy_does_what_it_says() {
         let manifest = &kept[0].manifest;
         assert!(manifest.reason.contains(FLOOR), "{}", manifest.reason);
         assert_eq!(manifest.together.result, Some(CdrResult::Failed), "{word}");
-        let counted = if is_refused { vec![] } else { vec![then] };
-        assert_eq!(failures(&office), counted, "{word}");
+        assert_eq!(failures(&office), [then], "{word}");
         let named = if is_refused { vec![] } else { vec![word] };
         assert_eq!(failed(&kept[0]), named);
         println!(

@@ -241,7 +241,7 @@ fn through(law: Law, samples: &[i16]) -> Vec<i16> {
 fn prompt(name: PromptName) -> Vec<i16> {
     let config = duolog::config::read("").expect("nothing is needed");
     let plain = duolog::abilities::Abilities::default();
-    let book = PromptBook::load(&config.announcements, &[], &plain).expect("shipped prompts");
+    let book = PromptBook::load(&config, &plain).expect("shipped prompts");
     book.prompt(name, "en", UserIndex(0)).linear.to_vec()
 }
 

@@ -44,6 +44,11 @@ impl Admission {
         self.drain = Drain::Yes;
     }
 
+    /// Whether it drains.
+    pub(crate) fn drains(&self) -> bool {
+        self.drain == Drain::Yes
+    }
+
     /// Why a call that is recorded like this is not taken now; `None` when it is. A closed gate lets those
     /// through that are not recorded, or whose owners would rather talk unrecorded.
     pub(crate) fn refusal_of(&self, settings: &Settings, plan: &Plan) -> Option<Closed> {

@@ -8,7 +8,9 @@ use anyhow::{Context, Result};
 use clap::{Parser, Subcommand};
 use duolog_archive::{Export, ExportChannels, ExportFormat, ExportGaps};
 
+use crate::abilities::Abilities;
 use crate::config::{self, Config};
+use crate::prompts::PromptBook;
 use crate::signalling::Tls;
 use crate::{demo, logging, recordings, serve};
 
@@ -199,8 +201,7 @@ fn execute(command: Command) -> Result<ExitCode> {
             demo::run(config, after)?;
         }
         Command::CheckConfig { file } => {
-            let config = load(&file)?;
-            Tls::load(&config.sip.tls).map_err(|error| Refused(format!("sip.tls: {error}\n")))?;
+            check(&load(&file)?)?;
             println!("the configuration is right");
         }
         Command::Recordings { command } => match command {
@@ -229,6 +230,15 @@ fn execute(command: Command) -> Result<ExitCode> {
         }
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// What the configuration names can be used: certificates, codecs, prompts.
+fn check(config: &Config) -> Result<(), Refused> {
+    let refused = |error: anyhow::Error| Refused(format!("{error:#}\n"));
+    Tls::load(&config.sip.tls).map_err(|error| Refused(format!("sip.tls: {error}\n")))?;
+    let abilities = Abilities::find(config).map_err(refused)?;
+    PromptBook::load(config, &abilities).map_err(refused)?;
+    Ok(())
 }
 
 /// A configuration that was refused, with every mistake on a line of its own.

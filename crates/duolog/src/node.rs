@@ -115,7 +115,7 @@ impl Node {
         let wall = WallClock::read();
         let gate = Gate::default();
         let abilities = Abilities::find(&config)?;
-        let prompts = Arc::new(open_prompts(&config, &abilities)?);
+        let prompts = Arc::new(PromptBook::load(&config, &abilities)?);
         let runtime = archive_runtime()?;
         let mut spooling = open_spool(&config, &gate, wall)?;
         let archive = open_archive(&config, &abilities, &runtime, wall)?;
@@ -289,14 +289,6 @@ fn open_doors(config: &Config) -> Result<(Option<Tls>, Listeners)> {
     Ok((tls, listeners))
 }
 
-/// The prompts of the node and of its users, who have the node's language until the catalogue says
-/// otherwise.
-fn open_prompts(config: &Config, abilities: &Abilities) -> Result<PromptBook> {
-    let users = config.users.iter().map(|user| (user.name.clone(), None));
-    let users: Vec<_> = users.collect();
-    PromptBook::load(&config.announcements, &users, abilities)
-}
-
 /// Finishes what a crash left open, then starts the writer.
 fn open_spool(config: &Config, gate: &Gate, wall: WallClock) -> Result<Spooling> {
     let directory = &config.spool.directory;
@@ -457,11 +449,7 @@ fn serve_operations(config: &Config, runtime: &Runtime, seen: Operations) -> Res
         .with_context(|| format!("{address} can not be listened on; change operations.listen"))?;
     let bound = listener.local_addr()?;
     let node: Arc<dyn duolog_portal::Node> = Arc::new(seen);
-    runtime.spawn(async move {
-        if let Err(error) = duolog_portal::serve(listener, node, std::future::pending()).await {
-            tracing::error!(%error, "the operations listener ended");
-        }
-    });
+    runtime.spawn(duolog_portal::serve(listener, node));
     Ok(bound)
 }
 
@@ -479,13 +467,7 @@ fn serve_api(config: &Config, runtime: &Runtime, desk: Desk) -> Result<Option<So
         .with_context(|| format!("{listen} can not be listened on; change api.listen"))?;
     let bound = listener.local_addr()?;
     let tokens = tokens.iter().map(token).collect();
-    let never = std::future::pending();
-    runtime.spawn(async move {
-        let desk = Arc::new(desk);
-        if let Err(error) = duolog_portal::serve_api(listener, desk, tokens, never).await {
-            tracing::error!(%error, "the API's listener ended");
-        }
-    });
+    runtime.spawn(duolog_portal::serve_api(listener, Arc::new(desk), tokens));
     Ok(Some(bound))
 }
 

@@ -9,7 +9,7 @@ use duolog_audio::prompt::Prompt;
 use duolog_call::{PromptName, UserIndex};
 
 use crate::abilities::Abilities;
-use crate::config::Announcements;
+use crate::config::{Config, User};
 use crate::translate::facts::prompt_name;
 
 const PROMPTS: [PromptName; 8] = [
@@ -55,10 +55,13 @@ enum Whose {
     Shipped,
 }
 
+/// Prompts by whose they are, language and name.
+type Prompts = HashMap<(Whose, String, PromptName), Arc<Prompt>>;
+
 /// Every sound, ready to be sent in every codec of a leg.
 #[derive(Debug)]
 pub struct PromptBook {
-    prompts: HashMap<(Whose, String, PromptName), Arc<Prompt>>,
+    prompts: Prompts,
     /// Whose prompts each user hears, best first.
     users: Vec<Vec<Whose>>,
     beep: Arc<Prompt>,
@@ -66,20 +69,17 @@ pub struct PromptBook {
 }
 
 impl PromptBook {
-    /// The shipped prompts, and before them those of the configured directory. `users` are the names of all
-    /// users and of their groups, in the order of their [`UserIndex`].
+    /// The shipped prompts, and before them those of the configured directory: everybody's, of groups and of
+    /// users.
     ///
     /// # Errors
     ///
-    /// When a file there can not be read as audio, its name is no prompt's, or a folder names no user or group.
-    pub fn load(
-        announcements: &Announcements,
-        users: &[(String, Option<String>)],
-        abilities: &Abilities,
-    ) -> Result<Self> {
+    /// When a file there can not be read as audio, its name is no prompt's, it stands where a folder should,
+    /// or a folder names no user or group.
+    pub fn load(config: &Config, abilities: &Abilities) -> Result<Self> {
         let mut press = Press {
             abilities,
-            louder_db: announcements.prompt_level_db.into(),
+            louder_db: config.announcements.prompt_level_db.into(),
             made: HashMap::new(),
         };
         let mut prompts = HashMap::new();
@@ -90,21 +90,19 @@ impl PromptBook {
             let name = named(file).expect("what is shipped has the name of a prompt");
             prompts.insert((Whose::Shipped, language.to_string(), name), prompt);
         }
-        if let Some(directory) = &announcements.directory {
-            for (whose, folder) in places(directory, users)? {
-                add(&mut prompts, &mut press, &whose, &folder)?;
-            }
+        if let Some(directory) = &config.announcements.directory {
+            own(&mut prompts, &mut press, directory, config).context("announcements.directory")?;
         }
-        let heard = |(user, group): &(String, Option<String>)| {
-            let own = Some(Whose::User(user.clone()));
-            let group = group.clone().map(Whose::Group);
+        let heard = |user: &User| {
+            let own = Some(Whose::User(user.name.clone()));
+            let group = user.group.clone().map(Whose::Group);
             own.into_iter().chain(group).chain(EVERYBODY).collect()
         };
         Ok(Self {
             prompts,
-            users: users.iter().map(heard).collect(),
-            beep: press.ready(Prompt::tone(&announcements.beep))?,
-            repeat_tone: press.ready(Prompt::tone(&announcements.repeat_tone))?,
+            users: config.users.iter().map(heard).collect(),
+            beep: press.ready(Prompt::tone(&config.announcements.beep))?,
+            repeat_tone: press.ready(Prompt::tone(&config.announcements.repeat_tone))?,
         })
     }
 
@@ -174,12 +172,27 @@ fn named(file: &str) -> Option<PromptName> {
         .find(|&prompt| prompt_name(prompt) == file)
 }
 
+/// Takes everybody's prompts below `directory`, and those of groups and users.
+fn own(
+    prompts: &mut Prompts,
+    press: &mut Press<'_>,
+    directory: &Path,
+    config: &Config,
+) -> Result<()> {
+    for (whose, folder) in places(directory, config)? {
+        add(prompts, press, &whose, &folder)?;
+    }
+    Ok(())
+}
+
 /// The folders below `directory` that hold languages, and whose they are.
-fn places(directory: &Path, users: &[(String, Option<String>)]) -> Result<Vec<(Whose, PathBuf)>> {
+fn places(directory: &Path, config: &Config) -> Result<Vec<(Whose, PathBuf)>> {
     let mut places = vec![(Whose::Tenant, directory.to_path_buf())];
-    for (kind, word, whose) in [
-        (GROUPS, "group", Whose::Group as fn(String) -> Whose),
-        (USERS, "user", Whose::User),
+    let users: Vec<&String> = config.users.iter().map(|user| &user.name).collect();
+    let groups: Vec<&String> = config.recording.groups.iter().collect();
+    for (kind, word, known, whose) in [
+        (GROUPS, "group", groups, Whose::Group as fn(String) -> Whose),
+        (USERS, "user", users, Whose::User),
     ] {
         let folder = directory.join(kind);
         if !folder.is_dir() {
@@ -187,11 +200,7 @@ fn places(directory: &Path, users: &[(String, Option<String>)]) -> Result<Vec<(W
         }
         for place in list(&folder)? {
             let name = stem(&place);
-            let is_known = match kind {
-                GROUPS => users.iter().any(|(_, group)| group.as_ref() == Some(&name)),
-                _ => users.iter().any(|(user, _)| *user == name),
-            };
-            if !is_known || !place.is_dir() {
+            if !known.contains(&&name) || !place.is_dir() {
                 bail!(
                     "{}: not the folder of a {word} that is configured",
                     place.display()
@@ -204,13 +213,15 @@ fn places(directory: &Path, users: &[(String, Option<String>)]) -> Result<Vec<(W
 }
 
 /// Takes the prompts of every language in a folder.
-fn add(
-    prompts: &mut HashMap<(Whose, String, PromptName), Arc<Prompt>>,
-    press: &mut Press<'_>,
-    whose: &Whose,
-    folder: &Path,
-) -> Result<()> {
-    for folder in list(folder)?.into_iter().filter(|path| path.is_dir()) {
+fn add(prompts: &mut Prompts, press: &mut Press<'_>, whose: &Whose, folder: &Path) -> Result<()> {
+    for folder in list(folder)? {
+        if !folder.is_dir() {
+            bail!(
+                "{}: a file where the folder of a language is expected, as in en/{}.wav",
+                folder.display(),
+                prompt_name(PromptName::Compliance)
+            );
+        }
         let language = stem(&folder);
         if *whose == Whose::Tenant && [GROUPS, USERS].contains(&language.as_str()) {
             continue;
@@ -236,12 +247,8 @@ fn add(
 }
 
 fn list(folder: &Path) -> Result<Vec<PathBuf>> {
-    let entries = std::fs::read_dir(folder).with_context(|| {
-        format!(
-            "announcements.directory: {} can not be read",
-            folder.display()
-        )
-    })?;
+    let entries = std::fs::read_dir(folder)
+        .with_context(|| format!("{} can not be read", folder.display()))?;
     Ok(entries.flatten().map(|entry| entry.path()).collect())
 }
 
@@ -258,25 +265,20 @@ mod tests {
     use super::*;
     use duolog_audio::measure::rms_dbfs;
 
-    fn announcements(directory: Option<&Path>) -> Announcements {
-        let config = crate::config::read("").expect("nothing is needed");
-        Announcements {
-            directory: directory.map(Path::to_path_buf),
-            ..config.announcements
-        }
-    }
+    /// Users 0 to 2, of whom two are in a group; another group has nobody in it.
+    const OFFICE: &str = "[[group]]\nname = \"sales\"\n[[group]]\nname = \"empty\"\n\
+        [[user]]\nname = \"anna\"\ngroup = \"sales\"\npassword = \"p\"\n\
+        [[user]]\nname = \"b.ob\"\ngroup = \"sales\"\npassword = \"p\"\n\
+        [[user]]\nname = \"carl\"\npassword = \"p\"\n";
 
-    fn users() -> Vec<(String, Option<String>)> {
-        let user = |name: &str, group: Option<&str>| (name.into(), group.map(Into::into));
-        vec![
-            user("anna", Some("sales")),
-            user("b.ob", Some("sales")),
-            user("carl", None),
-        ]
+    fn config(directory: Option<&Path>) -> Config {
+        let mut config = crate::config::read(OFFICE).expect("it is right");
+        config.announcements.directory = directory.map(Path::to_path_buf);
+        config
     }
 
     fn load(directory: Option<&Path>) -> Result<PromptBook> {
-        PromptBook::load(&announcements(directory), &users(), &Abilities::default())
+        PromptBook::load(&config(directory), &Abilities::default())
     }
 
     /// The shipped sound that was put in a file.
@@ -340,6 +342,11 @@ mod tests {
             root.path(),
             &format!("users/carl/fr/{starts}.wav"),
             of(Compliance, "nl"),
+        );
+        put(
+            root.path(),
+            &format!("groups/empty/nl/{starts}.wav"),
+            of(FailureEnds, "nl"),
         );
         let book = load(Some(root.path())).expect("readable prompts");
         let check = |user, language: &str, expected: (PromptName, &str)| {
@@ -411,12 +418,29 @@ mod tests {
                 b"",
                 "groups/sales/en/compliance.wav",
             ),
+            (
+                "compliance.wav",
+                good,
+                "/compliance.wav: a file where the folder of a language is expected",
+            ),
+            (
+                "users/carl/recording-started.wav",
+                good,
+                "users/carl/recording-started.wav: a file where the folder",
+            ),
+            (
+                "groups/sales/compliance.wav",
+                good,
+                "groups/sales/compliance.wav: a file where the folder",
+            ),
+            ("users", good, "/users: a file where the folder"),
         ] {
             let root = tempfile::tempdir().expect("scratch");
             put(root.path(), path, bytes);
             let error = load(Some(root.path())).expect_err(path);
             let error = format!("{error:#}");
             assert!(error.contains(expected), "{path}: {error}");
+            assert!(error.starts_with("announcements.directory: "), "{error}");
         }
         let missing = load(Some(Path::new("/nowhere/at/all"))).expect_err("no folder");
         assert!(format!("{missing:#}").contains("/nowhere/at/all can not be read"));
@@ -425,12 +449,11 @@ mod tests {
     #[test]
     fn levels_and_tones_are_as_configured() {
         let plain = load(None).expect("shipped prompts");
-        let mut quiet = announcements(None);
-        quiet.prompt_level_db = -12;
-        quiet.beep.length_ms = 100;
-        quiet.repeat_tone.level_dbfs = -40.0;
-        let quiet =
-            PromptBook::load(&quiet, &users(), &Abilities::default()).expect("shipped prompts");
+        let mut quiet = config(None);
+        quiet.announcements.prompt_level_db = -12;
+        quiet.announcements.beep.length_ms = 100;
+        quiet.announcements.repeat_tone.level_dbfs = -40.0;
+        let quiet = PromptBook::load(&quiet, &Abilities::default()).expect("shipped prompts");
         let level = |book: &PromptBook| {
             let sound = book.prompt(PromptName::Compliance, "nl", UserIndex(0));
             rms_dbfs(&sound.linear)

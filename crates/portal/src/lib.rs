@@ -14,8 +14,11 @@
 //! 4. Nobody without a token learns anything from the API but that a token is needed, and a token learns
 //!    nothing of the calls and settings of users it is not for.
 //! 5. No token is kept or logged: digests are compared, names are logged.
+//! 6. Whoever is connected and asks nothing keeps nobody out: a listener has 256 connections, 64 of one
+//!    source, and those that are quiet leave after ten seconds, or sooner for others.
 
 mod api;
+mod door;
 mod operations;
 
 pub use api::{Action, CallControl, Half, NotDone, Outcome, Right, Token, serve_api};

@@ -10,6 +10,8 @@ use axum::routing::get;
 use serde_json::json;
 use tokio::net::TcpListener;
 
+use crate::door;
+
 /// What this crate asks of a node.
 pub trait Node: Send + Sync + 'static {
     /// All metrics as OpenMetrics text.
@@ -38,19 +40,9 @@ pub enum Readiness {
     NotReady(Vec<String>),
 }
 
-/// Serves until `stop` resolves; running requests are answered first.
-///
-/// # Errors
-///
-/// When the listener fails for good.
-pub async fn serve(
-    listener: TcpListener,
-    node: Arc<dyn Node>,
-    stop: impl Future<Output = ()> + Send + 'static,
-) -> std::io::Result<()> {
-    axum::serve(listener, router(node))
-        .with_graceful_shutdown(stop)
-        .await
+/// Serves for ever.
+pub async fn serve(listener: TcpListener, node: Arc<dyn Node>) {
+    door::open(listener, router(node)).await;
 }
 
 fn router(node: Arc<dyn Node>) -> Router {

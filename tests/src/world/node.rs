@@ -94,10 +94,7 @@ impl Node {
         let sip = listening.first().expect("a world's node listens on UDP").1;
         let abilities = Abilities::find(config).expect("what the configuration wants is there");
         let settings = Arc::new(settings(config, &abilities, &listening, &wall));
-        let users = config.users.iter().map(|user| (user.name.clone(), None));
-        let users: Vec<_> = users.collect();
-        let book = PromptBook::load(&config.announcements, &users, &abilities)
-            .expect("shipped prompts can be read");
+        let book = PromptBook::load(config, &abilities).expect("its prompts can be read");
         let mut dice = Dice::new(making.seed);
         let unix_us = wall.unix_us(wall.instant()).max(0) as u64;
         let shard = ShardSettings {

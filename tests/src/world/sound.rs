@@ -70,7 +70,7 @@ pub fn find(sound: &[i16], heard: &[i16]) -> (usize, f64) {
 #[must_use]
 pub fn spoken(prompt: PromptName, language: &str) -> Vec<i16> {
     let config = duolog::config::read("").expect("every key has a default");
-    let book = PromptBook::load(&config.announcements, &[], &Abilities::default());
+    let book = PromptBook::load(&config, &Abilities::default());
     let book = book.expect("what is shipped can be read");
     book.prompt(prompt, language, UserIndex(0)).linear.to_vec()
 }

@@ -16,6 +16,7 @@ use crate::fact::{HungUpBy, Side};
 use crate::log::{CallLog, LogEvent};
 use crate::media::{CallId, End, Ending, MediaCommand};
 use crate::plan::decide;
+use crate::policy::OnFailure;
 use crate::role::Role;
 use crate::role::b2bua::carry::required;
 use crate::role::b2bua::context::Context;
@@ -364,6 +365,16 @@ impl Engine {
                 MediaCommand::CloseRecording { recording, ending },
             ] {
                 work.out.push(Output::Media(command));
+            }
+            // What a node that ends turns away, others take.
+            if end == End::Refused && !self.admission.drains() {
+                let then = OnFailure::Refuse;
+                let call_id = begin.invite.call_id().unwrap_or_default().to_owned();
+                work.out.push(Output::Log(CallLog {
+                    call: None,
+                    call_id,
+                    event: LogEvent::RecordingFailed { recording, then },
+                }));
             }
         }
     }

@@ -109,6 +109,7 @@ fn a_closed_gate_refuses_only_those_who_want_that() {
         w.run(100);
         assert_eq!(w.heard(TRUNK), "503");
         assert_eq!(w.endings()[0].0, End::Refused);
+        assert_eq!(told_refused(&w), 1);
         w.settle();
     }
     // One of two owners is enough.
@@ -117,6 +118,7 @@ fn a_closed_gate_refuses_only_those_who_want_that() {
     w.invite(ALICE, "1003");
     w.run(100);
     assert_eq!(w.heard(ALICE), "503");
+    assert_eq!(told_refused(&w), 2, "a recording of each");
     w.settle();
     let mut w = one(Never, OnFailure::Refuse);
     w.node(closed());
@@ -145,12 +147,30 @@ fn a_closed_gate_refuses_only_those_who_want_that() {
         w.settle();
     }
     // While the node drains, nobody is let in.
-    let mut w = one(Never, OnFailure::Refuse);
-    w.node(Input::Drain);
-    w.invite(TRUNK, "1001");
-    w.run(100);
-    assert_eq!(w.heard(TRUNK), "503");
-    w.settle();
+    for mode in [Never, Always] {
+        let mut w = one(mode, OnFailure::Refuse);
+        w.node(closed());
+        w.node(Input::Drain);
+        w.invite(TRUNK, "1001");
+        w.run(100);
+        assert_eq!(w.heard(TRUNK), "503");
+        assert_eq!(told_refused(&w), 0, "that is no failure");
+        w.settle();
+    }
+}
+
+/// Of how many recordings the log says that a call was refused because they could not be.
+fn told_refused(w: &World) -> usize {
+    let refused = |event: &LogEvent| {
+        matches!(
+            event,
+            LogEvent::RecordingFailed {
+                then: OnFailure::Refuse,
+                ..
+            }
+        )
+    };
+    w.logs.iter().filter(|log| refused(&log.event)).count()
 }
 
 #[test]

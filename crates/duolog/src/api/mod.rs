@@ -20,7 +20,7 @@ use crate::metrics::ApiMetrics;
 use crate::redact::Redacted;
 use crate::signalling::Ask;
 
-pub use owners::{Document, Owners, off};
+pub use owners::{Document, Owners, Stored, off};
 
 /// Longest wait for signalling, which turns its loop twice a second even when it is idle.
 const ANSWER: Duration = Duration::from_secs(5);
@@ -104,7 +104,12 @@ impl Desk {
         if self.asks.send(changed).await.is_ok() {
             let _ = known.await;
         }
-        Ok(self.owners.shown(user, Some((&document, version))))
+        let stored = Stored {
+            document,
+            version,
+            unreadable: Vec::new(),
+        };
+        Ok(self.owners.shown(user, Some(&stored)))
     }
 }
 
@@ -149,14 +154,8 @@ impl CallControl for Desk {
     async fn settings(&self, owner: &str) -> Result<Value, NotDone> {
         let user = self.user(owner)?;
         let stored = self.catalogue.owner_setting(owner).await.map_err(failed)?;
-        let read = stored.map(|stored| {
-            let document = self.owners.parse(user, &stored.document);
-            (document, stored.version)
-        });
-        Ok(match &read {
-            Some((Ok(document), version)) => self.owners.shown(user, Some((document, *version))),
-            Some((Err(_), _)) | None => self.owners.shown(user, None),
-        })
+        let stored = stored.map(|setting| self.owners.stored(user, &setting));
+        Ok(self.owners.shown(user, stored.as_ref()))
     }
 
     async fn change(&self, owner: &str, document: &Value, by: &str) -> Result<Value, NotDone> {

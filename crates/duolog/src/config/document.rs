@@ -28,14 +28,33 @@ impl fmt::Display for Mistake {
 #[derive(Debug)]
 pub(super) struct Source<'a> {
     text: &'a str,
+    form: Form,
     mistakes: RefCell<Vec<Mistake>>,
 }
 
+/// In which words a mistake is told.
+#[derive(Debug, Clone, Copy)]
+enum Form {
+    Toml,
+    Json,
+}
+
 impl<'a> Source<'a> {
-    pub(super) fn new(text: &'a str) -> Self {
+    /// A file.
+    pub(super) fn toml(text: &'a str) -> Self {
+        let (form, mistakes) = (Form::Toml, RefCell::default());
         Self {
             text,
-            mistakes: RefCell::default(),
+            form,
+            mistakes,
+        }
+    }
+
+    /// A document that came as JSON: it has no lines.
+    pub(super) fn json() -> Self {
+        Self {
+            form: Form::Json,
+            ..Self::toml("")
         }
     }
 
@@ -85,8 +104,12 @@ impl<'a> Section<'a> {
         let item = self.item(key);
         let table = item.and_then(Item::as_table_like);
         if let (Some(item), None) = (item, table) {
+            let what = match self.source.form {
+                Form::Toml => "must be a table",
+                Form::Json => "must be an object",
+            };
             self.source
-                .mistake(item.span(), self.name(key), "must be a table".into());
+                .mistake(item.span(), self.name(key), what.into());
         }
         self.child(self.name(key), table, item.and_then(Item::span))
     }
@@ -108,7 +131,13 @@ impl<'a> Section<'a> {
             array.iter().map(table).collect()
         });
         let Some(tables) = tables.or_else(|| list.and_then(inline)) else {
-            let what = format!("must be written as [[{key}]] tables");
+            let what = match self.source.form {
+                Form::Toml => {
+                    let name = without_places(&self.name(key));
+                    format!("must be written as [[{name}]] tables")
+                }
+                Form::Json => "must be a list of objects".into(),
+            };
             self.source.mistake(item.span(), self.name(key), what);
             return Vec::new();
         };
@@ -347,6 +376,13 @@ impl<'a> Section<'a> {
             known: Vec::new(),
         }
     }
+}
+
+/// `user[0].do_not_record` as a header names it: `user.do_not_record`.
+fn without_places(name: &str) -> String {
+    let parts = name.split('.');
+    let parts = parts.map(|part| part.split_once('[').map_or(part, |(name, _)| name));
+    parts.collect::<Vec<_>>().join(".")
 }
 
 fn one_of<T>(words: &[(&str, T)]) -> String {

@@ -27,6 +27,9 @@ impl PolicyMetrics {
         match event {
             LogEvent::RecordingPaused { by, .. } => self.control(Control::Pause, *by, "done"),
             LogEvent::RecordingResumed { by, .. } => self.control(Control::Resume, *by, "done"),
+            LogEvent::RecordingStarted { by: Some(by), .. } => {
+                self.control(Control::Start, *by, "done");
+            }
             LogEvent::RecordingKept { by, .. } => self.control(Control::Start, *by, "done"),
             LogEvent::RecordingStopped { by, .. } => self.control(Control::Stop, *by, "done"),
             LogEvent::ControlRefused { by, control, .. } => self.control(*control, *by, "refused"),
@@ -130,6 +133,15 @@ mod tests {
                 recording,
                 by: Means::FeatureCode,
             },
+            LogEvent::RecordingStarted {
+                recording,
+                by: Some(Means::FeatureCode),
+            },
+            // One that starts by itself is no control.
+            LogEvent::RecordingStarted {
+                recording,
+                by: None,
+            },
             LogEvent::RecordingStopped {
                 recording,
                 by: Means::Info,
@@ -138,6 +150,10 @@ mod tests {
             LogEvent::RecordingFailed {
                 recording,
                 then: OnFailure::GoOnAnnounced,
+            },
+            LogEvent::RecordingFailed {
+                recording,
+                then: OnFailure::Refuse,
             },
             LogEvent::Connected,
         ] {
@@ -149,10 +165,12 @@ mod tests {
         };
         assert_eq!(count("pause", "api", "done"), 2);
         assert_eq!(count("resume", "system", "done"), 1);
-        assert_eq!(count("start", "feature_code", "done"), 1);
+        assert_eq!(count("start", "feature_code", "done"), 2);
         assert_eq!(count("stop", "sip_info", "done"), 1);
         assert_eq!(count("stop", "sip_offer", "refused"), 1);
-        let then = vec![("then", "go_on_announced")];
-        assert_eq!(metrics.failures.get_or_create(&then).get(), 1);
+        for then in ["go_on_announced", "refuse"] {
+            let then = vec![("then", then)];
+            assert_eq!(metrics.failures.get_or_create(&then).get(), 1);
+        }
     }
 }

@@ -62,6 +62,10 @@ impl Signalling {
                 control,
                 answer,
             } => {
+                // Whoever asked has been told that it was not done.
+                if answer.is_closed() {
+                    return;
+                }
                 self.waiting.last += 1;
                 let id = ControlId(self.waiting.last);
                 self.waiting.answers.insert(id, answer);

@@ -517,7 +517,7 @@ mod tests {
         let plain = crate::abilities::Abilities::default();
         let settings = crate::translate::settings::settings(&config, &plain, &listening, &wall);
         let settings = Arc::new(settings);
-        let prompts = crate::prompts::PromptBook::load(&config.announcements, &[], &plain);
+        let prompts = crate::prompts::PromptBook::load(&config, &plain);
         let prompts = prompts.expect("they are shipped");
         let prompts = Arc::new(prompts);
         let gate = crate::gate::Gate::default();

@@ -364,8 +364,7 @@ mod tests {
     fn translator(shards: usize) -> Translator {
         let config = crate::config::read(crate::config::EMBEDDED).expect("it is the default");
         let plain = crate::abilities::Abilities::default();
-        let prompts =
-            PromptBook::load(&config.announcements, &[], &plain).expect("they are shipped");
+        let prompts = PromptBook::load(&config, &plain).expect("they are shipped");
         Translator::new(shards, Arc::new(prompts), None)
     }
 

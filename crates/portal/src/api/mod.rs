@@ -1,16 +1,17 @@
 //! The API: running calls and their recordings, and owners' settings, for programs with a token.
 
+mod json;
 mod problem;
 mod token;
 
-use std::sync::Arc;
-use std::time::Duration;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use axum::Router;
 use axum::body::Bytes;
 use axum::extract::rejection::{BytesRejection, PathRejection};
 use axum::extract::{DefaultBodyLimit, Extension, Path, Request, State};
-use axum::http::StatusCode;
+use axum::http::{Method, StatusCode};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
@@ -20,6 +21,8 @@ use tokio::time::timeout;
 
 pub use token::{Right, Token};
 
+use crate::door;
+use json::Once;
 use problem::{Problem, answer};
 use token::shown;
 
@@ -28,6 +31,9 @@ const BODY: usize = 128 << 10;
 
 /// Longest time a request may take, its body included.
 const LIMIT: Duration = Duration::from_secs(15);
+
+/// From one line of the log about unknown tokens to the next.
+const UNKNOWN_EVERY: Duration = Duration::from_secs(1);
 
 /// What the API asks of a node.
 pub trait CallControl: Send + Sync + 'static {
@@ -116,6 +122,8 @@ pub enum NotDone {
     Mistaken(Vec<(String, String)>),
     /// The node has no time now, or stops.
     Busy,
+    /// Settings: it takes too long to be waited for, and may still be done.
+    NotKnown,
     /// Something of the node failed: a sentence.
     Failed(String),
 }
@@ -133,32 +141,46 @@ pub enum Outcome {
     Failed,
 }
 
-/// Serves the API until `stop` resolves; running requests are answered first.
-///
-/// # Errors
-///
-/// When the listener fails for good.
-pub async fn serve_api<C: CallControl>(
-    listener: TcpListener,
-    control: Arc<C>,
-    tokens: Vec<Token>,
-    stop: impl Future<Output = ()> + Send + 'static,
-) -> std::io::Result<()> {
-    axum::serve(listener, router(control, tokens))
-        .with_graceful_shutdown(stop)
-        .await
+/// Serves the API for ever.
+pub async fn serve_api<C: CallControl>(listener: TcpListener, control: Arc<C>, tokens: Vec<Token>) {
+    door::open(listener, router(control, tokens, LIMIT)).await;
 }
 
 /// What each request is served with.
 struct Api<C> {
     control: Arc<C>,
     tokens: Vec<Token>,
+    /// Longest time a request may take.
+    limit: Duration,
+    unknown: Mutex<Unknown>,
 }
 
-fn router<C: CallControl>(node: Arc<C>, tokens: Vec<Token>) -> Router {
+/// Requests without a token that is known: a line in the log each second, however many there are.
+#[derive(Default)]
+struct Unknown {
+    said: Option<Instant>,
+    unsaid: u64,
+}
+
+impl Unknown {
+    /// Counts one; gives how many a line is to be written for now, if one is.
+    fn came(&mut self, now: Instant) -> Option<u64> {
+        self.unsaid += 1;
+        let is_new = |said| now.saturating_duration_since(said) >= UNKNOWN_EVERY;
+        if !self.said.is_none_or(is_new) {
+            return None;
+        }
+        self.said = Some(now);
+        Some(std::mem::take(&mut self.unsaid))
+    }
+}
+
+fn router<C: CallControl>(node: Arc<C>, tokens: Vec<Token>, limit: Duration) -> Router {
     let api = Arc::new(Api {
         control: node,
         tokens,
+        limit,
+        unknown: Mutex::default(),
     });
     let settings = get(settings::<C>).put(change::<C>).delete(switch_off::<C>);
     Router::new()
@@ -186,14 +208,21 @@ async fn admit<C: CallControl>(
 ) -> Response {
     let (method, place) = (request.method().clone(), place(request.uri().path()));
     let Some(token) = shown(&api.tokens, request.headers()) else {
-        tracing::info!(%method, place, status = 401, "API asked without a token that is known");
+        let mut unknown = api.unknown.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(count) = unknown.came(Instant::now()) {
+            tracing::info!(%method, place, status = 401, count, "API asked without a token that is known");
+        }
+        drop(unknown);
         api.control.answered(Outcome::Unknown);
         return Problem::no_token().into_response();
     };
     let name = token.name().to_owned();
+    let changes = matches!(method, Method::PUT | Method::DELETE);
     request.extensions_mut().insert(token.clone());
-    let response = match timeout(LIMIT, next.run(request)).await {
+    let response = match timeout(api.limit, next.run(request)).await {
         Ok(response) => response,
+        // A change that is under way goes on without whoever asked for it.
+        Err(_) if changes => Problem::from(NotDone::NotKnown).into_response(),
         Err(_) => Problem::from(NotDone::Busy).into_response(),
     };
     let status = response.status();
@@ -344,8 +373,15 @@ fn json_of(body: Result<Bytes, BytesRejection>) -> Result<Value, Problem> {
         }
         _ => Problem::malformed("the body could not be received", next),
     })?;
-    let read = serde_json::from_slice(&body);
-    read.map_err(|error| Problem::malformed(&format!("the body is no JSON: {error}"), next))
+    let read = serde_json::from_slice::<Once>(&body);
+    let read = read.map(|Once(value)| value);
+    read.map_err(|error| {
+        let what = match error.is_data() {
+            true => "says one thing twice",
+            false => "is no JSON",
+        };
+        Problem::malformed(&format!("the body {what}: {error}"), next)
+    })
 }
 
 fn action(body: &Value) -> Result<Action, Problem> {

@@ -118,6 +118,12 @@ impl From<NotDone> for Problem {
                 "the node did not answer in time, or is stopping",
                 "ask again in a second",
             ),
+            NotDone::NotKnown => new(
+                StatusCode::SERVICE_UNAVAILABLE,
+                "not-known-yet",
+                "the change takes longer than a request may; it may still be made",
+                "GET /api/v1/users/{name}/recording shows what holds",
+            ),
             NotDone::Failed(detail) => new(
                 StatusCode::INTERNAL_SERVER_ERROR,
                 "failed",

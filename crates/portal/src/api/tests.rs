@@ -79,6 +79,9 @@ impl CallControl for Fake {
             let mistake = |key: &str| (key.to_owned(), "is not allowed; one of ...".to_owned());
             return Err(NotDone::Mistaken(vec![mistake("mode"), mistake("notice")]));
         }
+        if document["mode"] == "some day" {
+            std::future::pending::<()>().await;
+        }
         Ok(json!({ "document": document }))
     }
 
@@ -104,6 +107,15 @@ fn tokens() -> Vec<Token> {
 
 /// Method and path, the `Authorization`, the body; status, body, and what the node was asked.
 async fn asked(what: &str, authorization: Option<&str>, body: &str) -> (u16, Value, Vec<String>) {
+    asked_within(LIMIT, what, authorization, body).await
+}
+
+async fn asked_within(
+    limit: Duration,
+    what: &str,
+    authorization: Option<&str>,
+    body: &str,
+) -> (u16, Value, Vec<String>) {
     let (method, path) = what.split_once(' ').expect("a method and a path");
     let fake = Arc::new(Fake::default());
     let mut request = Request::builder().method(method).uri(path);
@@ -113,7 +125,7 @@ async fn asked(what: &str, authorization: Option<&str>, body: &str) -> (u16, Val
     let request = request
         .body(Body::from(body.to_owned()))
         .expect("a request");
-    let router = router(Arc::clone(&fake), tokens());
+    let router = router(Arc::clone(&fake), tokens(), limit);
     let response = router.oneshot(request).await.expect("infallible");
     let status = response.status().as_u16();
     let kind = response.headers()[header::CONTENT_TYPE]
@@ -276,6 +288,7 @@ async fn controls_are_carried_out_or_refused_with_the_reason() {
         "{\"action\": \"Pause\"}",
         "{\"action\": 1}",
         "{\"action\": \"pause\", \"for\": \"10s\"}",
+        "{\"action\": \"pause\", \"action\": \"pause\"}",
     ];
     for body in bad {
         check(&of("rec_a"), ADMIN, body, (400, "malformed"), &[]).await;
@@ -328,6 +341,14 @@ async fn settings_are_shown_changed_and_switched_off() {
         &[],
     )
     .await;
+    check(
+        &of("PUT", "anna"),
+        ADMIN,
+        "{\"mode\":\"always\",\"mode\":\"never\"}",
+        (400, "the key mode is there twice"),
+        &[],
+    )
+    .await;
     let wrong = "{\"mode\":\"sometimes\"}";
     let bearer = format!("Bearer {ADMIN}");
     let (status, body, _) = asked(&of("PUT", "anna"), Some(&bearer), wrong).await;
@@ -341,6 +362,31 @@ async fn settings_are_shown_changed_and_switched_off() {
         (&keys[0]["key"], &keys[1]["key"]),
         (&json!("mode"), &json!("notice"))
     );
+}
+
+#[tokio::test]
+async fn of_a_change_that_takes_too_long_it_is_said_that_it_may_still_be_made() {
+    let (soon, bearer) = (Duration::from_millis(50), format!("Bearer {ADMIN}"));
+    let (what, body) = (
+        "PUT /api/v1/users/anna/recording",
+        "{\"mode\":\"some day\"}",
+    );
+    let (status, body, done) = asked_within(soon, what, Some(&bearer), body).await;
+    let reason = body["reason"].as_str();
+    assert_eq!((status, reason), (503, Some("not-known-yet")), "{body}");
+    assert_eq!(done.len(), 1, "{done:?}");
+}
+
+#[test]
+fn of_tokens_that_are_not_known_a_line_is_written_each_second() {
+    let (mut unknown, began) = (Unknown::default(), Instant::now());
+    let said: Vec<(u64, u64)> = (0..2_500)
+        .filter_map(|ms| {
+            let now = began + Duration::from_millis(ms);
+            Some((ms, unknown.came(now)?))
+        })
+        .collect();
+    assert_eq!(said, [(0, 1), (1_000, 1_000), (2_000, 1_000)]);
 }
 
 #[tokio::test]

@@ -29,7 +29,7 @@ const SECONDS: Duration = Duration::from_secs(1);
 ///
 /// Every mistake of the text, in the order of its lines.
 pub fn read(text: &str) -> Result<Config, Vec<Mistake>> {
-    let source = Source::new(text);
+    let source = Source::toml(text);
     let document = match Document::parse(text) {
         Ok(document) => document,
         Err(error) => {

@@ -111,7 +111,7 @@ pub fn document(
     below: &Layer,
     longest_repeat_tone_s: u32,
 ) -> Result<Layer, Vec<Mistake>> {
-    let source = Source::new("");
+    let source = Source::json();
     let mut table = Table::new();
     match json.as_object() {
         Some(keys) => {

@@ -331,7 +331,11 @@ const SIGNALLING: &[(&str, &str)] = &[
     ),
     (
         "[numbering]\nroutes = [\"+31\"]\n",
-        "must be written as [[routes]] tables",
+        "numbering.routes: must be written as [[numbering.routes]] tables",
+    ),
+    (
+        "[api]\ntoken = \"secret\"\n",
+        "api.token: must be written as [[api.token]] tables",
     ),
     (
         "[numbering]\nemergency = [\"help\"]\n",

@@ -259,7 +259,7 @@ const MISTAKES: &[(&str, &str)] = &[
     ),
     (
         "do_not_record = [\"100\"]",
-        "do_not_record: must be written as [[do_not_record]] tables",
+        "do_not_record: must be written as [[user.do_not_record]] tables",
     ),
     (
         "do_not_record = [{ number = \"100\" }]",
@@ -350,9 +350,11 @@ fn every_mistake_names_its_key_and_what_is_allowed() {
             continue;
         }
         let expected = expected.replace("line 4: user[0]", "line 3: group[0]");
+        let expected = expected.replace("[[user.", "[[group.");
         let told = self::told(&format!("[[group]]\nname = \"g\"\n{lines}\n"));
         assert!(told[0].starts_with(&expected), "{told:?}");
         let expected = expected.replace("line 3: group[0]", "line 2: recording");
+        let expected = expected.replace("[[group.", "[[recording.");
         let told = self::told(&format!("[recording]\n{lines}\n"));
         assert!(told[0].starts_with(&expected), "{told:?}");
     }
@@ -503,6 +505,13 @@ fn mistakes_of_a_document_name_their_keys() {
                 "do_not_record[0].reason: is missing",
                 "mod: unknown key; did you mean mode?",
                 "notice: \"x\"",
+            ],
+        ),
+        (
+            json!({ "do_not_record": ["1"], "selective": "on" }),
+            vec![
+                "do_not_record: must be a list of objects",
+                "selective: must be an object",
             ],
         ),
         (
