@@ -5,6 +5,7 @@ use crate::class::Class;
 use crate::media::{Completion, PromptName, RecordingId};
 use crate::policy::{DoNotRecordReason, Dtmf, Mode, OnFailure, OwnerKind};
 use crate::recording::{Control, Refusal};
+use crate::settings::UserIndex;
 
 /// The two sides of a call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -192,12 +193,17 @@ pub enum Fact {
         /// Whose.
         side: Side,
     },
-    /// A spoken notice began at a side.
+    /// A spoken notice began at a side. Once more for the same one: the side could not hear it until now,
+    /// or stopped listening in its middle, and it begins anew.
     AnnouncementStarted {
         /// Who hears it.
         side: Side,
         /// Which one.
         prompt: PromptName,
+        /// In which language it was asked for.
+        language: String,
+        /// Out of whose prompts.
+        whose: UserIndex,
     },
     /// A spoken notice ended at a side.
     AnnouncementEnded {
