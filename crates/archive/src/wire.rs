@@ -299,13 +299,17 @@ pub enum Fact {
     MediaStarted { side: Side },
     /// No packet of a party for the time-out.
     MediaTimedOut { side: Side },
-    /// A prompt began for a party.
+    /// A prompt began for a party; once more, if the party could not hear it before.
     AnnouncementStarted {
         side: Side,
         prompt: String,
+        /// In which it was spoken.
         language: Option<String>,
+        /// Whose prompt it was: `user`, `group`, `tenant` or `shipped`.
+        whose: Option<String>,
     },
-    /// A prompt ended for a party.
+    /// A prompt ended for a party: to its end, or cut, which the end of the recording is as well. One that
+    /// begins with that end has none here.
     AnnouncementEnded {
         side: Side,
         prompt: String,

@@ -8,6 +8,7 @@ use crate::media::{Completion, PromptName, RecordingId};
 use crate::plan::announced;
 use crate::policy::{Announce, DoNotRecordReason, Mode, OnFailure, OwnerKind, RecordingSettings};
 use crate::recording::{Control, Refusal};
+use crate::settings::UserIndex;
 
 /// The two sides of a call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -211,12 +212,17 @@ pub enum Fact {
         /// Whose.
         side: Side,
     },
-    /// A spoken notice began at a side.
+    /// A spoken notice began at a side. Once more for the same one: the side could not hear it until now,
+    /// or stopped listening in its middle, and it begins anew.
     AnnouncementStarted {
         /// Who hears it.
         side: Side,
         /// Which one.
         prompt: PromptName,
+        /// In which language it was asked for.
+        language: String,
+        /// Out of whose prompts.
+        whose: UserIndex,
     },
     /// A spoken notice ended at a side.
     AnnouncementEnded {

@@ -178,7 +178,8 @@ pub enum MediaCommand {
         /// The key presses.
         digits: Vec<Digit>,
     },
-    /// Play a sound to this leg's peer; answered by `Played`.
+    /// Play a sound to this leg's peer; answered by `Played`. A prompt waits for a peer that does not listen
+    /// or has no keys yet, and begins anew for one that stops listening in its middle.
     Play {
         /// The leg.
         leg: LegId,
@@ -297,6 +298,13 @@ pub enum MediaEvent {
         leg: LegId,
         /// Why, for a person.
         reason: String,
+    },
+    /// A prompt that had to wait until its party listens begins now, or begins anew.
+    Begun {
+        /// The leg.
+        leg: LegId,
+        /// Which play.
+        play: PlayId,
     },
     /// A sound has ended.
     Played {

@@ -55,8 +55,11 @@ enum Whose {
     Shipped,
 }
 
+/// Whose, in which language, and which one.
+type Key = (Whose, String, PromptName);
+
 /// Prompts by whose they are, language and name.
-type Prompts = HashMap<(Whose, String, PromptName), Arc<Prompt>>;
+type Prompts = HashMap<Key, Arc<Prompt>>;
 
 /// Every sound, ready to be sent in every codec of a leg.
 #[derive(Debug)]
@@ -109,20 +112,41 @@ impl PromptBook {
     /// A spoken notice on behalf of a user: theirs, their group's, everybody's or the shipped one, in
     /// English where none of them has `language`.
     pub fn prompt(&self, prompt: PromptName, language: &str, whose: UserIndex) -> Arc<Prompt> {
+        Arc::clone(self.found(prompt, language, whose).1)
+    }
+
+    /// Whose prompt that is (`user`, `group`, `tenant` or `shipped`) and in which language.
+    pub fn origin(
+        &self,
+        prompt: PromptName,
+        language: &str,
+        whose: UserIndex,
+    ) -> (&'static str, &str) {
+        let ((whose, language, _), _) = self.found(prompt, language, whose);
+        let level = match whose {
+            Whose::User(_) => "user",
+            Whose::Group(_) => "group",
+            Whose::Tenant => "tenant",
+            Whose::Shipped => "shipped",
+        };
+        (level, language)
+    }
+
+    fn found(&self, prompt: PromptName, language: &str, whose: UserIndex) -> (&Key, &Arc<Prompt>) {
         let heard = self.users.get(whose.0).map_or(&EVERYBODY[..], |own| own);
         let find = |language: &str| {
             let mut keys = heard
                 .iter()
                 .map(|whose| (whose.clone(), language.to_string(), prompt));
-            keys.find_map(|key| self.prompts.get(&key))
+            keys.find_map(|key| self.prompts.get_key_value(&key))
         };
         let found = find(language).or_else(|| find(FALLBACK));
-        Arc::clone(found.unwrap_or_else(|| {
+        found.unwrap_or_else(|| {
             panic!(
                 "every prompt is shipped in {FALLBACK}: {}",
                 prompt_name(prompt)
             )
-        }))
+        })
     }
 
     /// The beep of a pause or resume.
@@ -367,6 +391,15 @@ mod tests {
             (0, "fr", (RecordingStarts, "en")),
         ] {
             check(user, language, expected);
+        }
+        for (user, language, whose) in [
+            (0, "nl", ("group", "nl")),
+            (1, "fr", ("user", "en")),
+            (2, "nl", ("tenant", "nl")),
+            (9, "fr", ("shipped", "en")),
+        ] {
+            let found = book.origin(RecordingStarts, language, UserIndex(user));
+            assert_eq!(found, whose, "user {user} in {language}");
         }
         // Every copy of a sound is one.
         let sales = book.prompt(RecordingStarts, "nl", UserIndex(0));

@@ -148,7 +148,15 @@ pub enum Event {
         /// Which leg.
         leg: LegKey,
     },
-    /// A sound is over.
+    /// A sound that is played instead of speech had to wait for its party to hear it, and begins now; or
+    /// begins anew.
+    Begun {
+        /// To which leg it is played.
+        leg: LegKey,
+        /// Which sound.
+        play: PlayKey,
+    },
+    /// A sound is over. What is played instead of speech is over when it was sent whole.
     Played {
         /// To which leg it was played.
         leg: LegKey,

@@ -15,7 +15,7 @@ use crate::counters::DropReason;
 use crate::digits::{Events, Row, Sending};
 use crate::leg::Leg;
 use crate::outbox::{Completion, Event, Outbox};
-use crate::prompt::{Frame, Playing, Step};
+use crate::prompt::{Ear, Frame, Playing, Step};
 use crate::send::{Post, send};
 use crate::shard::Shard;
 use crate::transcode::{LiveFrames, clock_of, rate_of};
@@ -32,17 +32,17 @@ impl Shard {
             return;
         };
         loop {
-            match leg.players.step(now) {
+            let (ear, target) = ear_of(leg);
+            match leg.players.step(now, ear) {
                 Step::Rest => return,
-                Step::Over(play) => tell_whole(leg, play, out),
+                Step::Over(play) => tell_played(leg, play, Completion::Whole, out),
+                Step::Unheard(play) => tell_played(leg, play, Completion::Cut, out),
+                Step::Begins(play) => out.events.push(Event::Begun {
+                    leg: leg.key,
+                    play,
+                }),
                 Step::Frame(due) => {
-                    let target = leg
-                        .peer
-                        .as_ref()
-                        .filter(|peer| peer.direction.receives() && leg.sending.is_none())
-                        .and_then(|peer| peer.formats.speech())
-                        .filter(|_| leg.can_send());
-                    // A sound goes on in time even where nobody can hear it.
+                    // What sounds under speech goes on in time even where nobody can hear it.
                     let codec = target.map_or(Codec::Pcmu, |(_, codec)| codec);
                     let (frame, over) = leg.players.frame(codec);
                     if let Some(target) = target {
@@ -54,7 +54,7 @@ impl Shard {
                         }
                     }
                     if let Some(play) = over {
-                        tell_whole(leg, play, out);
+                        tell_played(leg, play, Completion::Whole, out);
                     }
                 }
             }
@@ -90,6 +90,21 @@ impl Shard {
         {
             self.send_due_digits(now, index, out);
         }
+    }
+}
+
+/// Whether the leg's party hears what is sent to it now, and what that is sent in.
+fn ear_of(leg: &Leg) -> (Ear, Option<(PayloadType, Codec)>) {
+    let peer = leg.peer.as_ref();
+    let peer = peer.filter(|peer| peer.direction.receives() && leg.can_send());
+    let Some(peer) = peer else {
+        return (Ear::Shut, None);
+    };
+    let target = peer.formats.speech();
+    match (target, &leg.sending) {
+        (None, _) => (Ear::Deaf, None),
+        (Some(_), Some(_)) => (Ear::Busy, None),
+        (Some(_), None) => (Ear::Open, target),
     }
 }
 
@@ -188,11 +203,11 @@ fn key_sound(digits: &[Digit], codec: Codec, g729: Option<&G729Library>) -> Opti
     Some(sound)
 }
 
-fn tell_whole(leg: &Leg, play: PlayKey, out: &mut Outbox) {
+fn tell_played(leg: &Leg, play: PlayKey, completion: Completion, out: &mut Outbox) {
     out.events.push(Event::Played {
         leg: leg.key,
         play,
-        completion: Completion::Whole,
+        completion,
     });
 }
 

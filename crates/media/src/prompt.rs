@@ -4,7 +4,10 @@
 //! before, and speech with a sound under it is transcoded for as long as the sound lasts.
 //!
 //! 1. `Instead`: a frame of 20 ms every 20 ms from the moment of the command; relayed speech gives way.
-//! 2. `Under`: added to the speech that passes, sample by sample; while none passes, frames of its own.
+//!    It waits for a party that cannot be sent to yet or does not listen, and begins anew for one that stops
+//!    listening in its middle: what is over was heard whole.
+//! 2. `Under`: added to the speech that passes, sample by sample; while none passes, frames of its own. It
+//!    goes on in time even where nobody can hear it.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -40,6 +43,27 @@ pub(crate) struct Playing {
     next: Instant,
     /// How much later than it is sent it is heard.
     behind: Duration,
+    /// Whether it had to wait for its first frame to be heard.
+    waited: Waited,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Waited {
+    Yes,
+    No,
+}
+
+/// Whether a leg's party hears what is sent to it now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Ear {
+    /// It does.
+    Open,
+    /// Keys are sent to it, for a moment.
+    Busy,
+    /// It holds, or there is no key to send with yet.
+    Shut,
+    /// No sound can be made in a codec of its: G.729 without the library.
+    Deaf,
 }
 
 impl Playing {
@@ -51,7 +75,15 @@ impl Playing {
             cursor: 0,
             next: now,
             behind: Duration::ZERO,
+            waited: Waited::No,
         }
+    }
+
+    /// Nobody hears it: it begins anew when somebody does.
+    fn wait(&mut self, now: Instant) {
+        self.cursor = 0;
+        self.waited = Waited::Yes;
+        self.next = now + FRAME;
     }
 
     pub(crate) fn is_over(&self) -> bool {
@@ -134,10 +166,14 @@ pub(crate) struct Players {
 pub(crate) enum Step {
     /// Nothing before the next deadline.
     Rest,
+    /// This sound had to wait, and begins now.
+    Begins(PlayKey),
     /// A frame, due at this instant; to be asked for with [`Players::frame`].
     Frame(Instant),
     /// This sound was played to its end.
     Over(PlayKey),
+    /// This sound can not be heard.
+    Unheard(PlayKey),
 }
 
 impl Players {
@@ -241,24 +277,43 @@ impl Players {
     }
 
     /// What is to be done at `now`. To be asked again until it rests.
-    pub(crate) fn step(&mut self, now: Instant) -> Step {
+    pub(crate) fn step(&mut self, now: Instant, ear: Ear) -> Step {
         if let Some(playing) = &mut self.instead
             && playing.next <= now
         {
             if playing.is_over() && !playing.behind.is_zero() {
                 playing.next += std::mem::take(&mut playing.behind);
-                return self.step(now);
+                return self.step(now, ear);
             }
             if playing.is_over() {
                 let play = playing.play;
                 self.instead = None;
                 return Step::Over(play);
             }
-            let due = catch_up(&mut playing.next, now);
-            self.last_speech = Some(due);
-            self.last_length = FRAME;
-            return Step::Frame(due);
+            match ear {
+                Ear::Open => {
+                    if std::mem::replace(&mut playing.waited, Waited::No) == Waited::Yes {
+                        return Step::Begins(playing.play);
+                    }
+                    let due = catch_up(&mut playing.next, now);
+                    self.last_speech = Some(due);
+                    self.last_length = FRAME;
+                    return Step::Frame(due);
+                }
+                Ear::Busy => playing.next = now + FRAME,
+                Ear::Shut => playing.wait(now),
+                Ear::Deaf => {
+                    let play = playing.play;
+                    self.instead = None;
+                    return Step::Unheard(play);
+                }
+            }
         }
+        self.step_under(now)
+    }
+
+    /// The same for what sounds under speech.
+    fn step_under(&mut self, now: Instant) -> Step {
         let patience = SILENT_AFTER.max(self.last_length * 3 / 2);
         let silent = self
             .last_speech

@@ -405,3 +405,105 @@ fn tone_instants_are_right_over_five_minutes() {
         }
     }
 }
+
+/// What a leg's peer says of the way its media goes.
+fn turn(world: &mut World, leg: LegKey, direction: Direction) {
+    let media = PeerMedia {
+        direction,
+        ..peer(leg, mulaw())
+    };
+    world.command(Command::Connect { leg, peer: media });
+}
+
+fn begun(world: &World) -> Vec<(u64, u64)> {
+    let events = world.events.iter().filter_map(|&(at, event)| match event {
+        Event::Begun { play, .. } => Some((at, play.0)),
+        _ => None,
+    });
+    events.collect()
+}
+
+/// Every frame of a sound, in order, from one instant on without a pause.
+#[track_caller]
+fn assert_whole(heard: &[(u64, View<'_>)], prompt: &Prompt) {
+    assert_eq!(heard.len(), prompt.mulaw.len() / 160);
+    for (frame, (at, view)) in heard.iter().enumerate() {
+        assert_eq!(*at, heard[0].0 + 20_000 * frame as u64);
+        assert_eq!(view.payload(), &prompt.mulaw[frame * 160..frame * 160 + 160]);
+    }
+}
+
+#[test]
+fn a_prompt_waits_for_a_party_that_does_not_listen() {
+    for direction in [Direction::Inactive, Direction::SendOnly] {
+        let mut world = World::new(Sabotage::None);
+        let prompt = prompt_of(1_600);
+        turn(&mut world, OTHER, direction);
+        play(&mut world, OTHER, 4, How::Instead, &prompt);
+        world.run_to(70_000_000);
+        assert_eq!((played(&world), begun(&world)), (vec![], vec![]));
+        assert!(world.heard_by(OTHER).is_empty());
+        turn(&mut world, OTHER, Direction::SendRecv);
+        world.run_to(71_000_000);
+        let heard = world.heard_by(OTHER);
+        assert_whole(&heard, &prompt);
+        let first = heard[0].0;
+        assert!((70_000_000..=70_020_000).contains(&first), "{first}");
+        assert_eq!(begun(&world), [(first, 4)]);
+        assert_eq!(played(&world), [(first + 200_000, 4, Completion::Whole)]);
+    }
+}
+
+#[test]
+fn a_prompt_that_a_hold_interrupts_begins_anew() {
+    let mut world = World::new(Sabotage::None);
+    let prompt = prompt_of(1_600);
+    play(&mut world, OTHER, 4, How::Instead, &prompt);
+    world.run_to(110_000);
+    turn(&mut world, OTHER, Direction::Inactive);
+    world.run_to(500_000);
+    turn(&mut world, OTHER, Direction::RecvOnly);
+    world.run_to(1_000_000);
+    let heard = world.heard_by(OTHER);
+    assert_eq!(heard.iter().filter(|(at, _)| *at < 500_000).count(), 6);
+    assert_whole(&heard[6..], &prompt);
+    assert_eq!(begun(&world), [(heard[6].0, 4)]);
+    let ends = [(heard[6].0 + 200_000, 4, Completion::Whole)];
+    assert_eq!(played(&world), ends);
+    // One that waits can be cut, and one that follows it waits as it did.
+    turn(&mut world, OTHER, Direction::Inactive);
+    play(&mut world, OTHER, 5, How::Instead, &prompt);
+    world.run_to(1_100_000);
+    world.command(Command::StopPlaying { leg: OTHER });
+    play(&mut world, OTHER, 6, How::Instead, &prompt);
+    world.run_to(1_200_000);
+    turn(&mut world, OTHER, Direction::SendRecv);
+    world.run_to(2_000_000);
+    assert_whole(&world.heard_by(OTHER)[16..], &prompt);
+    let ends: Vec<_> = played(&world).iter().map(|(_, play, how)| (*play, *how)).collect();
+    let whole = Completion::Whole;
+    assert_eq!(ends, [(4, whole), (5, Completion::Cut), (6, whole)]);
+}
+
+#[test]
+fn keys_make_a_prompt_wait_and_take_nothing_of_it() {
+    let mut world = World::new(Sabotage::None);
+    let prompt = prompt_of(1_600);
+    play(&mut world, OTHER, 4, How::Instead, &prompt);
+    world.run_to(50_000);
+    let key = Digit {
+        event: 5,
+        duration_ms: 100,
+    };
+    world.command(Command::SendDigits {
+        leg: OTHER,
+        digits: vec![key],
+    });
+    world.run_to(2_000_000);
+    let heard = world.heard_by(OTHER);
+    let speech = heard.iter().filter(|(_, view)| view.payload_type() == PayloadType(0));
+    let speech: Vec<u8> = speech.flat_map(|(_, view)| view.payload().to_vec()).collect();
+    assert_eq!(speech, prompt.mulaw[..]);
+    assert!(begun(&world).is_empty(), "it goes on where it was");
+    assert_eq!(played(&world).len(), 1);
+}

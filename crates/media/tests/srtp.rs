@@ -418,14 +418,10 @@ fn shake(world: &mut World, phone: &mut Handshake) -> Option<dtls::Keys> {
         while let Some(datagram) = phone.datagram() {
             world.receive(rtp_port(OWNER), home(OWNER), &datagram);
         }
-        let answers: Vec<Vec<u8>> = world
-            .sent
-            .drain(..)
-            .filter(|sent| sent.port == rtp_port(OWNER) && dtls::is_dtls(&sent.bytes))
-            .map(|sent| sent.bytes)
-            .collect();
+        let is_answer = |sent: &mut Sent| sent.port == rtp_port(OWNER) && dtls::is_dtls(&sent.bytes);
+        let answers: Vec<Sent> = world.sent.extract_if(.., is_answer).collect();
         for answer in answers {
-            let told = phone.handle(world.at(world.now_us), &answer);
+            let told = phone.handle(world.at(world.now_us), &answer.bytes);
             keys = keys.or(told.expect("the handshake goes on"));
         }
         let now_us = world.now_us + 20_000;
@@ -489,6 +485,55 @@ fn a_handshake_makes_the_keys_and_nothing_passes_before() {
         let heard = phone.hear(&world);
         assert_eq!(heard.len(), 50, "{ours:?}");
         assert_eq!(payload(&heard[0]), Voice::of(OTHER).packet(1).2[12..]);
+    }
+}
+
+#[test]
+fn a_prompt_waits_for_the_keys_of_a_handshake_and_is_heard_whole() {
+    for (ours, theirs) in [(Role::Passive, Role::Active), (Role::Active, Role::Passive)] {
+        let mut world = World::new(Sabotage::None);
+        let here = Identity::generate().expect("an identity");
+        let there = Identity::generate().expect("an identity");
+        let fingerprint = |identity: &Identity| {
+            let value = format!("sha-256 {}", identity.fingerprint());
+            value.parse::<dtls::Fingerprint>().expect("a fingerprint")
+        };
+        let mut secured = peer(OWNER, mulaw());
+        secured.rtcp_mux = RtcpMux::Shared;
+        secured.security = Some(Security::Dtls {
+            role: ours,
+            identity: here.clone(),
+            fingerprint: fingerprint(&there),
+        });
+        world.command(Command::Connect {
+            leg: OWNER,
+            peer: secured,
+        });
+        let wave = (0..16_000).map(|n| ((n * 37) % 4_001) as i16 * 4 - 8_000);
+        let sound = Arc::new(Prompt::from_linear(wave.collect::<Vec<_>>()));
+        world.command(Command::Play {
+            leg: OWNER,
+            play: PlayKey(1),
+            sound: Arc::clone(&sound),
+            how: How::Instead,
+        });
+        world.run_to(700_000);
+        let now = world.at(world.now_us);
+        let mut phone = Handshake::new(theirs, &there, fingerprint(&here), now);
+        let keys = shake(&mut world, &mut phone).expect("keys");
+        let until = world.now_us + 2_000_000;
+        world.run_to(until);
+        world.sent.retain(|sent| {
+            sent.port == rtp_port(OWNER) && !rtcp::is_rtcp(&sent.bytes) && !dtls::is_dtls(&sent.bytes)
+        });
+        let mut phone = Phone::new(OWNER, Some(&(keys.theirs, keys.ours)));
+        let heard = phone.hear(&world);
+        let heard: Vec<u8> = heard.iter().flat_map(|packet| payload(packet)).collect();
+        assert_eq!(heard, sound.mulaw[..], "{ours:?}");
+        let whole = |(_, event): &&(u64, Event)| {
+            matches!(event, Event::Played { completion: Completion::Whole, .. })
+        };
+        assert_eq!(world.events.iter().filter(whole).count(), 1);
     }
 }
 

@@ -675,6 +675,19 @@ fn a_codec_nobody_can_make_is_counted_and_not_guessed() {
     let bytes = rtp(7, 10, 1_600, 18, &[0x55; 20]);
     world.receive(rtp_port(OWNER), home(OWNER), &bytes);
     assert_eq!(world.heard_by(OTHER).len(), 1);
+    // A prompt that nobody could hear takes nobody's place, and does not count as heard.
+    world.command(Command::Play {
+        leg: OTHER,
+        play: PlayKey(3),
+        sound: sound(Codec::Pcmu, false),
+        how: How::Instead,
+    });
+    let cut = Event::Played {
+        leg: OTHER,
+        play: PlayKey(3),
+        completion: Completion::Cut,
+    };
+    assert_eq!(world.events.pop().map(|(_, event)| event), Some(cut));
     // Also where a sound was to be put under it: the speech comes first, and the sound ends in time.
     world.command(Command::Play {
         leg: OTHER,

@@ -271,6 +271,7 @@ impl Engine {
         let id = match &event {
             MediaEvent::LegOpened { leg, .. }
             | MediaEvent::LegRefused { leg, .. }
+            | MediaEvent::Begun { leg, .. }
             | MediaEvent::Played { leg, .. }
             | MediaEvent::Digit { leg, .. }
             | MediaEvent::FirstPacket { leg }

@@ -29,6 +29,7 @@ mod reach;
 mod recording;
 mod setup;
 mod timer;
+mod told;
 mod torture;
 mod transfer;
 mod transfer_random;

@@ -173,7 +173,7 @@ impl Translator {
             MediaCommand::KeepRecording { recording } => (recording, RecordingCommand::Keep),
             MediaCommand::Note { recording, fact } => {
                 let owner = self.recordings.get(&recording)?.owner;
-                let payload = facts::fact(&fact, owner).write();
+                let payload = facts::fact(&fact, owner, &self.prompts).write();
                 (
                     recording,
                     RecordingCommand::Note {
@@ -222,6 +222,10 @@ impl Translator {
 pub fn event(event: media::Event) -> MediaEvent {
     match event {
         media::Event::FirstPacket { leg } => MediaEvent::FirstPacket { leg: LegId(leg.0) },
+        media::Event::Begun { leg, play } => MediaEvent::Begun {
+            leg: LegId(leg.0),
+            play: call::PlayId(play.0),
+        },
         media::Event::Played {
             leg,
             play,

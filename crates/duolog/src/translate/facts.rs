@@ -8,6 +8,8 @@ use duolog_call::{
 };
 use duolog_spool::RecordingId;
 
+use crate::prompts::PromptBook;
+
 /// What a recording is opened with.
 pub fn opening(opening: &Opening) -> wire::Opening {
     wire::Opening {
@@ -105,8 +107,8 @@ pub fn ending(ending: &Ending) -> wire::Ending {
     }
 }
 
-/// A fact of a recording whose owner is on `owner`.
-pub fn fact(fact: &Fact, owner: Side) -> wire::Fact {
+/// A fact of a recording whose owner is on `owner`; `prompts` know what was heard where something was said.
+pub fn fact(fact: &Fact, owner: Side, prompts: &PromptBook) -> wire::Fact {
     let who = |side: Side| match side == owner {
         true => wire::Side::Owner,
         false => wire::Side::Other,
@@ -121,11 +123,20 @@ pub fn fact(fact: &Fact, owner: Side) -> wire::Fact {
         Fact::Connected => wire::Fact::CallConnected,
         Fact::FirstPacket { side } => wire::Fact::MediaStarted { side: who(*side) },
         Fact::MediaTimeout { side } => wire::Fact::MediaTimedOut { side: who(*side) },
-        Fact::AnnouncementStarted { side, prompt } => wire::Fact::AnnouncementStarted {
-            side: who(*side),
-            prompt: prompt_name(*prompt).into(),
-            language: None,
-        },
+        Fact::AnnouncementStarted {
+            side,
+            prompt,
+            language,
+            whose,
+        } => {
+            let (level, spoken) = prompts.origin(*prompt, language, *whose);
+            wire::Fact::AnnouncementStarted {
+                side: who(*side),
+                prompt: prompt_name(*prompt).into(),
+                language: Some(spoken.into()),
+                whose: Some(level.into()),
+            }
+        }
         Fact::AnnouncementEnded {
             side,
             prompt,
@@ -360,8 +371,20 @@ fn control_name(control: Control) -> &'static str {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::LazyLock;
+
     use super::*;
     use duolog_call as call;
+
+    static SHIPPED: LazyLock<PromptBook> = LazyLock::new(|| {
+        let config = crate::config::read("").expect("nothing is needed");
+        let plain = crate::abilities::Abilities::default();
+        PromptBook::load(&config, &plain).expect("shipped prompts")
+    });
+
+    fn fact(of_call: &Fact, owner: Side) -> wire::Fact {
+        super::fact(of_call, owner, &SHIPPED)
+    }
 
     fn check(fact_of_call: Fact, written: &str) {
         let kept = fact(&fact_of_call, Side::Callee).write();
@@ -417,6 +440,19 @@ mod tests {
             }),
             r#"{"kind":"class_changed","class":{"network":"internal","nature":"emergency"}}"#,
         );
+        let said = |prompt, language: &str| Fact::AnnouncementStarted {
+            side: Side::Caller,
+            prompt,
+            language: language.to_owned(),
+            whose: call::UserIndex(7),
+        };
+        // In a language that is not there it is heard in English.
+        for (asked, spoken) in [("nl", "nl"), ("fr", "en")] {
+            let kept = format!(
+                r#"{{"kind":"announcement_started","side":"other","prompt":"compliance","language":"{spoken}","whose":"shipped"}}"#
+            );
+            check(said(PromptName::Compliance, asked), &kept);
+        }
         let from = "201".to_owned();
         check(
             Fact::Diverted { from },

@@ -76,6 +76,10 @@ impl Half {
         self.recordings.digit(cx, self.leg, digit);
     }
 
+    pub(crate) fn begun(&mut self, cx: &mut Context<'_>, play: PlayId) {
+        self.recordings.begun(cx, self.leg, play);
+    }
+
     pub(crate) fn played(&mut self, cx: &mut Context<'_>, play: PlayId, whole: Completion) {
         self.recordings.played(cx, self.leg, play, whole);
     }

@@ -280,10 +280,16 @@ impl Recorded {
         let steps = self.machine.handle(Input::Ended);
         self.close(cx, &steps, closing);
         self.silence();
+        self.conclude(cx);
         self.row.forget(cx);
     }
 
-    /// Keeps a fact, as long as the row is open.
+    /// Closes a row that has its end: nothing that was said with it is missing from it.
+    pub(super) fn conclude(&mut self, cx: &mut Context<'_>) {
+        self.row.conclude(cx);
+    }
+
+    /// Keeps a fact, until the row is closed.
     pub(super) fn note(&self, cx: &mut Context<'_>, fact: Fact) {
         self.row.note(cx, self.owner, fact);
     }
@@ -342,7 +348,7 @@ impl Recorded {
         let across = self.owner.other();
         let announcing = self.machine.is_announcing();
         // One who is not recorded is told nothing.
-        let waits = !self.machine.is_listed() && (to.needs(across, &self.telling) || announcing);
+        let waits = !self.machine.is_listed() && (to.owes(across, &self.telling) || announcing);
         if self.is_under_way() && waits {
             self.channel = Channel::Waiting;
             to.want_at(across, &self.telling);
@@ -358,11 +364,21 @@ impl Recorded {
         }
     }
 
-    /// Everybody who is there has heard the announcement.
+    /// Everybody who is there has heard the announcement, or has been waited for as long as anybody is:
+    /// the one across is recorded from when they have.
     pub(super) fn announced(&mut self, cx: &mut Context<'_>, to: &mut Audience) {
-        if self.channel == Channel::Waiting {
-            self.channel = Channel::Turned;
-            self.turn(cx, to.legs.of(self.owner.other()));
+        let across = self.owner.other();
+        let untold = !self.machine.is_listed() && to.owes(across, &self.telling);
+        match self.channel {
+            Channel::Waiting if !untold => {
+                self.channel = Channel::Turned;
+                self.turn(cx, to.legs.of(across));
+            }
+            Channel::Turned if untold && self.machine.is_announcing() => {
+                self.channel = Channel::Waiting;
+                self.turn(cx, None);
+            }
+            Channel::Waiting | Channel::Turned => {}
         }
         self.feed(cx, to, Input::Announced);
     }

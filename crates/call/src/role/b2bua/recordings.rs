@@ -144,9 +144,29 @@ impl Recordings {
         }
         self.speak_of_failure(cx);
         self.audience.say_afterwards(cx);
-        for (side, prompt) in self.audience.take_began() {
-            self.note(cx, &Fact::AnnouncementStarted { side, prompt });
+        self.note_news(cx);
+        for recorded in [&mut self.callee, &mut self.caller].into_iter().flatten() {
+            recorded.conclude(cx);
         }
+    }
+
+    /// What began to be said, and what was cut, is a fact.
+    fn note_news(&mut self, cx: &mut Context<'_>) {
+        for fact in self.audience.take_news() {
+            self.note(cx, &fact);
+        }
+    }
+
+    /// The party of a side hears nothing any more.
+    pub(super) fn deafen(&mut self, cx: &mut Context<'_>, side: Side) {
+        self.audience.cut_at(side);
+        self.note_news(cx);
+    }
+
+    /// A prompt that had to wait begins on a leg.
+    pub(super) fn begun(&mut self, cx: &mut Context<'_>, leg: LegId, play: PlayId) {
+        self.audience.begun(leg, play);
+        self.note_news(cx);
     }
 
     pub(super) fn announced(&mut self, cx: &mut Context<'_>) {
@@ -201,7 +221,7 @@ impl Recordings {
         play: PlayId,
         completion: Completion,
     ) {
-        let (ended, progress) = self.audience.played(leg, play);
+        let (ended, progress) = self.audience.played(leg, play, completion);
         if let Some(ended) = ended
             && let Sound::Prompt { prompt, .. } = ended.sound
         {
@@ -273,6 +293,7 @@ impl Recordings {
     /// The call is over.
     pub(super) fn ended(&mut self, cx: &mut Context<'_>, by: HungUpBy, closing: &Closing) {
         self.audience.hush();
+        self.note_news(cx);
         for recorded in [&mut self.callee, &mut self.caller].into_iter().flatten() {
             recorded.ended(cx, by, closing);
         }

@@ -21,6 +21,7 @@ impl Call {
                     None => self.transfer_fails(cx, 503),
                 }
             }
+            MediaEvent::Begun { leg, play } => self.recorded.begun(cx, leg, play),
             MediaEvent::Played { leg, play, whole } => {
                 self.recorded.played(cx, leg, play, whole);
                 self.end_unrecorded(cx);

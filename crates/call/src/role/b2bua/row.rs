@@ -16,9 +16,11 @@ pub(super) struct Row {
     stands: Stands,
 }
 
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(PartialEq, Eq)]
 enum Stands {
     Open,
+    /// It ends like this when what comes of the end is a fact as well.
+    Closing(Ending),
     Closed,
 }
 
@@ -47,6 +49,7 @@ impl Row {
 
     /// Makes the next row of a half, whose last one is closed.
     pub(super) fn again(&mut self, cx: &mut Context<'_>, owner: Side, legs: [LegId; 2]) {
+        self.conclude(cx);
         let before = std::mem::replace(&mut self.id, cx.ids.recording(cx.now));
         self.opening.number += 1;
         self.opening.owner_side = owner;
@@ -95,9 +98,9 @@ impl Row {
         number.clone_into(&mut self.opening.party);
     }
 
-    /// Keeps a fact, as long as the row is open; facts are told from where the owner sat when it was made.
+    /// Keeps a fact, until the row is closed; facts are told from where the owner sat when it was made.
     pub(super) fn note(&self, cx: &mut Context<'_>, owner: Side, fact: Fact) {
-        if self.is_open() {
+        if self.stands != Stands::Closed {
             let fact = match owner == self.opening.owner_side {
                 true => fact,
                 false => fact.turned(),
@@ -107,16 +110,27 @@ impl Row {
         }
     }
 
-    /// Closes the row. Only the first one is still known by its name then.
+    /// It ends like this, unless it has an end already; what comes of that is a fact until
+    /// [`Row::conclude`].
     pub(super) fn close(&mut self, cx: &mut Context<'_>, end: End, reason: String) {
-        if !self.is_open() {
+        if self.is_open() {
+            self.stands = Stands::Closing(Ending { end, reason });
+            let recording = self.id;
+            cx.log(LogEvent::RecordingClosed { recording, end });
+        }
+    }
+
+    /// Closes a row that has its end. Only the first one is still known by its name then.
+    pub(super) fn conclude(&mut self, cx: &mut Context<'_>) {
+        if self.is_open() {
             return;
         }
-        self.stands = Stands::Closed;
+        let before = std::mem::replace(&mut self.stands, Stands::Closed);
+        let Stands::Closing(ending) = before else {
+            return;
+        };
         let recording = self.id;
-        let ending = Ending { end, reason };
         cx.media(MediaCommand::CloseRecording { recording, ending });
-        cx.log(LogEvent::RecordingClosed { recording, end });
         if recording != self.first {
             cx.act(Action::Forget(recording));
         }

@@ -25,6 +25,7 @@ impl Recordings {
         how: Departure,
         (by, closing): (HungUpBy, Closing),
     ) {
+        self.deafen(cx, side);
         self.close(cx, side, by, &closing);
         self.vacate(cx, side, how);
         self.settle(cx);

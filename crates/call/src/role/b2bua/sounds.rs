@@ -6,8 +6,8 @@ use std::time::Instant;
 
 use crate::announcement::{Announcement, Progress};
 use crate::class::Network;
-use crate::fact::Side;
-use crate::media::{LegId, MediaCommand, PlayId, PromptName, RecordingId, Sound};
+use crate::fact::{Fact, Side};
+use crate::media::{Completion, LegId, MediaCommand, PlayId, PromptName, RecordingId, Sound};
 use crate::role::b2bua::context::Context;
 use crate::settings::UserIndex;
 
@@ -101,8 +101,8 @@ pub(super) struct Audience {
     playing: Vec<Playing>,
     /// Who has heard that the call is recorded, and in which words.
     told: Vec<(LegId, PromptName)>,
-    /// Who hears it in the announcement that runs.
-    hearing: Vec<(LegId, PromptName)>,
+    /// Who is being told it, or will be as soon as they listen.
+    hearing: Vec<(LegId, PlayId, PromptName)>,
     /// Who is to hear it later.
     later: Vec<(Instant, Playing)>,
     /// The announcement that runs.
@@ -112,8 +112,8 @@ pub(super) struct Audience {
     afterwards: Option<(Sound, Vec<Side>)>,
     /// The announcement that recordings wait for.
     wanted: Wanted,
-    /// What began to be said and is not a fact yet.
-    began: Vec<(Side, PromptName)>,
+    /// What began to be said or was cut, and is not a fact yet.
+    news: Vec<Fact>,
     pub(super) beside: Beside,
     /// When both parties were connected.
     pub(super) answered: Option<Instant>,
@@ -125,6 +125,38 @@ pub(super) struct Playing {
     play: PlayId,
     pub(super) side: Side,
     pub(super) sound: Sound,
+}
+
+impl Playing {
+    /// That it is heard from now on, as a fact; none where it is not spoken.
+    fn starts(&self) -> Option<Fact> {
+        let Sound::Prompt {
+            prompt,
+            language,
+            whose,
+        } = &self.sound
+        else {
+            return None;
+        };
+        Some(Fact::AnnouncementStarted {
+            side: self.side,
+            prompt: *prompt,
+            language: language.clone(),
+            whose: *whose,
+        })
+    }
+
+    /// That it was cut.
+    fn ends(&self) -> Option<Fact> {
+        let Sound::Prompt { prompt, .. } = self.sound else {
+            return None;
+        };
+        Some(Fact::AnnouncementEnded {
+            side: self.side,
+            prompt,
+            completion: Completion::Cut,
+        })
+    }
 }
 
 impl Audience {
@@ -139,7 +171,7 @@ impl Audience {
             farewell: Farewell::No,
             afterwards: None,
             wanted: Wanted::default(),
-            began: Vec::new(),
+            news: Vec::new(),
             beside: Beside::Nothing,
             answered: None,
         }
@@ -158,8 +190,7 @@ impl Audience {
         sound: &Sound,
     ) -> Vec<(LegId, PlayId)> {
         // One that never came to its end does not count twice.
-        self.playing
-            .retain(|playing| playing.sound != *sound || !sides.contains(&playing.side));
+        self.cut(|playing| playing.sound == *sound && sides.contains(&playing.side));
         let mut plays = Vec::new();
         for side in sides {
             if let Some(leg) = self.legs.of(*side) {
@@ -182,9 +213,7 @@ impl Audience {
 
     fn begin(&mut self, cx: &mut Context<'_>, playing: Playing) {
         let (leg, play, sound) = (playing.leg, playing.play, playing.sound.clone());
-        if let Sound::Prompt { prompt, .. } = &sound {
-            self.began.push((playing.side, *prompt));
-        }
+        self.news.extend(playing.starts());
         cx.media(MediaCommand::Play { leg, play, sound });
         self.playing.push(playing);
     }
@@ -205,11 +234,18 @@ impl Audience {
     ) {
         match self.announcement {
             Some(_) => self.afterwards = Some((voice.says(prompt), sides.to_vec())),
-            None => {
-                let sides = self.for_whom(prompt, sides);
-                self.play_to_sides(cx, &sides, &voice.says(prompt));
-            }
+            None => self.say_now(cx, sides, &voice.says(prompt)),
         }
+    }
+
+    /// One who is still to be told that the call is recorded hears that first, and nothing in its place.
+    fn say_now(&mut self, cx: &mut Context<'_>, sides: &[Side], sound: &Sound) {
+        let mut sides = match sound {
+            Sound::Prompt { prompt, .. } => self.for_whom(*prompt, sides),
+            Sound::Beep | Sound::RepeatTone => sides.to_vec(),
+        };
+        sides.retain(|side| !self.legs.of(*side).is_some_and(|leg| self.is_hearing(leg)));
+        self.play_to_sides(cx, &sides, sound);
     }
 
     /// Says what has waited for the end of an announcement.
@@ -217,22 +253,32 @@ impl Audience {
         if self.announcement.is_none()
             && let Some((sound, sides)) = self.afterwards.take()
         {
-            let sides = match &sound {
-                Sound::Prompt { prompt, .. } => self.for_whom(*prompt, &sides),
-                Sound::Beep | Sound::RepeatTone => sides,
-            };
-            self.play_to_sides(cx, &sides, &sound);
+            self.say_now(cx, &sides, &sound);
         }
     }
 
-    /// What began to be said since this was asked last.
-    pub(super) fn take_began(&mut self) -> Vec<(Side, PromptName)> {
-        std::mem::take(&mut self.began)
+    /// What began to be said or was cut since this was asked last, as facts.
+    pub(super) fn take_news(&mut self) -> Vec<Fact> {
+        std::mem::take(&mut self.news)
     }
 
-    /// What began to be said since then.
-    pub(super) fn began(&self) -> &[(Side, PromptName)] {
-        &self.began
+    /// What had to wait begins on a leg.
+    pub(super) fn begun(&mut self, leg: LegId, play: PlayId) {
+        let is_it = |playing: &&Playing| playing.play == play && playing.leg == leg;
+        let starts = self.playing.iter().find(is_it).and_then(Playing::starts);
+        self.news.extend(starts);
+    }
+
+    /// The party of a side hears nothing any more.
+    pub(super) fn cut_at(&mut self, side: Side) {
+        let leg = self.legs.of(side);
+        self.cut(|playing| Some(playing.leg) == leg);
+    }
+
+    /// These are over before their end.
+    fn cut(&mut self, which: impl Fn(&Playing) -> bool) {
+        let cut = self.playing.extract_if(.., |playing| which(playing));
+        self.news.extend(cut.filter_map(|playing| playing.ends()));
     }
 
     /// When [`Audience::expire`] is wanted.
@@ -264,7 +310,12 @@ impl Audience {
     }
 
     /// A play has ended on a leg: the announcement may be over with it.
-    pub(super) fn played(&mut self, leg: LegId, play: PlayId) -> (Option<Playing>, Progress) {
+    pub(super) fn played(
+        &mut self,
+        leg: LegId,
+        play: PlayId,
+        completion: Completion,
+    ) -> (Option<Playing>, Progress) {
         let is_it = |playing: &Playing| playing.play == play && playing.leg == leg;
         let at = self.playing.iter().position(is_it);
         let ended = at.map(|at| self.playing.swap_remove(at));
@@ -272,8 +323,15 @@ impl Audience {
             let progress = farewell.played(leg, play);
             self.said(progress);
         }
+        let told = self.heard(leg, play, completion);
         let progress = self.announcement.as_mut().map(|a| a.played(leg, play));
-        (ended, self.progressed(progress))
+        let progress = match &self.announcement {
+            Some(_) => self.progressed(progress),
+            // Nobody waits for it any more, and yet something does.
+            None if told => Progress::Done,
+            None => Progress::Playing,
+        };
+        (ended, progress)
     }
 
     fn progressed(&mut self, progress: Option<Progress>) -> Progress {
@@ -281,7 +339,6 @@ impl Audience {
             return Progress::Playing;
         }
         self.announcement = None;
-        self.told.append(&mut self.hearing);
         Progress::Done
     }
 
@@ -291,16 +348,19 @@ impl Audience {
         }
     }
 
-    /// Cuts what still sounds.
-    pub(super) fn stop(&self, cx: &mut Context<'_>) {
+    /// Cuts what still sounds, but nothing that tells of the recording.
+    pub(super) fn stop(&mut self, cx: &mut Context<'_>) {
         self.stop_at_sides(cx, &SIDES);
     }
 
-    /// Cuts what still sounds to these.
-    pub(super) fn stop_at_sides(&self, cx: &mut Context<'_>, sides: &[Side]) {
-        for leg in sides.iter().filter_map(|side| self.legs.of(*side)) {
-            if self.playing.iter().any(|playing| playing.leg == leg) {
+    /// The same for these.
+    pub(super) fn stop_at_sides(&mut self, cx: &mut Context<'_>, sides: &[Side]) {
+        let legs: Vec<LegId> = sides.iter().filter_map(|side| self.legs.of(*side)).collect();
+        for leg in legs {
+            let sounds = self.playing.iter().any(|playing| playing.leg == leg);
+            if sounds && !self.is_hearing(leg) {
                 cx.media(MediaCommand::StopPlaying { leg });
+                self.cut(|playing| playing.leg == leg);
             }
         }
     }
@@ -314,9 +374,9 @@ impl Audience {
         let Some(gone) = gone.filter(|gone| Some(*gone) != leg) else {
             return Progress::Playing;
         };
-        self.playing.retain(|playing| playing.leg != gone);
+        self.cut(|playing| playing.leg == gone);
         self.told.retain(|(told, _)| *told != gone);
-        self.hearing.retain(|(hearing, _)| *hearing != gone);
+        self.hearing.retain(|(hearing, ..)| *hearing != gone);
         self.later.retain(|(_, playing)| playing.leg != gone);
         if let Farewell::Said(farewell) = &mut self.farewell {
             let progress = farewell.gone(gone);
@@ -331,8 +391,9 @@ impl Audience {
         self.legs.side_of(leg)
     }
 
-    /// Nothing is announced any more.
+    /// Nothing is heard any more.
     pub(super) fn hush(&mut self) {
+        self.cut(|_| true);
         self.announcement = None;
         self.farewell = Farewell::No;
         self.afterwards = None;

@@ -307,6 +307,7 @@ impl Call {
                 cx.log(LogEvent::NoPorts { reason });
                 self.fail(cx, 480, HungUpBy::NoPorts);
             }
+            MediaEvent::Begun { play, .. } => self.begun(cx, play),
             MediaEvent::Played { play, whole, .. } => self.played(cx, play, whole),
             MediaEvent::Digit { digit, .. } if self.phase != Phase::Over => {
                 self.half.digit(cx, digit);
@@ -332,6 +333,22 @@ impl Call {
                 // Nobody talks to a machine that does not listen.
                 self.fail(cx, 480, HungUpBy::NotRecorded);
             }
+        }
+    }
+
+    fn begun(&mut self, cx: &mut Context<'_>, play: PlayId) {
+        self.half.begun(cx, play);
+        if self.playing == Some(play) && self.phase == Phase::Greeting {
+            self.note(cx, &self.greeting_starts());
+        }
+    }
+
+    fn greeting_starts(&self) -> Fact {
+        Fact::AnnouncementStarted {
+            side: Side::Caller,
+            prompt: PromptName::MailboxGreeting,
+            language: self.about.language.clone(),
+            whose: self.about.owner,
         }
     }
 
@@ -380,10 +397,9 @@ impl Call {
             return;
         }
         self.phase = Phase::Greeting;
-        let (side, prompt) = (Side::Caller, PromptName::MailboxGreeting);
-        self.note(cx, &Fact::AnnouncementStarted { side, prompt });
+        self.note(cx, &self.greeting_starts());
         let greeting = Sound::Prompt {
-            prompt,
+            prompt: PromptName::MailboxGreeting,
             language: self.about.language.clone(),
             whose: self.about.owner,
         };

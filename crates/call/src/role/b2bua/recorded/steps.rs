@@ -107,14 +107,11 @@ impl Recorded {
         let captured = steps.contains(&Step::Close(Outcome::Stopped));
         // Where the other party's recording goes on, the call is still recorded.
         if captured && to.beside == Beside::Nothing {
+            to.cut_announcement(cx);
             to.stop(cx);
             if self.telling.start == Announce::On {
                 to.say_stopped(cx, &self.telling.voice);
             }
-        }
-        for (side, prompt) in to.began() {
-            let (side, prompt) = (*side, *prompt);
-            self.note(cx, Fact::AnnouncementStarted { side, prompt });
         }
         // A half without a row waits for nobody.
         self.channel = Channel::Turned;

@@ -5,7 +5,7 @@ use std::time::Duration;
 use crate::announcement::Announcement;
 use crate::class::{Class, Network};
 use crate::fact::Side;
-use crate::media::{LegId, PromptName};
+use crate::media::{Completion, LegId, PlayId, PromptName};
 use crate::plan::{announced, complied};
 use crate::policy::{Announce, RecordingSettings};
 use crate::role::b2bua::context::Context;
@@ -150,7 +150,7 @@ impl Audience {
                 side,
                 sound,
             };
-            self.hearing.push((leg, prompt));
+            self.hearing.push((leg, play, prompt));
             match at > cx.now {
                 true => self.later.push((at, playing)),
                 false => self.begin(cx, playing),
@@ -162,14 +162,36 @@ impl Audience {
         }
     }
 
-    /// Whether the party of a side has yet to hear of a recording.
-    pub(crate) fn needs(&self, side: Side, telling: &Telling) -> bool {
+    /// Whether the party of a side is to be told of a recording.
+    fn needs(&self, side: Side, telling: &Telling) -> bool {
+        let leg = self.legs.of(side);
+        self.owes(side, telling) && !leg.is_some_and(|leg| self.is_hearing(leg))
+    }
+
+    /// Whether the party of a side has not heard of a recording to the end yet.
+    pub(crate) fn owes(&self, side: Side, telling: &Telling) -> bool {
         self.legs.at(side).is_some_and(|listener| {
             let is = |(leg, _): &(LegId, PromptName)| *leg == listener.leg;
-            telling.to(listener.network).is_some()
-                && !self.told.iter().any(is)
-                && !self.hearing.iter().any(is)
+            telling.to(listener.network).is_some() && !self.told.iter().any(is)
         })
+    }
+
+    /// Whether the party of a leg is being told, or will be as soon as it listens.
+    pub(super) fn is_hearing(&self, leg: LegId) -> bool {
+        self.hearing.iter().any(|(hearing, ..)| *hearing == leg)
+    }
+
+    /// A play has ended: whether a party was told with it. One that was cut tells nobody.
+    pub(super) fn heard(&mut self, leg: LegId, play: PlayId, completion: Completion) -> bool {
+        let is_it = |(hearing, its, _): &(LegId, PlayId, PromptName)| (*hearing, *its) == (leg, play);
+        let Some(at) = self.hearing.iter().position(is_it) else {
+            return false;
+        };
+        let (leg, _, prompt) = self.hearing.swap_remove(at);
+        if completion == Completion::Whole {
+            self.told.push((leg, prompt));
+        }
+        completion == Completion::Whole
     }
 
     /// Whether an announcement runs.
@@ -179,7 +201,7 @@ impl Audience {
 
     /// Nobody is recorded after the announcement that runs: it is cut.
     pub(crate) fn cut_announcement(&mut self, cx: &mut Context<'_>) {
-        if self.announcement.take().is_some() {
+        if self.announcement.take().is_some() || !self.hearing.is_empty() {
             self.hearing.clear();
             self.later.clear();
             self.stop(cx);
