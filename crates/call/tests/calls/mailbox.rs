@@ -375,11 +375,10 @@ fn every_end_of_a_message_keeps_it() {
             assert!(w.facts().contains(&Fact::Trouble {
                 reason: "a gap".to_owned()
             }));
-            w.bye(TRUNK);
         },
-        "200",
+        "BYE",
         End::Finished,
-        "the caller hung up",
+        "a gap",
     );
 }
 

@@ -13,6 +13,7 @@ mod identity;
 mod indication;
 mod info_keys;
 mod mailbox;
+mod mailbox_half;
 mod mailbox_random;
 mod media;
 mod messages;

@@ -89,6 +89,7 @@ fn open_half(
         mode: plan.settings.mode,
         dtmf: plan.settings.dtmf,
         owner_kind: owner.kind,
+        keeping: plan.keeping(),
         ..opening(cx, handed, plan.class, plan.direction)
     };
     let own = cx.ids.recording(cx.now);
@@ -170,8 +171,17 @@ impl Message {
         }
     }
 
-    /// The recorder reported a loss that the message survives.
-    pub(super) fn trouble(&self, cx: &mut Context<'_>, reason: &str) {
+    /// The recorder has lost audio of it: it ends where it is, and what there is of it is kept.
+    pub(super) fn cut_short(&mut self, cx: &mut Context<'_>, reason: String) {
+        self.trouble(cx, &reason);
+        let end = match self.stands {
+            Stands::Started => End::Finished,
+            Stands::Opened | Stands::Closed => End::Failed,
+        };
+        self.close(cx, end, reason);
+    }
+
+    fn trouble(&self, cx: &mut Context<'_>, reason: &str) {
         let reason = reason.to_owned();
         let recording = self.id;
         self.note(
@@ -183,7 +193,7 @@ impl Message {
         cx.log(LogEvent::RecordingTrouble { recording, reason });
     }
 
-    /// The recorder lost it.
+    /// The recorder lost it, or takes none now.
     pub(super) fn lost(&mut self, cx: &mut Context<'_>, reason: String) {
         self.trouble(cx, &reason);
         self.close(cx, End::Failed, reason);
