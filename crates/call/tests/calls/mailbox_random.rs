@@ -111,6 +111,7 @@ fn nothing_is_left_of_two_thousand_messages() {
             };
             w.ports = match dice.roll(25) {
                 0 => Ports::Refused,
+                1 => Ports::Silent,
                 _ => Ports::Given,
             };
             if dice.roll(20) == 0 {

@@ -15,6 +15,7 @@ mod info_keys;
 mod mailbox;
 mod mailbox_half;
 mod mailbox_random;
+mod mailbox_wishes;
 mod media;
 mod messages;
 mod mid_call;

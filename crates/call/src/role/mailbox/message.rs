@@ -1,7 +1,7 @@
 //! The recording of the message, on behalf of the mailbox's owner, and of the caller's own half.
 
 use crate::class::{Class, Nature, Network, classify};
-use crate::fact::{CallDirection, Fact, HungUpBy, Keeping, Opening, Side};
+use crate::fact::{CallDirection, Fact, HungUpBy, Indication, Keeping, Opening, Side};
 use crate::log::LogEvent;
 use crate::media::{End, Ending, LegId, MediaCommand, RecordingId};
 use crate::plan::{self, RecordingPlan, recorded};
@@ -149,6 +149,14 @@ impl Message {
     /// Whether this is its name.
     pub(super) fn is(&self, recording: RecordingId) -> bool {
         self.id == recording
+    }
+
+    /// What a record-aware caller is told of it.
+    pub(super) fn indication(&self) -> Indication {
+        match self.stands {
+            Stands::Started => Indication::On,
+            Stands::Opened | Stands::Closed => Indication::Off,
+        }
     }
 
     /// The caller has heard the beep.

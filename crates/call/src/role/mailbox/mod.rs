@@ -6,7 +6,8 @@
 //! ```
 //!
 //! `answer` says what is agreed with the caller, `sounding` plays, `message` keeps the recording, `asked`
-//! takes what the caller asks within the dialog, `refresh` keeps the session alive, `ending` ends it.
+//! takes what the caller asks within the dialog, `wishes` what the caller wants of their own recording and
+//! is told of it, `refresh` makes offers of our own, `ending` ends the call.
 //!
 //! 1. The greeting and the beeps are played to the caller's leg and so are in no recording.
 //! 2. The message is the caller's audio from the end of the beep to the end of the call.
@@ -18,6 +19,7 @@ mod ending;
 mod message;
 mod refresh;
 mod sounding;
+mod wishes;
 
 use std::time::{Duration, Instant};
 
@@ -41,6 +43,7 @@ use answer::Exchange;
 use ending::Farewell;
 use message::Message;
 use refresh::Refresh;
+use wishes::{KeyWay, Wishes};
 
 /// How long the media plane may take to open ports.
 const PORTS_LIMIT: Duration = Duration::from_secs(10);
@@ -59,6 +62,7 @@ pub(crate) struct Call {
     playing: Option<PlayId>,
     /// How often the greeting has begun.
     greeted: u8,
+    wishes: Wishes,
     /// When the phase has taken too long; while recording, when the message is as long as it may be.
     limit: Option<Instant>,
     refresh: Option<Refresh>,
@@ -117,6 +121,7 @@ impl Call {
             half,
             playing: None,
             greeted: 0,
+            wishes: Wishes::default(),
             limit: Some(cx.now + PORTS_LIMIT),
             refresh: None,
             farewell: None,
@@ -179,7 +184,12 @@ impl Call {
             return None;
         }
         let timer = self.leg.dialogue.timer.deadline();
-        let all = [self.limit, self.half.deadline(), timer];
+        let all = [
+            self.limit,
+            self.half.deadline(),
+            timer,
+            self.wishes.deadline(),
+        ];
         all.into_iter().flatten().min()
     }
 
@@ -287,6 +297,10 @@ impl Call {
             cx.media(MediaCommand::TakeDigits { leg });
         }
         self.half.answered(cx);
+        let agreed = self.leg.agreed.as_ref();
+        if let Some(theirs) = agreed.map(|agreed| agreed.theirs.clone()) {
+            self.preferred(cx, &theirs);
+        }
         self.greet_when_told(cx);
     }
 
@@ -304,10 +318,7 @@ impl Call {
                 self.fail(cx, 480, HungUpBy::NoPorts);
             }
             MediaEvent::Played { play, whole, .. } => self.played(cx, play, whole),
-            MediaEvent::Digit { digit, .. } if self.phase != Phase::Over => {
-                self.half.digit(cx, digit);
-            }
-            MediaEvent::Digit { .. } => {}
+            MediaEvent::Digit { digit, .. } => self.pressed(cx, KeyWay::Media, digit),
             MediaEvent::FirstPacket { .. } => {
                 let side = Side::Caller;
                 self.note(cx, &Fact::FirstPacket { side });
@@ -339,11 +350,13 @@ impl Call {
     }
 
     /// What follows from any input, once it is taken: where the caller's own settings end a call that
-    /// cannot be recorded, and the caller has heard so, it ends.
+    /// cannot be recorded, and the caller has heard so, it ends; a record-aware caller is told how it
+    /// stands.
     pub(crate) fn follow_up(&mut self, cx: &mut Context<'_>) {
         if self.half.have_parted() {
             self.end(cx, HungUpBy::NotRecorded);
         }
+        self.indicate(cx);
     }
 
     fn note(&self, cx: &mut Context<'_>, fact: &Fact) {
