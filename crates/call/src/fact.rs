@@ -163,6 +163,8 @@ pub enum HungUpBy {
     Replaced,
     /// The call could not be recorded, and its owner's settings end it then.
     NotRecorded,
+    /// This node made a mistake with the call and gave it up.
+    Fault,
 }
 
 /// How a party came to leave a call that goes on.

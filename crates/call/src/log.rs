@@ -146,6 +146,8 @@ pub enum LogEvent {
         /// The status it was answered with, 400 to 699.
         status: u16,
     },
+    /// A call was given up: it wanted to be looked at again and again without time passing.
+    Stuck,
     /// A message was dropped by the SIP layer.
     Dropped(DropReason),
     /// A message was not read, or answered 503, because its source has sent too many.

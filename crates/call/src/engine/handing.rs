@@ -21,7 +21,8 @@ impl Engine {
             &mut self.tokens,
             &mut self.keys,
             &mut self.ids,
-        );
+        )
+        .behind(&self.admission.gate);
         let call = Box::new(mailbox::Call::begin(&mut cx, id, handed));
         let actions = cx.actions;
         let slot = Slot {

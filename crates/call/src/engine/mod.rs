@@ -3,6 +3,7 @@
 //! Work per event does not grow with the number of calls: calls are found by dialog, transaction,
 //! leg or recording, and the next deadline is the first of a sorted set.
 
+mod due;
 mod groups;
 mod handing;
 mod messages;
@@ -246,20 +247,7 @@ impl Engine {
         if self.endpoint.deadline().is_some_and(|at| at <= now) {
             self.tell(now, endpoint::Input::Deadline, work);
         }
-        while let Some((at, id)) = self
-            .filed
-            .deadlines
-            .first()
-            .copied()
-            .filter(|(at, _)| *at <= now)
-        {
-            // A call that is due twice at one instant comes back with a new entry.
-            self.filed.deadlines.remove(&(at, id));
-            if let Some(slot) = self.calls.get_mut(&id) {
-                slot.filed = None;
-            }
-            self.with_call(now, id, work, Role::expire);
-        }
+        self.calls_due(now, work);
         if self.reach.deadline().is_some_and(|at| at <= now) {
             let settings = Arc::clone(&self.settings);
             let wanted = self.reach.due(now, &settings);

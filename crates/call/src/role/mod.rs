@@ -75,11 +75,9 @@ impl Role {
         each!(self, call => call.control(cx, recording, by, control))
     }
 
-    /// What follows from any input, once it is taken. Of a mailbox's nothing does.
+    /// What follows from any input, once it is taken.
     pub(crate) fn follow_up(&mut self, cx: &mut Context<'_>) {
-        if let Self::Between(call) = self {
-            call.follow_up(cx);
-        }
+        each!(self, call => call.follow_up(cx));
     }
 
     pub(crate) fn expire(&mut self, cx: &mut Context<'_>) {
@@ -88,6 +86,11 @@ impl Role {
 
     pub(crate) fn shut_down(&mut self, cx: &mut Context<'_>) {
         each!(self, call => call.shut_down(cx));
+    }
+
+    /// Something is wrong with the call itself: it ends as far as it can.
+    pub(crate) fn give_up(&mut self, cx: &mut Context<'_>) {
+        each!(self, call => call.give_up(cx));
     }
 
     pub(crate) fn heard_on(&mut self, side: Side, flow: Flow, request: &Request) {

@@ -3,7 +3,10 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use duolog_call::{End, Gate, Input, LegId, Location, Mailbox, MediaCommand, MediaEvent};
+use duolog_call::{
+    End, Gate, HungUpBy, Input, LegId, Location, LogEvent, Mailbox, MediaCommand, MediaEvent, Mode,
+    Notice, OnFailure, Voicemail,
+};
 use duolog_sip::sdp::Direction;
 use duolog_sip::{Message, Method, Transport};
 
@@ -15,7 +18,7 @@ const CALLERS: [usize; 3] = [TRUNK, ALICE, CAROL];
 fn act(w: &mut World, dice: &mut Dice, caller: usize) {
     let connected = w.parties[caller].dialog.is_some();
     let legs: Vec<LegId> = w.legs.iter().copied().collect();
-    match dice.roll(14) {
+    match dice.roll(16) {
         0 | 1 if !w.parties[BOB].invites.is_empty() => {
             w.respond(BOB, [180, 486, 603, 200, 486, 302][dice.roll(6) as usize]);
         }
@@ -38,6 +41,19 @@ fn act(w: &mut World, dice: &mut Dice, caller: usize) {
                 w.report(MediaEvent::RecordingTrouble { recording, reason });
             }
         }
+        14 => {
+            let open = w.recordings.iter();
+            let open = open.filter(|(_, states)| states.last() != Some(&"closed"));
+            let open: Vec<_> = open.map(|(recording, _)| *recording).collect();
+            for recording in open.into_iter().filter(|_| dice.roll(3) == 0) {
+                let reason = "trouble".to_owned();
+                w.report(MediaEvent::RecordingTrouble { recording, reason });
+            }
+        }
+        15 if connected => {
+            let what = ["pause", "resume", "on", "off"][dice.roll(4) as usize];
+            w.within(caller, Method::Info, &[("Record", what)]);
+        }
         11 if w.parties[caller].invites.len() > 1 => w.respond(caller, 491),
         12 if !w.parties[caller].invites.is_empty() => w.respond(caller, 200),
         _ => {}
@@ -53,7 +69,21 @@ fn settings(dice: &mut Dice, transport: Transport) -> duolog_call::Settings {
             longest: Duration::from_secs(20),
         });
     }
-    settings.users[ALICE - 1].recording_mut().voicemail = duolog_call::Voicemail::Recorded;
+    let alice = settings.users[ALICE - 1].recording_mut();
+    alice.voicemail = Voicemail::Recorded;
+    alice.on_failure = [
+        OnFailure::Refuse,
+        OnFailure::GoOn,
+        OnFailure::GoOnAnnounced,
+        OnFailure::EndAnnounced,
+    ][dice.roll(4) as usize];
+    alice.mode = [
+        Mode::Always,
+        Mode::AlwaysPauseResume,
+        Mode::OnDemand,
+        Mode::OnDemandUserStart,
+    ][dice.roll(4) as usize];
+    alice.notice = [Notice::None, Notice::Beep, Notice::Announcement][dice.roll(3) as usize];
     if dice.roll(3) == 0 {
         settings.users[BOB - 1].location = Location::Registered;
     }
@@ -61,9 +91,10 @@ fn settings(dice: &mut Dice, transport: Transport) -> duolog_call::Settings {
 }
 
 #[test]
-fn nothing_is_left_of_a_thousand_messages() {
+fn nothing_is_left_of_two_thousand_messages() {
     let mut ends: BTreeMap<String, u32> = BTreeMap::new();
-    for seed in 0..100 {
+    let mut unrecorded = 0;
+    for seed in 0..200 {
         let mut dice = Dice(seed * 6151 + 5);
         let transport = [Transport::Udp, Transport::Tcp][dice.roll(2) as usize];
         let mut w = World::with(settings(&mut dice, transport), seed as u8);
@@ -80,6 +111,7 @@ fn nothing_is_left_of_a_thousand_messages() {
             };
             w.ports = match dice.roll(25) {
                 0 => Ports::Refused,
+                1 => Ports::Silent,
                 _ => Ports::Given,
             };
             if dice.roll(20) == 0 {
@@ -112,6 +144,11 @@ fn nothing_is_left_of_a_thousand_messages() {
             _ => None,
         };
         let messages: Vec<_> = w.media.iter().filter_map(voicemail).collect();
+        for log in &w.logs {
+            assert_ne!(log.event, LogEvent::Stuck, "seed {seed}");
+            let by = HungUpBy::NotRecorded;
+            unrecorded += u32::from(log.event == LogEvent::Ended { by });
+        }
         for (_, command) in &w.media {
             if let MediaCommand::CloseRecording { recording, ending } = command
                 && messages.contains(recording)
@@ -120,6 +157,7 @@ fn nothing_is_left_of_a_thousand_messages() {
             }
         }
     }
+    assert!(unrecorded >= 10, "{unrecorded}");
     for end in [
         End::Finished,
         End::NotStarted,

@@ -174,9 +174,16 @@ pub struct Seen {
     /// Recordings that are to be kept.
     pub kept: Vec<RecordingId>,
     /// Which sounds play where.
-    playing: BTreeMap<PlayId, LegId>,
+    playing: BTreeMap<PlayId, (LegId, How)>,
     /// What became of controls from outside.
     pub controlled: Vec<(ControlId, Result<Phase, Refusal>)>,
+}
+
+/// How a sound is played: of each kind a leg hears one at a time.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum How {
+    Instead,
+    Under,
 }
 
 /// What the media plane says to a leg that is to be opened.
@@ -380,12 +387,7 @@ impl World {
             MediaCommand::Play { leg, play, sound } => self.play(*leg, *play, sound),
             MediaCommand::StopPlaying { leg } => {
                 assert!(self.legs.contains(leg));
-                let cut = self.seen.playing.extract_if(.., |_, at| at == leg);
-                for (play, leg) in cut.collect::<Vec<_>>() {
-                    let whole = Completion::Cut;
-                    let event = MediaEvent::Played { leg, play, whole };
-                    self.later(Duration::from_millis(1), Event::Media(event));
-                }
+                self.cut(*leg, &[How::Instead, How::Under]);
             }
             MediaCommand::ConnectLeg { leg, .. }
             | MediaCommand::TakeDigits { leg }
@@ -434,8 +436,23 @@ impl World {
         }
     }
 
+    fn cut(&mut self, leg: LegId, hows: &[How]) {
+        let is_cut = |_: &PlayId, (at, how): &mut (LegId, How)| *at == leg && hows.contains(how);
+        let cut = self.seen.playing.extract_if(.., is_cut);
+        for (play, _) in cut.collect::<Vec<_>>() {
+            let whole = Completion::Cut;
+            let event = MediaEvent::Played { leg, play, whole };
+            self.later(Duration::from_millis(1), Event::Media(event));
+        }
+    }
+
     fn play(&mut self, leg: LegId, play: PlayId, sound: &Sound) {
         assert!(self.legs.contains(&leg));
+        let how = match sound {
+            Sound::Prompt { .. } => How::Instead,
+            Sound::Beep | Sound::RepeatTone => How::Under,
+        };
+        self.cut(leg, &[how]);
         let length = match sound {
             Sound::Prompt { .. } => 2000,
             Sound::Beep => 200,
@@ -446,7 +463,7 @@ impl World {
             play,
             whole: Completion::Whole,
         };
-        self.seen.playing.insert(play, leg);
+        self.seen.playing.insert(play, (leg, how));
         if self.ports != Ports::Mute {
             self.later(Duration::from_millis(length), Event::Media(event));
         }

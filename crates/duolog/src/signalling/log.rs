@@ -63,6 +63,10 @@ pub fn write(line: &CallLog) {
         LogEvent::NoPorts { reason } => tracing::error!(call_id, reason, "no media ports"),
         LogEvent::RequestRefused { status } => tracing::debug!(call_id, status, "request refused"),
         LogEvent::Dropped(reason) => tracing::debug!(call_id, ?reason, "message dropped"),
+        LogEvent::Stuck => tracing::error!(
+            call_id,
+            "call given up: it was due again and again at one instant; please report this"
+        ),
         LogEvent::Limited => tracing::debug!(call_id, "message over its source's limit"),
         LogEvent::Registrar(outcome) => registrar(outcome),
         LogEvent::Registration { trunk, state } => registration(trunk, state),

@@ -287,6 +287,7 @@ fn hung_up(by: HungUpBy, who: impl Fn(Side) -> wire::Side) -> wire::Fact {
         HungUpBy::Transferred => ended(wire::Side::Unknown, "a transfer took the party elsewhere"),
         HungUpBy::Replaced => ended(wire::Side::Unknown, "another party took the place"),
         HungUpBy::NotRecorded => ended(wire::Side::Nobody, "the call could not be recorded"),
+        HungUpBy::Fault => ended(wire::Side::Nobody, "duolog made a mistake with the call"),
         HungUpBy::Cancel => failed(None, "the caller gave up"),
         HungUpBy::CalleeRefused(status) => failed(Some(status), "the called side refused"),
         HungUpBy::NoAnswer => failed(None, "the called side did not answer"),

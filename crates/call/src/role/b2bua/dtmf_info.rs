@@ -76,6 +76,11 @@ impl KeyForm {
     }
 }
 
+/// The key in an INFO that has one.
+pub(crate) fn key_of(request: &Request) -> Option<Digit> {
+    KeyForm::of(&request.headers)?.read(&request.body)
+}
+
 /// A key as written, or the number of its event where that has two figures.
 fn event(signal: &str) -> Option<u8> {
     if let [key] = signal.as_bytes() {

@@ -101,6 +101,11 @@ impl Call {
         self.fail(cx, 503, HungUpBy::Shutdown);
     }
 
+    /// Something is wrong with the call itself.
+    pub(crate) fn give_up(&mut self, cx: &mut Context<'_>) {
+        self.fail(cx, 500, HungUpBy::Fault);
+    }
+
     /// The asker acknowledged the 2xx: the dialog stands, and with the first one the call.
     pub(super) fn asker_confirmed(&mut self, cx: &mut Context<'_>) {
         self.asker_may_hear_bye(cx);
@@ -310,7 +315,7 @@ pub(crate) enum Reached {
 /// What the row of the recording says about an end.
 pub(crate) fn closing(by: HungUpBy, reached: Reached) -> Closing {
     let unstarted = match (by, reached) {
-        (HungUpBy::NoPorts | HungUpBy::BadSession, _) => End::Failed,
+        (HungUpBy::NoPorts | HungUpBy::BadSession | HungUpBy::Fault, _) => End::Failed,
         (HungUpBy::Gate, _) | (HungUpBy::Shutdown, Reached::Offered) => End::Refused,
         (_, Reached::Answered) => End::NotStarted,
         (_, Reached::Offered) => End::NotAnswered,
@@ -341,5 +346,6 @@ fn reason(by: HungUpBy) -> String {
         HungUpBy::Transferred => "the call was transferred".to_owned(),
         HungUpBy::Replaced => "another party took its place".to_owned(),
         HungUpBy::NotRecorded => "the call could not be recorded".to_owned(),
+        HungUpBy::Fault => "this node made a mistake with the call".to_owned(),
     }
 }

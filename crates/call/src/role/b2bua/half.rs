@@ -67,6 +67,21 @@ impl Half {
         self.recordings.is_announcing()
     }
 
+    /// Whether the caller hears something of it, as far as is known.
+    pub(crate) fn is_sounding(&self) -> bool {
+        self.recordings.audience.is_sounding()
+    }
+
+    /// Whether the call is to end because it cannot be recorded, or about to.
+    pub(crate) fn is_parting(&self) -> bool {
+        self.recordings.audience.is_parting()
+    }
+
+    /// Whether the caller has heard that, so that the call ends now.
+    pub(crate) fn have_parted(&self) -> bool {
+        self.recordings.have_parted()
+    }
+
     /// Whether the caller's digits may be feature codes.
     pub(crate) fn takes_digits(&self) -> bool {
         !self.recordings.digit_legs().is_empty()

@@ -83,7 +83,7 @@ impl Awareness {
     }
 
     /// The party does not take this description, or any other that says the same of the recording.
-    pub(super) fn refuses(&mut self, told: Option<&Description>) {
+    pub(crate) fn refuses(&mut self, told: Option<&Description>) {
         self.refused = told.map(indicated);
     }
 }
@@ -106,8 +106,27 @@ impl Leg {
         agreed.map_or(Indication::Off, |agreed| indicated(&agreed.ours))
     }
 
+    /// What the party has accepted to know, where that is not a fact yet.
+    pub(crate) fn newly_knows(&mut self) -> Option<Indication> {
+        let state = self.knows();
+        let awareness = &mut self.dialogue.awareness;
+        let before = awareness.noted.unwrap_or(Indication::Off);
+        if awareness.aware == Aware::No || before == state {
+            return None;
+        }
+        awareness.noted = Some(state);
+        awareness.refused = None;
+        Some(state)
+    }
+
+    /// There is this to tell now: what the party has refused before is not asked again.
+    pub(crate) fn has_to_tell(&mut self, now: Indication) {
+        let awareness = &mut self.dialogue.awareness;
+        awareness.refused = awareness.refused.filter(|refused| *refused == now);
+    }
+
     /// Whether the party is to be told this, and can be.
-    pub(super) fn is_to_hear(&self, now: Indication) -> bool {
+    pub(crate) fn is_to_hear(&self, now: Indication) -> bool {
         let awareness = &self.dialogue.awareness;
         awareness.aware == Aware::Yes && awareness.refused != Some(now) && self.knows() != now
     }
@@ -123,7 +142,7 @@ fn indicated(ours: &Description) -> Indication {
 }
 
 /// How it stands with a call of which these are the recordings: one that captures is enough.
-fn state_of(phases: [Option<Standing>; 2]) -> Indication {
+pub(crate) fn state_of(phases: [Option<Standing>; 2]) -> Indication {
     let of = |phase| match phase {
         Standing::Provisional | Standing::Started => Indication::On,
         Standing::Paused => Indication::Paused,
@@ -157,8 +176,7 @@ impl Call {
         let now = self.indication();
         for side in [Side::Caller, Side::Callee] {
             self.keep_indicated(cx, side);
-            let awareness = &mut self.leg_mut(side).dialogue.awareness;
-            awareness.refused = awareness.refused.filter(|refused| *refused == now);
+            self.leg_mut(side).has_to_tell(now);
             // What waits for its time says the state as it is then.
             let free = self.leg(side).dialogue.own.may_indicate() && self.may_offer(side);
             if free && self.leg(side).is_to_hear(now) {
@@ -169,15 +187,9 @@ impl Call {
 
     /// What a phone has accepted to know is a fact.
     fn keep_indicated(&mut self, cx: &mut Context<'_>, side: Side) {
-        let leg = self.leg_mut(side);
-        let state = leg.knows();
-        let awareness = &mut leg.dialogue.awareness;
-        let before = awareness.noted.unwrap_or(Indication::Off);
-        if awareness.aware == Aware::No || before == state {
+        let Some(state) = self.leg_mut(side).newly_knows() else {
             return;
-        }
-        awareness.noted = Some(state);
-        awareness.refused = None;
+        };
         self.note(cx, Fact::Indicated { side, state });
         cx.log(LogEvent::Indicated { side, state });
     }

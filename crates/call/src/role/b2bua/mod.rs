@@ -70,7 +70,9 @@ use crate::settings::UserIndex;
 use crate::target::AskId;
 
 pub(crate) use body::Body;
+pub(crate) use dtmf_info::key_of;
 pub(crate) use ending::{Reached, closing};
+pub(crate) use indication::state_of;
 pub(crate) use invite::{Begin, caller_number, opening};
 pub(crate) use mid_dialog::control_of;
 pub(crate) use replace::{Confirmed, Moved, Newcomer};

@@ -365,6 +365,11 @@ impl Audience {
         }
     }
 
+    /// Whether somebody hears something, as far as is known.
+    pub(super) fn is_sounding(&self) -> bool {
+        !self.playing.is_empty()
+    }
+
     /// A party comes to a side; `None`: the one that was there goes. The announcement may be over with
     /// it.
     pub(super) fn seat(&mut self, side: Side, listener: Option<Listener>) -> Progress {

@@ -10,7 +10,7 @@ use duolog_sip::{Dialog, Request, Response, StatusCode};
 
 use super::{Call, Phase};
 use crate::answer::{not_acceptable, refusal};
-use crate::fact::{Fact, HungUpBy, Indication, Side};
+use crate::fact::{Fact, HungUpBy, Side};
 use crate::log::LogEvent;
 use crate::media::MediaCommand;
 use crate::role::b2bua::Body;
@@ -18,9 +18,6 @@ use crate::role::b2bua::agreement::media;
 use crate::role::b2bua::context::{Action, Context};
 use crate::role::b2bua::leg::{Agreed, Holding, Stage, introduce, offerer_holds};
 use crate::settings::Settings;
-
-/// What a record-aware caller is told (RFC 7866 §7.1.2): to be recorded is what the call is for.
-const RECORDING: Indication = Indication::On;
 
 /// What is offered where the caller leaves that to us: what every phone has, and its numbers.
 const OFFERED: [(u8, Encoding); 4] = [
@@ -172,7 +169,8 @@ impl Call {
                     Some(said) => said.offer_again(Direction::SendRecv),
                     None => offer(&self.leg.terms(cx.settings)?, session(cx)),
                 };
-                Ok(Said::Offer(Box::new(self.leg.say(offer, RECORDING))))
+                let now = self.indication();
+                Ok(Said::Offer(Box::new(self.leg.say(offer, now))))
             }
         }
     }
@@ -188,7 +186,8 @@ impl Call {
         let ours = answer(cx.settings, &terms, theirs, session)?;
         media(theirs, &ours, &self.leg.flow)?;
         drop(terms);
-        let ours = self.leg.say(ours, RECORDING);
+        let now = self.indication();
+        let ours = self.leg.say(ours, now);
         Ok(Agreed {
             theirs: theirs.clone(),
             ours,
@@ -221,6 +220,7 @@ impl Call {
         };
         let holding = offerer_holds(self.leg.holding, media.direction, Holding::No);
         self.leg.agreed = Some(agreed);
+        self.wishes.described();
         if self.leg.connected.as_ref() != Some(&media) {
             let leg = self.leg.id;
             self.leg.connected = Some(media.clone());

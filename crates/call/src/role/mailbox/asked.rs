@@ -3,13 +3,14 @@
 use duolog_sip::endpoint::ServerKey;
 use duolog_sip::{DialogError, Method, Request, Response, StatusCode};
 
+use super::wishes::KeyWay;
 use super::{Call, Phase};
 use crate::answer::{capabilities, refusal, too_small};
 use crate::fact::{HungUpBy, Means, Side};
-use crate::role::b2bua::Body;
 use crate::role::b2bua::carry::required;
 use crate::role::b2bua::context::{Action, Context};
 use crate::role::b2bua::session_timer::TooSmall;
+use crate::role::b2bua::{Body, key_of};
 
 impl Call {
     /// A request within the caller's dialog.
@@ -107,6 +108,9 @@ impl Call {
         if (crosses || self.phase == Phase::Opening) && (!update || describes.is_some()) {
             return self.refuse(cx, key, request, 491);
         }
+        if let Some(offer) = describes {
+            self.preferred(cx, offer);
+        }
         if !update {
             return self.answer_again(cx, key, request.clone());
         }
@@ -127,7 +131,7 @@ impl Call {
         }
     }
 
-    /// A control of the caller's own recording, keys that nobody waits for, or nothing for a mailbox.
+    /// A control of the caller's own recording, a key that may be one, or nothing for a mailbox.
     fn info(&mut self, cx: &mut Context<'_>, key: ServerKey, request: &Request) {
         if let Some(value) = request.headers.value("Record") {
             let Some(control) = crate::role::b2bua::control_of(value) else {
@@ -141,6 +145,10 @@ impl Call {
                     self.refuse_with(cx, key, response);
                 }
             };
+        }
+        if let Some(digit) = key_of(request) {
+            self.ok(cx, key, request);
+            return self.pressed(cx, KeyWay::Info, digit);
         }
         let kind = request.headers.value("Content-Type").unwrap_or_default();
         let keys = ["application/dtmf-relay", "application/dtmf"];

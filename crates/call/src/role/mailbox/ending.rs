@@ -6,6 +6,7 @@ use duolog_sip::{CSeq, Flow, Method, Request};
 use super::{Call, Phase};
 use crate::answer::refusal;
 use crate::fact::{HungUpBy, Side};
+use crate::gate::Gate;
 use crate::log::LogEvent;
 use crate::media::MediaCommand;
 use crate::role::b2bua::context::{Action, Context};
@@ -47,6 +48,21 @@ impl Call {
     /// The node goes down: what was said so far is the message.
     pub(crate) fn shut_down(&mut self, cx: &mut Context<'_>) {
         self.fail(cx, 503, HungUpBy::Shutdown);
+    }
+
+    /// Something is wrong with the call itself.
+    pub(crate) fn give_up(&mut self, cx: &mut Context<'_>) {
+        self.fail(cx, 500, HungUpBy::Fault);
+    }
+
+    /// Nobody is asked to talk to a machine that keeps nothing now: the call ends, if so.
+    pub(super) fn ends_unkept(&mut self, cx: &mut Context<'_>) -> bool {
+        let Gate::Closed { reason, .. } = cx.gate else {
+            return false;
+        };
+        self.message.lost(cx, reason.clone());
+        self.fail(cx, 480, HungUpBy::NotRecorded);
+        true
     }
 
     /// Refuses the caller's INVITE, if it has no answer yet, and ends the call.

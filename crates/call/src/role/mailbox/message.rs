@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::class::{Class, Nature, Network, classify};
-use crate::fact::{CallDirection, Fact, HungUpBy, Keeping, Opening, Settled, Side};
+use crate::fact::{CallDirection, Fact, HungUpBy, Indication, Keeping, Opening, Settled, Side};
 use crate::log::LogEvent;
 use crate::media::{End, Ending, LegId, MediaCommand, RecordingId};
 use crate::plan::{self, RecordingPlan, recorded};
@@ -91,6 +91,7 @@ fn open_half(
         mode: plan.settings.mode,
         settled: plan.settled(cx.settings),
         owner_kind: owner.kind,
+        keeping: plan.keeping(),
         ..opening(cx, handed, plan.class, plan.direction)
     };
     let own = cx.ids.recording(cx.now);
@@ -155,6 +156,14 @@ impl Message {
         self.id == recording
     }
 
+    /// What a record-aware caller is told of it.
+    pub(super) fn indication(&self) -> Indication {
+        match self.stands {
+            Stands::Started => Indication::On,
+            Stands::Opened | Stands::Closed => Indication::Off,
+        }
+    }
+
     /// The caller has heard the beep.
     pub(super) fn start(&mut self, cx: &mut Context<'_>) {
         if self.stands != Stands::Opened {
@@ -176,16 +185,31 @@ impl Message {
         }
     }
 
-    /// Audio of it was lost: what is there already is the message.
-    pub(super) fn lost(&mut self, cx: &mut Context<'_>, reason: String) {
+    /// The recorder has lost audio of it: it ends where it is, and what there is of it is kept.
+    pub(super) fn cut_short(&mut self, cx: &mut Context<'_>, reason: String) {
+        self.trouble(cx, &reason);
+        let end = match self.stands {
+            Stands::Started => End::Finished,
+            Stands::Opened | Stands::Closed => End::Failed,
+        };
+        self.close(cx, end, reason);
+    }
+
+    fn trouble(&self, cx: &mut Context<'_>, reason: &str) {
+        let reason = reason.to_owned();
         let recording = self.id;
-        let trouble = reason.clone();
-        self.note(cx, Fact::Trouble { reason: trouble });
-        let trouble = reason.clone();
-        cx.log(LogEvent::RecordingTrouble {
-            recording,
-            reason: trouble,
-        });
+        self.note(
+            cx,
+            Fact::Trouble {
+                reason: reason.clone(),
+            },
+        );
+        cx.log(LogEvent::RecordingTrouble { recording, reason });
+    }
+
+    /// The recorder lost it, or takes none now.
+    pub(super) fn lost(&mut self, cx: &mut Context<'_>, reason: String) {
+        self.trouble(cx, &reason);
         self.close(cx, End::Failed, reason);
     }
 

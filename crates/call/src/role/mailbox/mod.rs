@@ -5,8 +5,9 @@
 //! Opening ─ports─ Answered ─ACK─ Announcing ─ Greeting ─ Beeping ─ Recording ─longest─ Farewell ─ Over
 //! ```
 //!
-//! `answer` says what is agreed with the caller, `message` keeps the recording, `asked` takes what the
-//! caller asks within the dialog, `refresh` keeps the session alive, `ending` ends it.
+//! `answer` says what is agreed with the caller, `sounding` plays, `message` keeps the recording, `asked`
+//! takes what the caller asks within the dialog, `wishes` what the caller wants of their own recording and
+//! is told of it, `refresh` makes offers of our own, `ending` ends the call.
 //!
 //! 1. The greeting and the beeps are played to the caller's leg and so are in no recording.
 //! 2. The message is the caller's audio from the end of the beep to the end of the call.
@@ -17,6 +18,8 @@ mod asked;
 mod ending;
 mod message;
 mod refresh;
+mod sounding;
+mod wishes;
 
 use std::time::{Duration, Instant};
 
@@ -26,10 +29,7 @@ use duolog_sip::{Flow, Request, Response};
 use crate::engine::Running;
 use crate::fact::{Fact, HungUpBy, Means, Side};
 use crate::log::LogEvent;
-use crate::media::{
-    CallId, Completion, MediaCommand, MediaEvent, MediaGroup, PlayId, PromptName, RecordingId,
-    Sound,
-};
+use crate::media::{CallId, MediaCommand, MediaEvent, MediaGroup, PlayId, RecordingId};
 use crate::recording::{Control, Phase as Standing, Refusal};
 use crate::role::b2bua::branches::Keys;
 use crate::role::b2bua::context::Context;
@@ -43,12 +43,7 @@ use answer::Exchange;
 use ending::Farewell;
 use message::Message;
 use refresh::Refresh;
-
-/// Prompts are at most 60 s long: one whose end is not told counts as over after this.
-const GREETING_LIMIT: Duration = Duration::from_secs(65);
-
-/// The same for a beep.
-const BEEP_LIMIT: Duration = Duration::from_secs(2);
+use wishes::{KeyWay, Wishes};
 
 /// How long the media plane may take to open ports.
 const PORTS_LIMIT: Duration = Duration::from_secs(10);
@@ -65,6 +60,9 @@ pub(crate) struct Call {
     half: Half,
     /// What sounds to the caller.
     playing: Option<PlayId>,
+    /// How often the greeting has begun.
+    greeted: u8,
+    wishes: Wishes,
     /// When the phase has taken too long; while recording, when the message is as long as it may be.
     limit: Option<Instant>,
     refresh: Option<Refresh>,
@@ -122,6 +120,8 @@ impl Call {
             message,
             half,
             playing: None,
+            greeted: 0,
+            wishes: Wishes::default(),
             limit: Some(cx.now + PORTS_LIMIT),
             refresh: None,
             farewell: None,
@@ -184,7 +184,12 @@ impl Call {
             return None;
         }
         let timer = self.leg.dialogue.timer.deadline();
-        let all = [self.limit, self.half.deadline(), timer];
+        let all = [
+            self.limit,
+            self.half.deadline(),
+            timer,
+            self.wishes.deadline(),
+        ];
         all.into_iter().flatten().min()
     }
 
@@ -203,6 +208,7 @@ impl Call {
             Phase::Opening => self.fail(cx, 480, HungUpBy::NoPorts),
             Phase::Greeting | Phase::Beeping | Phase::Farewell => self.sounded(cx),
             Phase::Recording => self.say_goodbye(cx),
+            Phase::Announcing if !self.half_speaks() => self.greet(cx),
             Phase::Answered | Phase::Announcing | Phase::Over => {}
         }
     }
@@ -291,6 +297,10 @@ impl Call {
             cx.media(MediaCommand::TakeDigits { leg });
         }
         self.half.answered(cx);
+        let agreed = self.leg.agreed.as_ref();
+        if let Some(theirs) = agreed.map(|agreed| agreed.theirs.clone()) {
+            self.preferred(cx, &theirs);
+        }
         self.greet_when_told(cx);
     }
 
@@ -299,7 +309,7 @@ impl Call {
         match event {
             MediaEvent::LegOpened { rtp, rtcp, .. } => {
                 self.leg.ports = Some(Ports { rtp, rtcp });
-                if self.phase == Phase::Opening {
+                if self.phase == Phase::Opening && !self.ends_unkept(cx) {
                     self.answer(cx);
                 }
             }
@@ -309,10 +319,7 @@ impl Call {
             }
             MediaEvent::Begun { play, .. } => self.begun(cx, play),
             MediaEvent::Played { play, whole, .. } => self.played(cx, play, whole),
-            MediaEvent::Digit { digit, .. } if self.phase != Phase::Over => {
-                self.half.digit(cx, digit);
-            }
-            MediaEvent::Digit { .. } => {}
+            MediaEvent::Digit { digit, .. } => self.pressed(cx, KeyWay::Media, digit),
             MediaEvent::FirstPacket { .. } => {
                 let side = Side::Caller;
                 self.note(cx, &Fact::FirstPacket { side });
@@ -329,8 +336,7 @@ impl Call {
                 if !self.message.is(recording) {
                     return self.half.trouble(cx, recording, &reason);
                 }
-                self.message.lost(cx, reason);
-                // Nobody talks to a machine that does not listen.
+                self.message.cut_short(cx, reason);
                 self.fail(cx, 480, HungUpBy::NotRecorded);
             }
         }
@@ -343,81 +349,14 @@ impl Call {
         }
     }
 
-    fn greeting_starts(&self) -> Fact {
-        Fact::AnnouncementStarted {
-            side: Side::Caller,
-            prompt: PromptName::MailboxGreeting,
-            language: self.about.language.clone(),
-            whose: self.about.owner,
+    /// What follows from any input, once it is taken: where the caller's own settings end a call that
+    /// cannot be recorded, and the caller has heard so, it ends; a record-aware caller is told how it
+    /// stands.
+    pub(crate) fn follow_up(&mut self, cx: &mut Context<'_>) {
+        if self.half.have_parted() {
+            self.end(cx, HungUpBy::NotRecorded);
         }
-    }
-
-    fn played(&mut self, cx: &mut Context<'_>, play: PlayId, whole: Completion) {
-        self.half.played(cx, play, whole);
-        if self.playing == Some(play) {
-            if self.phase == Phase::Greeting {
-                let (side, prompt) = (Side::Caller, PromptName::MailboxGreeting);
-                let completion = whole;
-                self.note(
-                    cx,
-                    &Fact::AnnouncementEnded {
-                        side,
-                        prompt,
-                        completion,
-                    },
-                );
-            }
-            self.sounded(cx);
-        }
-        self.greet_when_told(cx);
-    }
-
-    /// What sounded is over: the next step.
-    fn sounded(&mut self, cx: &mut Context<'_>) {
-        (self.playing, self.limit) = (None, None);
-        match self.phase {
-            Phase::Greeting => {
-                self.phase = Phase::Beeping;
-                self.note(cx, &Fact::BeepPlayed);
-                self.play(cx, Sound::Beep, BEEP_LIMIT);
-            }
-            Phase::Beeping => {
-                self.phase = Phase::Recording;
-                self.message.start(cx);
-                self.limit = Some(cx.now + self.about.longest);
-            }
-            Phase::Farewell => self.end(cx, HungUpBy::Party(Side::Callee)),
-            _ => {}
-        }
-    }
-
-    /// The greeting comes when the caller has been told what their own settings have them told.
-    fn greet_when_told(&mut self, cx: &mut Context<'_>) {
-        if self.phase != Phase::Announcing || self.half.is_announcing() {
-            return;
-        }
-        self.phase = Phase::Greeting;
-        self.note(cx, &self.greeting_starts());
-        let greeting = Sound::Prompt {
-            prompt: PromptName::MailboxGreeting,
-            language: self.about.language.clone(),
-            whose: self.about.owner,
-        };
-        self.play(cx, greeting, GREETING_LIMIT);
-    }
-
-    /// The message is as long as it may be.
-    fn say_goodbye(&mut self, cx: &mut Context<'_>) {
-        self.message.full(cx);
-        self.phase = Phase::Farewell;
-        self.play(cx, Sound::Beep, BEEP_LIMIT);
-    }
-
-    fn play(&mut self, cx: &mut Context<'_>, sound: Sound, limit: Duration) {
-        let (leg, play) = (self.leg.id, cx.ids.play());
-        cx.media(MediaCommand::Play { leg, play, sound });
-        self.playing = Some(play);
-        self.limit = Some(cx.now + limit);
+        self.indicate(cx);
     }
 
     fn note(&self, cx: &mut Context<'_>, fact: &Fact) {

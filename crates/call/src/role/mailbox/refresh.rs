@@ -1,8 +1,8 @@
-//! The session lives on (RFC 4028): where it is for this node to refresh it, by an UPDATE, or by an
-//! INVITE with what was said last.
+//! Offers of our own: the session lives on (RFC 4028), where it is for this node to refresh it, and a
+//! record-aware caller is told how it stands. By an UPDATE, or by an INVITE with what was agreed last.
 
 use duolog_sip::endpoint::{ClientFailure, ClientKey};
-use duolog_sip::sdp::Description;
+use duolog_sip::sdp::{Description, Direction};
 use duolog_sip::{Method, Request, Response};
 
 use super::{Call, Phase};
@@ -12,11 +12,21 @@ use crate::role::b2bua::context::{Action, Context};
 use crate::role::b2bua::leg::{Agreed, introduce};
 use crate::role::b2bua::session_timer::{Again, Due};
 
-/// A refresh of ours that waits for its answer.
+/// One of them that waits for its answer. Each keeps the session alive, whatever it is for.
 pub(super) struct Refresh {
     key: ClientKey,
     method: Method,
+    why: Why,
     offered: Option<Description>,
+}
+
+/// What it is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Why {
+    /// The session is to live on.
+    Refresh,
+    /// The caller does not know how it stands with the recording.
+    Indicate,
 }
 
 impl Refresh {
@@ -30,7 +40,12 @@ impl Call {
     /// Whether an offer of ours is on its way.
     pub(super) fn offers(&self) -> bool {
         let refresh = self.refresh.as_ref();
-        refresh.is_some_and(|refresh| refresh.method == Method::Invite)
+        refresh.is_some_and(|refresh| refresh.method == Method::Invite || refresh.offered.is_some())
+    }
+
+    /// The caller is offered the session anew, with how it stands with the recording.
+    pub(super) fn tell_caller(&mut self, cx: &mut Context<'_>) {
+        self.send_offer(cx, Why::Indicate);
     }
 
     /// The session may be due to be refreshed, or over.
@@ -40,41 +55,56 @@ impl Call {
         }
         match self.leg.dialogue.timer.due(cx.now) {
             Some(Due::Expired) => self.end(cx, HungUpBy::SessionExpired(Side::Caller)),
-            Some(Due::Refresh) => self.send_refresh(cx),
+            Some(Due::Refresh) => self.send_offer(cx, Why::Refresh),
             None => {}
         }
     }
 
-    fn send_refresh(&mut self, cx: &mut Context<'_>) {
+    fn send_offer(&mut self, cx: &mut Context<'_>, why: Why) {
         let update = self.leg.dialogue.can.allows(&Method::Update);
         let method = match update {
             true => Method::Update,
             false => Method::Invite,
         };
-        let said = self.leg.said.as_ref().filter(|_| !update);
-        let offered = said.map(|said| {
-            let direction = said.audio().map(|audio| audio.direction);
-            said.offer_again(direction.unwrap_or(duolog_sip::sdp::Direction::SendRecv))
-        });
         let crosses = self.exchange.is_some() || self.refresh.is_some();
         let request = self.leg.request(method.clone()).filter(|_| !crosses);
         let Some(mut request) = request else {
-            return self.leg.dialogue.timer.not_refreshed(cx.now);
+            return self.not_sent(cx, why);
         };
+        // A refresh by UPDATE says nothing about media (RFC 4028 §7.4).
+        let describes = why == Why::Indicate || !update;
+        let offered = self.own_offer().filter(|_| describes);
         introduce(&mut request.headers, &self.leg.contact(cx.settings));
         let timer = &self.leg.dialogue.timer;
         timer.ask(cx.settings.session_timer, &mut request.headers);
         if let Some(offered) = &offered {
-            self.leg.said = Some(offered.clone());
             request.set_body("application/sdp", offered.write());
         }
         let key = self.keys.next();
         self.refresh = Some(Refresh {
             key,
             method,
+            why,
             offered,
         });
         cx.act(Action::Request(key, self.leg.flow, request));
+    }
+
+    /// What stands is offered again.
+    fn own_offer(&mut self) -> Option<Description> {
+        let now = self.indication();
+        let agreed = self.leg.agreed.as_ref().map(|agreed| &agreed.ours);
+        let stands = agreed.or(self.leg.said.as_ref())?;
+        let direction = stands.audio().map(|audio| audio.direction);
+        let offer = stands.offer_again(direction.unwrap_or(Direction::SendRecv));
+        Some(self.leg.say(offer, now))
+    }
+
+    /// Something else is on its way.
+    fn not_sent(&mut self, cx: &Context<'_>, why: Why) {
+        if why == Why::Refresh {
+            self.leg.dialogue.timer.not_refreshed(cx.now);
+        }
     }
 
     /// It is sent again, with a digest.
@@ -105,12 +135,25 @@ impl Call {
             408 | 481 => self.end(cx, HungUpBy::DialogLost(Side::Caller)),
             405 | 501 if refresh.method == Method::Update => {
                 dialogue.can.refuses(&Method::Update);
-                self.send_refresh(cx);
+                self.send_offer(cx, refresh.why);
             }
-            422 if dialogue.timer.refused(response) == Again::Yes => self.send_refresh(cx),
+            422 if dialogue.timer.refused(response) == Again::Yes => {
+                self.send_offer(cx, refresh.why);
+            }
+            491 if refresh.offered.is_some() => {
+                self.wishes.met(cx.now);
+                self.not_sent(cx, refresh.why);
+            }
             // What stood before stands (RFC 3261 §14.1).
-            _ => dialogue.timer.not_refreshed(cx.now),
+            _ => self.not_taken(cx, &refresh),
         }
+    }
+
+    fn not_taken(&mut self, cx: &Context<'_>, refresh: &Refresh) {
+        if let Some(told) = &refresh.offered {
+            self.leg.dialogue.awareness.refuses(Some(told));
+        }
+        self.not_sent(cx, refresh.why);
     }
 
     fn refreshed(&mut self, cx: &mut Context<'_>, refresh: Refresh, response: &Response) {
@@ -128,18 +171,22 @@ impl Call {
         self.leg.dialogue.timer.answered(cx.now, response);
         let body = Body::read(&response.headers, &response.body).ok();
         let theirs = body.as_ref().and_then(Body::description).cloned();
-        if let (Some(ours), Some(theirs)) = (refresh.offered, theirs) {
-            self.agree(cx, Agreed { theirs, ours });
+        match (refresh.offered, theirs) {
+            (Some(ours), Some(theirs)) => self.agree(cx, Agreed { theirs, ours }),
+            (told @ Some(_), None) => self.leg.dialogue.awareness.refuses(told.as_ref()),
+            (None, _) => {}
         }
     }
 
     /// A refresh got no answer at all.
     pub(super) fn refresh_failed(&mut self, cx: &mut Context<'_>, why: ClientFailure) {
-        self.refresh = None;
+        let Some(refresh) = self.refresh.take() else {
+            return;
+        };
         match why {
             ClientFailure::Timeout => self.end(cx, HungUpBy::DialogLost(Side::Caller)),
             // The path failed, not the dialog.
-            ClientFailure::Transport => self.leg.dialogue.timer.not_refreshed(cx.now),
+            ClientFailure::Transport => self.not_taken(cx, &refresh),
         }
     }
 
