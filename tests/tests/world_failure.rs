@@ -342,6 +342,85 @@ fn a_provisional_recording_that_lost_something_can_still_be_kept() {
 }
 
 #[test]
+fn who_asks_while_audio_is_being_lost_keeps_what_there_is_and_all_hear_of_the_loss() {
+    for (n, (word, then)) in POLICIES.into_iter().enumerate() {
+        let mut office = office(5_900 + n as u64, &[("A", "on-demand", word)]);
+        full_in_mid_call(&mut office);
+        office.until(20.0);
+        for phone in ["A1", "B1"] {
+            assert_eq!(notices(&office, phone), [], "nobody had asked for it");
+            assert!(!is_over(&office, phone));
+        }
+        let value = "on".to_owned();
+        office.act("A1", Action::Record { value });
+        // There is still no room, for the key neither.
+        office.until(28.0);
+        for phone in ["A1", "B1"] {
+            assert_eq!(notices(&office, phone), told(then), "{word}: {phone}");
+            assert_eq!(is_over(&office, phone), then == OnFailure::EndAnnounced);
+        }
+        office.world.disk.resize(1 << 40);
+        office.until(36.0);
+        office.close();
+        let kept = office.recordings();
+        let [kept] = kept.as_slice() else {
+            panic!("one row: {kept:?}")
+        };
+        let verdict = judge(&office.world, kept);
+        assert_eq!(verdict.faults, [] as [String; 0], "{word}");
+        assert_eq!(kept.manifest.state, EndState::Partial, "{word}");
+        let announced = !told(then).is_empty();
+        let least = if announced { 6 } else { 13 };
+        assert!(
+            verdict.exact.iter().all(|exact| *exact > least * 8_000),
+            "{word}: {verdict:?}"
+        );
+        let seconds = kept.manifest.length.samples as f64 / 8_000.0;
+        assert_eq!(seconds > 34.0, !announced, "{word}: {seconds} s");
+        let named = if announced { vec![word] } else { vec![] };
+        let counted = if announced { vec![then] } else { vec![] };
+        assert_eq!((failed(kept), failures(&office)), (named, counted));
+        let facts = kept.manifest.facts.iter();
+        let asked = facts.filter(|line| matches!(line.fact, Fact::RecordingKept { .. }));
+        assert_eq!(asked.count(), 1, "{word}");
+        println!(
+            "{word}, asked for in the middle of a loss: both heard {:?}; {seconds:.1} s, {:?} samples as sent",
+            told(then),
+            verdict.exact
+        );
+    }
+}
+
+#[test]
+fn behind_a_closed_gate_nothing_starts_and_what_runs_is_kept() {
+    for (n, (word, then)) in POLICIES.into_iter().enumerate() {
+        for (mode, starts) in [("on-demand", true), ("on-demand-user-start", false)] {
+            let seed = 5_910 + 2 * n as u64 + u64::from(starts);
+            let mut office = office(seed, &[("A", mode, word)]);
+            office.until(1.0);
+            office.call("B1", "A");
+            office.until(4.0);
+            leave_room(&mut office, LOW);
+            office.until(6.0);
+            let value = "on".to_owned();
+            office.act("A1", Action::Record { value });
+            office.until(12.0);
+            for phone in ["A1", "B1"] {
+                assert_eq!(notices(&office, phone), [], "{word}, {mode}: {then:?}");
+                assert!(!is_over(&office, phone), "{word}, {mode}");
+            }
+            office.act("B1", Action::HangUp);
+            let wanted = match starts {
+                true => row("A", &[(1.33, 12.0, "A", "B")]).with(&["recording_kept"]),
+                false => empty("A", EndState::NotKept).with(&["control_refused"]),
+            };
+            let kept = office.compare(&format!("{word}, {mode}"), &[wanted]);
+            assert_eq!((failed(&kept[0]), failures(&office)), (vec![], vec![]));
+        }
+    }
+}
+
+#[test]
 fn calls_that_are_not_recorded_go_on_with_a_closed_gate_and_none_while_draining() {
     let mut office = office(5_860, &[("A", "always", "refuse")]);
     close_the_gate(&mut office);

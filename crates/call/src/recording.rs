@@ -107,7 +107,7 @@ pub enum Refusal {
     /// The other party is on the owner's do-not-record list.
     #[error("the other party is not to be recorded")]
     DoNotRecord,
-    /// The recorder lost the recording before it was asked for, or takes none now.
+    /// The recorder takes nothing now.
     #[error("the recorder can not record now")]
     CannotRecord,
 }

@@ -562,6 +562,8 @@ fn done_by(w: &World) -> Vec<Fact> {
     facts
 }
 
+type Asked = (Way, Control);
+
 #[test]
 fn what_was_done_later_says_how_it_was_asked_for_and_not_what_came_after() {
     use Control::{Pause, Resume, Start, Stop};
@@ -569,7 +571,7 @@ fn what_was_done_later_says_how_it_was_asked_for_and_not_what_came_after() {
     use Mode::{AlwaysPauseResume, OnDemand, OnDemandUserStart};
     let (code, info, api) = (Means::FeatureCode, Means::Info, Means::Api);
     let by = None;
-    let cases: [(Mode, &[(Way, Control)], Vec<Fact>); 5] = [
+    let cases: [(Mode, &[Asked], Vec<Fact>); 5] = [
         // Refused, without effect, and for something else.
         (
             AlwaysPauseResume,

@@ -28,7 +28,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::sleep_until;
 
 use crate::contain::Breaks;
-use crate::gate::Obstacles;
+use crate::gate::{Intake, Obstacles};
 use crate::memory::{self, Tide};
 use crate::metrics::CallMetrics;
 use crate::relay::{Order, Orders, Report};
@@ -463,8 +463,14 @@ fn is_dead(error: std::io::ErrorKind) -> bool {
     matches!(error, HostUnreachable | NetworkUnreachable)
 }
 
+/// Draining is an input of its own: it turns new calls away, and what runs can be recorded.
 fn call_gate(obstacles: &Obstacles) -> CallGate {
-    let reasons = obstacles.reasons();
+    let intake = Intake::Open;
+    let reasons = Obstacles {
+        intake,
+        ..*obstacles
+    }
+    .reasons();
     match reasons.is_empty() {
         true => CallGate::Open,
         false => CallGate::Closed {
@@ -505,6 +511,24 @@ mod tests {
         ] {
             assert_eq!(is_dead(kind), dead, "{kind:?}");
         }
+    }
+
+    #[test]
+    fn a_node_that_drains_can_still_record() {
+        let draining = |disk| Obstacles {
+            disk,
+            intake: Intake::Draining,
+            ..Obstacles::default()
+        };
+        use crate::gate::Disk::{Ample, Full};
+        assert_eq!(call_gate(&draining(Ample)), CallGate::Open);
+        let CallGate::Closed { reason, .. } = call_gate(&draining(Full)) else {
+            panic!("the disk is full")
+        };
+        assert!(
+            reason.contains("full") && !reason.contains("drain"),
+            "{reason}"
+        );
     }
 
     /// A node on a free port whose gate says `disk` before signalling begins; its answer to OPTIONS.

@@ -39,6 +39,7 @@ impl Call {
                 }
             }
             MediaEvent::RecordingTrouble { recording, reason } => {
+                // Also of a party that is on its way into the call.
                 if let Some(coming) = &mut self.coming {
                     coming.carried.trouble(cx, recording, &reason);
                 }
