@@ -5,7 +5,9 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use duolog_archive::catalogue::Row;
-use duolog_archive::{Archive, RequestedFormat, Shown, SpoolDirectory, WallTime, wire};
+use duolog_archive::{
+    Archive, FinishError, RequestedFormat, Shown, SpoolDirectory, Step, WallTime, wire,
+};
 use duolog_audio::codec::G729Library;
 use duolog_spool::RecordingId;
 use tokio::sync::{Semaphore, mpsc};
@@ -139,6 +141,7 @@ async fn fail_row(archive: &LocalArchive, recording: RecordingId, reason: &str, 
     }
 }
 
+/// Tells what is stored as soon as it is, whatever becomes of the spool's files.
 async fn finish(
     archive: LocalArchive,
     recording: RecordingId,
@@ -147,25 +150,39 @@ async fn finish(
     mailboxes: Mailboxes,
 ) {
     let mut wait = FIRST_RETRY;
-    loop {
+    let shown = loop {
         let result = {
             let _place = room.acquire().await;
-            archive.finish(recording).await
+            archive.store(recording).await
         };
         match result {
-            Ok(shown) => {
-                stored(&shown, &metrics);
-                return mailboxes.stored(&archive, &shown.row).await;
-            }
-            Err(error) => {
-                metrics.failures.inc();
-                let text = format!("{:#}", anyhow::Error::new(error));
-                tracing::error!(%recording, error = text, retry_s = wait.as_secs(), "not stored yet");
-            }
+            Ok(shown) => break shown,
+            Err(error) => failed(recording, error, wait, &metrics),
         }
-        sleep(wait).await;
-        wait = (wait * 2).min(LAST_RETRY);
+        again(&mut wait).await;
+    };
+    stored(&shown, &metrics);
+    mailboxes.stored(&archive, &shown.row).await;
+    wait = FIRST_RETRY;
+    while let Err(error) = archive.release(recording).await {
+        failed(recording, error, wait, &metrics);
+        again(&mut wait).await;
     }
+}
+
+fn failed(recording: RecordingId, error: FinishError, wait: Duration, metrics: &ArchiveMetrics) {
+    metrics.failures.inc();
+    let what = match error.step {
+        Step::Release => "stored, not released yet",
+        _ => "not stored yet",
+    };
+    let text = format!("{:#}", anyhow::Error::new(error));
+    tracing::error!(%recording, error = text, retry_s = wait.as_secs(), "{what}");
+}
+
+async fn again(wait: &mut Duration) {
+    sleep(*wait).await;
+    *wait = (*wait * 2).min(LAST_RETRY);
 }
 
 fn stored(shown: &Shown, metrics: &ArchiveMetrics) {
