@@ -203,3 +203,75 @@ fn stored(shown: &Shown, metrics: &ArchiveMetrics) {
         "recording stored"
     );
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    use duolog_spool::{RealDisk, Writer};
+
+    const ID: RecordingId = RecordingId(0x0193_a1b2_c3d4_7e5f_8607_1829_3a4b_5c6d);
+
+    /// A recording that a crash left open, so that it is in two parts.
+    fn recovered(spool: &std::path::Path) {
+        let disk = RealDisk::open(spool).expect("a fresh directory");
+        let settings = duolog_spool::Settings {
+            ballast_bytes: 0,
+            ..duolog_spool::Settings::default()
+        };
+        let mut writer = Writer::new(disk, settings).expect("it takes a writer");
+        let now = Instant::now();
+        let opening = wire::Opening::default().write();
+        writer.open(now, ID, 0, &opening).expect("it is the first");
+        drop(writer.commit(now));
+        drop(writer);
+        let mut disk = RealDisk::open(spool).expect("the lock is free");
+        duolog_spool::recover(&mut disk, 0).expect("it can be listed");
+    }
+
+    #[test]
+    fn what_is_stored_is_told_once_though_the_spool_cannot_be_released() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let text = crate::config::EMBEDDED;
+        let mut config = crate::config::read(text).expect("it is the default");
+        config.store.catalogue = folder.path().join("catalogue.sqlite");
+        config.store.directory = folder.path().join("objects");
+        config.spool.directory = folder.path().join("spool");
+        std::fs::create_dir(&config.spool.directory).expect("a folder");
+        recovered(&config.spool.directory);
+        // The first step of a release is a rename to this name.
+        let in_the_way = format!("{ID}.0001.released");
+        let in_the_way = config.spool.directory.join(in_the_way);
+        std::fs::create_dir(&in_the_way).expect("a folder");
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(1)
+            .enable_all()
+            .build()
+            .expect("a runtime can be made");
+        runtime.block_on(async {
+            let archive = open(&config, None).await.expect("an archive");
+            let (work_in, work) = mpsc::channel(4);
+            let plain = crate::abilities::Abilities::default();
+            let wall = WallClock::read();
+            let settings = crate::translate::settings::settings(&config, &plain, &[], &wall);
+            let (mailboxes, _counts) = Mailboxes::new(Arc::new(settings));
+            let metrics = ArchiveMetrics::default();
+            let sealed = Work::Sealed { recording: ID };
+            work_in.send(sealed).await.expect("there is room");
+            drop(work_in);
+            let worker = run(archive.clone(), work, metrics.clone(), mailboxes, wall);
+            let worker = tokio::spawn(worker);
+            let state = vec![("state", "interrupted")];
+            while metrics.failures.get() == 0 {
+                tokio::task::yield_now().await;
+            }
+            let stored = || metrics.stored.get_or_create(&state).get();
+            assert_eq!(stored(), 1, "before the release goes through");
+            assert_eq!(archive.waiting().await.expect("listed"), [ID]);
+            std::fs::remove_dir(&in_the_way).expect("it is there");
+            worker.await.expect("no panic");
+            assert_eq!((stored(), metrics.failures.get()), (1, 1), "and once");
+            assert_eq!(archive.waiting().await.expect("listed"), []);
+        });
+    }
+}
