@@ -1,16 +1,20 @@
 //! A disk that stalls, fails and fills up: no party hears it, and what cannot be kept is listed
-//! (issue 2, acceptance 7, in virtual time).
+//! (issue 2, acceptance 7, in virtual time). One that takes nothing at all speaks each policy.
 
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
 use duolog::phone::{Action, PhoneEvent};
+use duolog_archive::wire::Fact;
 use duolog_archive::{EndState, GapReason, RequestedFormat};
+use duolog_call::PromptName;
 use duolog_sip::StatusCode;
 use duolog_tests::world::World;
 use duolog_tests::world::judge::{Verdict, judge};
 use duolog_tests::world::kept::{Kept, finish};
+use duolog_tests::world::office::{Differently, Office};
 use duolog_tests::world::scene::{Desk, Saying, Scene, desk, outside};
+use duolog_tests::world::sound::{find, spoken};
 
 const CALLS: usize = 4;
 
@@ -258,6 +262,108 @@ fn failing_syncs_and_appends_cost_a_file_and_nothing_else() {
         assert!(
             verdict.exact.iter().all(|exact| *exact > 18 * 8_000),
             "{verdict:?}"
+        );
+    }
+}
+
+/// The disk has room and takes nothing, until it is told otherwise.
+fn takes_nothing(office: &Office, failures: u32) {
+    office.world.disk.fail_appends(failures);
+    office.world.disk.fail_syncs(failures);
+}
+
+/// Which of the two notices a phone has heard, whole.
+fn notices(office: &Office, phone: &str) -> Vec<PromptName> {
+    let heard = office.world.phone(office.who(phone)).ear().heard();
+    let samples = heard.map(|heard| heard.samples).unwrap_or_default();
+    let both = [PromptName::FailureContinues, PromptName::FailureEnds];
+    let heard = |prompt: &PromptName| find(&spoken(*prompt, "en"), &samples).1 >= 0.9;
+    both.into_iter().filter(heard).collect()
+}
+
+#[test]
+fn a_disk_that_takes_nothing_speaks_each_policy_and_closes_the_gate_until_it_works_again() {
+    let refused = PhoneEvent::Refused(StatusCode::new(503).expect("a status"));
+    for (n, (word, told, ends)) in [
+        ("refuse", None, false),
+        ("go-on", None, false),
+        ("go-on-announced", Some(PromptName::FailureContinues), false),
+        ("end-announced", Some(PromptName::FailureEnds), true),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let lines = |policy: &str| {
+            format!(
+                "mode = \"always\"\nannounce = \"off\"\nnotice = \"none\"\non_failure = \"{policy}\"\n"
+            )
+        };
+        let mut office = Office::new(&Differently {
+            recorded: vec![("A", lines(word)), ("C", lines("refuse"))],
+            ..Differently::nothing(450 + n as u64)
+        });
+        office.until(1.0);
+        office.call("B1", "A");
+        office.until(8.0);
+        takes_nothing(&office, u32::MAX);
+        office.until(10.0);
+        office.call("pstn1", "C");
+        office.until(12.0);
+        assert!(office.told("pstn1", refused), "{word}: {}", office.story());
+        // Nothing happens in the call meanwhile: the losses themselves have to speak.
+        office.until(40.0);
+        for phone in ["A1", "B1"] {
+            assert_eq!(
+                notices(&office, phone),
+                Vec::from_iter(told),
+                "{word}: {phone}"
+            );
+            let over = office.told(
+                phone,
+                PhoneEvent::Ended {
+                    by: duolog::phone::End::Peer,
+                },
+            );
+            assert_eq!(over, ends, "{word}: {phone}");
+        }
+        takes_nothing(&office, 0);
+        office.until(48.0);
+        office.call("pstn2", "C");
+        office.until(52.0);
+        assert!(
+            office.told("pstn2", PhoneEvent::Answered),
+            "{word}: the gate opens again"
+        );
+        office.close();
+        let kept = office.recordings();
+        let of = |state: EndState| kept.iter().filter(move |one| one.manifest.state == state);
+        assert_eq!(
+            (kept.len(), of(EndState::Complete).count()),
+            (3, 1),
+            "{word}: a row for every call"
+        );
+        for one in &kept {
+            assert_eq!(
+                judge(&office.world, one).faults,
+                [] as [String; 0],
+                "{word}"
+            );
+        }
+        let why = of(EndState::Refused).map(|one| one.manifest.reason.as_str());
+        assert!(
+            why.eq(["new calls were not taken: the spool's disk fails: nothing is written, mend or replace it now"]),
+            "{word}"
+        );
+        let partial = of(EndState::Partial)
+            .next()
+            .expect("what was there before is kept");
+        let troubles = partial.manifest.facts.iter().filter(|line| {
+            matches!(&line.fact, Fact::RecordingTrouble { reason } if reason.ends_with("the spool's disk fails"))
+        });
+        assert_eq!(troubles.count(), 1, "{word}: {}", partial.manifest.reason);
+        assert!(
+            partial.manifest.length.ms > 20_000,
+            "{word}: from memory as well"
         );
     }
 }

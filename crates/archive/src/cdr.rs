@@ -1,6 +1,7 @@
 //! A recording's outcome in the words of a Webex call detail record: pure policy.
 
 use crate::end_state::EndState;
+use crate::timeline::Timeline;
 use crate::wire::{End, Mode};
 use serde::{Deserialize, Serialize};
 
@@ -38,10 +39,19 @@ pub enum CdrTrigger {
     Unknown,
 }
 
+/// What came of a recording that was judged to be in `state`. Where the recorder stopped before it had
+/// begun, nothing was to be captured yet.
+pub(crate) fn result_of(timeline: &Timeline, state: EndState) -> Option<CdrResult> {
+    match state {
+        EndState::Interrupted if !timeline.has_begun() => None,
+        _ => result(timeline.ending.end, state, timeline.length),
+    }
+}
+
 /// What came of a recording of `length` ticks whose call ended with `end` and which was judged to be in
 /// `state`; none where nothing was to be captured: not answered, not begun by its owner, not to be
 /// recorded with this party.
-pub(crate) fn result(end: End, state: EndState, length: u64) -> Option<CdrResult> {
+fn result(end: End, state: EndState, length: u64) -> Option<CdrResult> {
     match (state, end) {
         (EndState::NotKept, _) => (length > 0).then_some(CdrResult::SuccessfulButNotKept),
         (EndState::NoMedia, End::NotAnswered | End::NotStarted) => None,

@@ -86,6 +86,10 @@ pub(crate) fn judge(timeline: &Timeline) -> Verdict {
             EndState::Failed,
             said("the recording failed before any audio was kept"),
         ),
+        End::Interrupted if !timeline.has_begun() => verdict(
+            EndState::Interrupted,
+            said("the recorder stopped before the recording had begun"),
+        ),
         End::Interrupted if locked => verdict(EndState::Interrupted, said(lost(timeline))),
         End::Finished | End::Unknown if locked => judge_locked(timeline),
         End::Interrupted => verdict(

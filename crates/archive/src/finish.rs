@@ -18,7 +18,7 @@ mod record;
 pub use fault::{FinishError, Step, StepError};
 pub(crate) use record::row_of;
 
-use crate::archive::{Archive, Shown, Spool};
+use crate::archive::{Archive, Claim, Shown, Spool};
 use crate::assemble::Assembly;
 use crate::catalogue::{ManifestRef, Row, RowEnding, Written};
 use crate::digest::{CHUNK_BYTES, Digests};
@@ -72,11 +72,33 @@ impl<S: Spool> Archive<S> {
     /// Encoding runs on tokio's blocking threads; how many recordings are finished at a time is the
     /// caller's choice.
     pub async fn finish(&self, recording: RecordingId) -> Result<Shown, FinishError> {
-        let at_work = |()| {
+        let _claim = self.at_work_on(recording)?;
+        let shown = self.stored(recording).await?;
+        self.released(recording).await?;
+        Ok(shown)
+    }
+
+    /// The same but for the last step: it is safe, it can be found, and the spool has it still.
+    pub async fn store(&self, recording: RecordingId) -> Result<Shown, FinishError> {
+        let _claim = self.at_work_on(recording)?;
+        self.stored(recording).await
+    }
+
+    /// The last step alone, for what [`Archive::store`] gave. Calling it again changes nothing.
+    pub async fn release(&self, recording: RecordingId) -> Result<(), FinishError> {
+        let _claim = self.at_work_on(recording)?;
+        self.released(recording).await
+    }
+
+    fn at_work_on(&self, recording: RecordingId) -> Result<Claim, FinishError> {
+        let at_work = || {
             let place = recording_text(recording);
             self.refused(recording, Step::Assemble, place, StepError::AtWork)
         };
-        let _claim = self.claim(recording).ok_or(()).map_err(at_work)?;
+        self.claim(recording).ok_or_else(at_work)
+    }
+
+    async fn stored(&self, recording: RecordingId) -> Result<Shown, FinishError> {
         let decided = self.decided(recording).await?;
         let row = match decided {
             Some(row) => {
@@ -92,7 +114,6 @@ impl<S: Spool> Archive<S> {
             }
         };
         self.sweep(&row).await;
-        self.release(recording).await?;
         let shown = self.shown(row).await.map_err(StepError::from);
         shown.map_err(|error| self.catalogue_refused(recording, error))
     }
@@ -370,7 +391,7 @@ impl<S: Spool> Archive<S> {
     }
 
     /// Step 7.
-    pub(crate) async fn release(&self, recording: RecordingId) -> Result<(), FinishError> {
+    async fn released(&self, recording: RecordingId) -> Result<(), FinishError> {
         let spool = self.spool.clone();
         let work = tokio::task::spawn_blocking(move || -> Result<(), StepError> {
             release(&mut spool.disk()?, recording)?;

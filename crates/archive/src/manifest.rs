@@ -227,7 +227,7 @@ impl Together {
             class: parties::class(opening, timeline.told()),
             correlation: opening.chain.correlation.clone(),
             parties: parties::parties(opening, timeline.told(), timeline.length),
-            result: cdr::result(timeline.ending.end, state, timeline.length),
+            result: cdr::result_of(timeline, state),
             trigger: cdr::trigger(opening.mode),
         }
     }

@@ -122,6 +122,12 @@ impl Timeline {
         blocks || self.coded.iter().any(|coded| !coded.is_empty())
     }
 
+    /// Whether anything was captured, as far as is known: kept or not.
+    pub(crate) fn has_begun(&self) -> bool {
+        let began = |(_, fact): (u64, &Fact)| matches!(fact, Fact::RecordingStarted);
+        self.length > 0 || self.told().any(began)
+    }
+
     /// Lists further stretches of one channel: over gaps that nobody wanted, under those on purpose.
     pub(crate) fn list(&mut self, channel: usize, stretches: &[(u64, u64)], reason: GapReason) {
         let listed = std::mem::take(&mut self.gaps[channel]);

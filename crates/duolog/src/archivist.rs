@@ -5,7 +5,9 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use duolog_archive::catalogue::Row;
-use duolog_archive::{Archive, RequestedFormat, Shown, SpoolDirectory, WallTime, wire};
+use duolog_archive::{
+    Archive, FinishError, RequestedFormat, Shown, SpoolDirectory, Step, WallTime, wire,
+};
 use duolog_audio::codec::G729Library;
 use duolog_spool::RecordingId;
 use tokio::sync::{Semaphore, mpsc};
@@ -139,6 +141,7 @@ async fn fail_row(archive: &LocalArchive, recording: RecordingId, reason: &str, 
     }
 }
 
+/// Tells what is stored as soon as it is, whatever becomes of the spool's files.
 async fn finish(
     archive: LocalArchive,
     recording: RecordingId,
@@ -147,25 +150,39 @@ async fn finish(
     mailboxes: Mailboxes,
 ) {
     let mut wait = FIRST_RETRY;
-    loop {
+    let shown = loop {
         let result = {
             let _place = room.acquire().await;
-            archive.finish(recording).await
+            archive.store(recording).await
         };
         match result {
-            Ok(shown) => {
-                stored(&shown, &metrics);
-                return mailboxes.stored(&archive, &shown.row).await;
-            }
-            Err(error) => {
-                metrics.failures.inc();
-                let text = format!("{:#}", anyhow::Error::new(error));
-                tracing::error!(%recording, error = text, retry_s = wait.as_secs(), "not stored yet");
-            }
+            Ok(shown) => break shown,
+            Err(error) => failed(recording, error, wait, &metrics),
         }
-        sleep(wait).await;
-        wait = (wait * 2).min(LAST_RETRY);
+        again(&mut wait).await;
+    };
+    stored(&shown, &metrics);
+    mailboxes.stored(&archive, &shown.row).await;
+    wait = FIRST_RETRY;
+    while let Err(error) = archive.release(recording).await {
+        failed(recording, error, wait, &metrics);
+        again(&mut wait).await;
     }
+}
+
+fn failed(recording: RecordingId, error: FinishError, wait: Duration, metrics: &ArchiveMetrics) {
+    metrics.failures.inc();
+    let what = match error.step {
+        Step::Release => "stored, not released yet",
+        _ => "not stored yet",
+    };
+    let text = format!("{:#}", anyhow::Error::new(error));
+    tracing::error!(%recording, error = text, retry_s = wait.as_secs(), "{what}");
+}
+
+async fn again(wait: &mut Duration) {
+    sleep(*wait).await;
+    *wait = (*wait * 2).min(LAST_RETRY);
 }
 
 fn stored(shown: &Shown, metrics: &ArchiveMetrics) {
@@ -185,4 +202,76 @@ fn stored(shown: &Shown, metrics: &ArchiveMetrics) {
         pauses = ending.pauses,
         "recording stored"
     );
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    use duolog_spool::{RealDisk, Writer};
+
+    const ID: RecordingId = RecordingId(0x0193_a1b2_c3d4_7e5f_8607_1829_3a4b_5c6d);
+
+    /// A recording that a crash left open, so that it is in two parts.
+    fn recovered(spool: &std::path::Path) {
+        let disk = RealDisk::open(spool).expect("a fresh directory");
+        let settings = duolog_spool::Settings {
+            ballast_bytes: 0,
+            ..duolog_spool::Settings::default()
+        };
+        let mut writer = Writer::new(disk, settings).expect("it takes a writer");
+        let now = Instant::now();
+        let opening = wire::Opening::default().write();
+        writer.open(now, ID, 0, &opening).expect("it is the first");
+        drop(writer.commit(now));
+        drop(writer);
+        let mut disk = RealDisk::open(spool).expect("the lock is free");
+        duolog_spool::recover(&mut disk, 0).expect("it can be listed");
+    }
+
+    #[test]
+    fn what_is_stored_is_told_once_though_the_spool_cannot_be_released() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let text = crate::config::EMBEDDED;
+        let mut config = crate::config::read(text).expect("it is the default");
+        config.store.catalogue = folder.path().join("catalogue.sqlite");
+        config.store.directory = folder.path().join("objects");
+        config.spool.directory = folder.path().join("spool");
+        std::fs::create_dir(&config.spool.directory).expect("a folder");
+        recovered(&config.spool.directory);
+        // The first step of a release is a rename to this name.
+        let in_the_way = format!("{ID}.0001.released");
+        let in_the_way = config.spool.directory.join(in_the_way);
+        std::fs::create_dir(&in_the_way).expect("a folder");
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(1)
+            .enable_all()
+            .build()
+            .expect("a runtime can be made");
+        runtime.block_on(async {
+            let archive = open(&config, None).await.expect("an archive");
+            let (work_in, work) = mpsc::channel(4);
+            let plain = crate::abilities::Abilities::default();
+            let wall = WallClock::read();
+            let settings = crate::translate::settings::settings(&config, &plain, &[], &wall);
+            let (mailboxes, _counts) = Mailboxes::new(Arc::new(settings));
+            let metrics = ArchiveMetrics::default();
+            let sealed = Work::Sealed { recording: ID };
+            work_in.send(sealed).await.expect("there is room");
+            drop(work_in);
+            let worker = run(archive.clone(), work, metrics.clone(), mailboxes, wall);
+            let worker = tokio::spawn(worker);
+            let state = vec![("state", "interrupted")];
+            while metrics.failures.get() == 0 {
+                tokio::task::yield_now().await;
+            }
+            let stored = || metrics.stored.get_or_create(&state).get();
+            assert_eq!(stored(), 1, "before the release goes through");
+            assert_eq!(archive.waiting().await.expect("listed"), [ID]);
+            std::fs::remove_dir(&in_the_way).expect("it is there");
+            worker.await.expect("no panic");
+            assert_eq!((stored(), metrics.failures.get()), (1, 1), "and once");
+            assert_eq!(archive.waiting().await.expect("listed"), []);
+        });
+    }
 }

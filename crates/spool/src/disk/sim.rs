@@ -53,6 +53,7 @@ struct Platter {
     failing_syncs: u32,
     failing_dir_syncs: u32,
     failing_appends: u32,
+    failing_changes: u32,
     next_stall: Duration,
     stalled: Duration,
     /// By inode, everything it was ever to hold; `None` while nobody asked.
@@ -75,6 +76,7 @@ impl SimDisk {
             failing_syncs: 0,
             failing_dir_syncs: 0,
             failing_appends: 0,
+            failing_changes: 0,
             next_stall: Duration::ZERO,
             stalled: Duration::ZERO,
             history: None,
@@ -114,6 +116,11 @@ impl SimDisk {
     /// The next `count` appends fail, part of their bytes written.
     pub fn fail_appends(&self, count: u32) {
         self.platter().failing_appends = count;
+    }
+
+    /// The next `count` renames and removals fail, as on a file system that became read-only.
+    pub fn fail_changes(&self, count: u32) {
+        self.platter().failing_changes = count;
     }
 
     /// The next sync takes this long in virtual time; see [`SimDisk::take_stalled`].
@@ -231,7 +238,8 @@ impl Platter {
             self.failing_syncs,
             self.failing_dir_syncs,
             self.failing_appends,
-        ) = (0, 0, 0);
+            self.failing_changes,
+        ) = (0, 0, 0, 0);
     }
 
     fn crash_names(&mut self) {
@@ -414,6 +422,9 @@ impl Disk for SimDisk {
 
     fn rename(&mut self, from: &str, to: &str) -> Result<(), DiskError> {
         let mut platter = self.platter();
+        if Platter::take_failure(&mut platter.failing_changes) {
+            return Err(Platter::injected("rename", from));
+        }
         if platter.names.contains_key(to) {
             return Err(Platter::fail("rename", from, ErrorKind::AlreadyExists));
         }
@@ -429,6 +440,9 @@ impl Disk for SimDisk {
 
     fn remove(&mut self, name: &str) -> Result<(), DiskError> {
         let mut platter = self.platter();
+        if Platter::take_failure(&mut platter.failing_changes) {
+            return Err(Platter::injected("remove", name));
+        }
         let Some(inode) = platter.names.remove(name) else {
             return Err(Platter::fail("remove", name, ErrorKind::NotFound));
         };

@@ -102,3 +102,38 @@ async fn payloads_of_the_future_are_finished() {
     assert_eq!(manifest.state, EndState::Complete);
     assert_eq!(archive.verify(&shown.row).await.unwrap().findings, []);
 }
+
+/// A call that rings, or a recording that its owner has not started: nothing was to be captured yet.
+#[tokio::test]
+async fn a_crash_before_the_beginning_is_no_failed_recording() {
+    let not_begun = "the recorder stopped before the recording had begun";
+    let stopped = "the recorder stopped before the call ended; what was on disk by then is kept";
+    let unasked = "captured on demand, not asked for before the recorder stopped: nothing is kept";
+    for (mode, begun, reason) in [
+        (Mode::Always, false, not_begun),
+        (Mode::OnDemand, false, not_begun),
+        (Mode::OnDemandUserStart, false, not_begun),
+        (Mode::Always, true, stopped),
+        (Mode::OnDemand, true, unasked),
+    ] {
+        let world = World::new(RequestedFormat::WavPcm16);
+        let mut opening = Opening { mode, ..opening() };
+        if mode == Mode::OnDemand {
+            opening.standing.keeping = crate::wire::Keeping::Provisional;
+        }
+        let mut tape = world.tape_of(ID, &opening.write());
+        tape.fact(0, &Fact::CallAnswered.write());
+        if begun {
+            tape.fact(0, &Fact::RecordingStarted.write());
+        }
+        tape.commit();
+        world.disk.kill();
+        duolog_spool::recover(&mut world.disk.clone(), OPENED_US).unwrap();
+        let shown = world.archive().await.finish(ID).await.unwrap();
+        let manifest = shown.manifest.unwrap();
+        assert_eq!(manifest.state, EndState::Interrupted);
+        assert_eq!(manifest.reason, reason, "{mode:?} {begun}");
+        let result = begun.then_some(crate::cdr::CdrResult::Failed);
+        assert_eq!(manifest.together.result, result, "{mode:?} {begun}");
+    }
+}

@@ -181,6 +181,35 @@ async fn the_spool_is_not_released_when_the_store_lost_the_object() {
     assert_eq!(world.spooled(), 0);
 }
 
+/// A file system that became read-only hides nothing of what was stored by then.
+#[tokio::test]
+async fn what_is_stored_can_be_told_before_it_is_released() {
+    let world = World::new(RequestedFormat::WavPcm16);
+    let samples = voice(BLOCK, 300.0, 9_000.0);
+    world
+        .tape()
+        .audio(0, SampleFormat::Mulaw, &samples, &samples)
+        .seal(BLOCK, &ending(End::Finished));
+    let archive = world.archive().await;
+    world.disk.fail_changes(2);
+    let shown = archive.store(ID).await.unwrap();
+    assert_eq!(shown.row.state().word(), "complete");
+    assert_eq!(archive.verify(&shown.row).await.unwrap().findings, []);
+    let error = archive.release(ID).await.unwrap_err();
+    assert_eq!(error.step, Step::Release);
+    assert!(error.to_string().contains("stored and catalogued"));
+    // The last step alone reads no object.
+    let audio = audio_path(&shown).to_owned();
+    flip(&audio, 100);
+    assert_eq!(archive.release(ID).await.unwrap_err().step, Step::Release);
+    assert_eq!(world.spooled(), 1);
+    archive.release(ID).await.unwrap();
+    assert_eq!(world.spooled(), 0);
+    flip(&audio, 100);
+    archive.release(ID).await.unwrap();
+    assert_eq!(archive.finish(ID).await.unwrap(), shown, "again");
+}
+
 #[tokio::test]
 async fn a_row_without_a_spool_file_is_marked_failed() {
     let world = World::new(RequestedFormat::WavPcm16);
