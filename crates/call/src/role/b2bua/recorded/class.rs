@@ -30,6 +30,7 @@ impl Recorded {
         let unstarted = End::NotKept;
         let reason = reason.to_owned();
         self.close(cx, &steps, &Closing { unstarted, reason });
+        self.conclude(cx);
         self.row.forget(cx);
     }
 
