@@ -291,6 +291,7 @@ fn a_recording_that_fails_is_shown_no_longer() {
 fn a_refresh_that_waits_holds_nothing_up() {
     let mut settings = settings();
     settings.users[2].recording_mut().mode = Mode::AlwaysPauseResume;
+    settings.users[2].recording_mut().auto_resume = None;
     let mut w = World::with(settings, 5);
     let mut carol = OLD.to_vec();
     carol.push(("Require", "timer"));

@@ -194,7 +194,7 @@ fn a_key_that_is_refused_once_keeps_its_place() {
         match code {
             Some(code) => drop(w.replies(TRUNK, code, &[], None)),
             // Nothing is heard of it for 64*T1 (RFC 3261 §17.1.2.2).
-            None => w.run(31_950),
+            None => w.run(32_000),
         }
         assert_eq!(w.times("digits-a-23").len(), 1, "{}", w.commands());
         // While those are being sent, what follows goes behind them; later it is tried again.
