@@ -35,14 +35,18 @@ const WAYS: [Way; 6] = [
 
 /// A call of the trunk's phone to desk 0; both show icons.
 fn call(seed: u64, announce: &'static str) -> World {
-    let mut scene = Scene::new(
-        seed,
-        Desk {
-            announce,
-            ..Desk::quiet()
-        },
-    );
+    let desk = Desk {
+        announce,
+        ..Desk::quiet()
+    };
+    call_to(seed, desk, None)
+}
+
+/// The same to a desk of this kind, where both want this of every recording.
+fn call_to(seed: u64, owner: Desk, preference: Option<RecordPreference>) -> World {
+    let mut scene = Scene::new(seed, owner);
     scene.lines.ways.recording = Icon::Shown;
+    scene.lines.ways.preference = preference;
     let mut world = scene.build();
     world.call(outside(0), "100");
     world.run_ms(2_000);
@@ -53,8 +57,10 @@ fn call(seed: u64, announce: &'static str) -> World {
 /// Asks, and gives the moment from which the change counts: the last key has been let go.
 fn ask(world: &mut World, way: Way, control: Control) -> Instant {
     let (code, word, wanted) = match control {
+        Control::Start => ("*44", "on", RecordPreference::On),
+        Control::Stop => ("*45", "off", RecordPreference::Off),
         Control::Pause => ("*48", "pause", RecordPreference::Pause),
-        _ => ("*49", "resume", RecordPreference::On),
+        Control::Resume => ("*49", "resume", RecordPreference::On),
     };
     match way {
         Way::Code => {
@@ -146,6 +152,106 @@ fn both_icons_are_right_within_a_second_from_every_way() {
         let told = logs.filter(|log| matches!(log.event, LogEvent::Indicated { .. }));
         assert_eq!(told.count(), 14, "{what}: each phone, each change");
     }
+}
+
+#[test]
+fn both_icons_follow_a_recording_that_is_started_and_stopped() {
+    for (n, way) in WAYS.into_iter().enumerate() {
+        let owner = Desk {
+            mode: "on-demand-user-start",
+            ..Desk::quiet()
+        };
+        let mut world = call_to(720 + n as u64, owner, None);
+        let what = format!("{way:?}");
+        for who in [desk(0), outside(0)] {
+            assert_eq!(world.phone(who).shown(), [], "{what}: nobody asked");
+        }
+        for (control, state) in [
+            (Control::Start, RecordState::On),
+            (Control::Pause, RecordState::Paused),
+            (Control::Resume, RecordState::On),
+            (Control::Stop, RecordState::Off),
+            (Control::Start, RecordState::On),
+            (Control::Stop, RecordState::Off),
+        ] {
+            let asked = ask(&mut world, way, control);
+            becomes(&mut world, asked, state, &what);
+            world.run_ms(500);
+        }
+        // The call goes on all the while.
+        assert_eq!(world.node.running().len(), 1, "{what}");
+        world.act(outside(0), Action::HangUp);
+        world.run_out();
+        for who in [desk(0), outside(0)] {
+            let shown = words(world.phone(who).shown());
+            assert_eq!(shown, "on paused on off on off", "{what} {who:?}");
+        }
+        let finished = world.node.logs().iter();
+        let stopped = finished.filter(|log| matches!(log.event, LogEvent::RecordingStopped { .. }));
+        assert_eq!(stopped.count(), 2, "{what}: two recordings");
+    }
+}
+
+#[test]
+fn what_a_phone_always_prefers_undoes_nothing_that_was_asked_for_since() {
+    for by in [By::ReInvite, By::Update] {
+        let mut world = call_to(740, Desk::quiet(), Some(RecordPreference::On));
+        let what = format!("{by:?}");
+        let asked = ask(&mut world, Way::Info, Control::Pause);
+        becomes(&mut world, asked, RecordState::Paused, &what);
+        for change in [
+            Change::Same,
+            Change::Hold(HoldStyle::SendOnly),
+            Change::Retrieve,
+            Change::Refresh,
+            Change::Same,
+        ] {
+            for who in [desk(0), outside(0)] {
+                world.act(who, Action::Alter { by, change });
+                world.run_ms(1_000);
+                for party in [desk(0), outside(0)] {
+                    let now = icon(&world, party);
+                    assert_eq!(now, RecordState::Paused, "{what} {change:?} of {who:?}");
+                }
+            }
+        }
+        // The button is pressed.
+        let change = Change::Prefer(RecordPreference::On);
+        world.act(desk(0), Action::Alter { by, change });
+        let asked = world.now();
+        becomes(&mut world, asked, RecordState::On, &what);
+        world.act(desk(0), Action::HangUp);
+        world.run_out();
+    }
+}
+
+#[test]
+fn both_icons_go_out_when_the_recording_fails() {
+    let owner = Desk {
+        lines: "on_failure = \"go-on-announced\"\n",
+        ..Desk::quiet()
+    };
+    let mut world = call_to(745, owner, None);
+    let since = world.now();
+    becomes(&mut world, since, RecordState::On, "at first");
+    // The disk is full.
+    world.disk.resize(world.disk.used_bytes() + 20_000);
+    let failed = |world: &World| {
+        let mut logs = world.node.logs().iter();
+        logs.any(|log| matches!(log.event, LogEvent::RecordingFailed { .. }))
+    };
+    for _ in 0..200 {
+        if !failed(&world) {
+            world.run_ms(100);
+        }
+    }
+    assert!(failed(&world));
+    let since = world.now();
+    becomes(&mut world, since, RecordState::Off, "lost");
+    let running = world.node.running();
+    assert_eq!(running.len(), 1, "the call goes on");
+    world.act(desk(0), Action::HangUp);
+    world.run_out();
 }
 
 #[test]

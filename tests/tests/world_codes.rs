@@ -3,6 +3,7 @@
 
 use duolog::phone::Action;
 use duolog_archive::EndState;
+use duolog_call::Phase;
 use duolog_tests::world::office::{Differently, Office};
 use duolog_tests::world::policy::Rules;
 use duolog_tests::world::table::{Stretch, empty, row};
@@ -17,9 +18,15 @@ fn rules(mode: &'static str) -> Rules {
 
 /// A is recorded in this way, and nobody else is.
 fn office(seed: u64, a: &Rules) -> Office {
+    office_with(seed, a, "")
+}
+
+/// The same with these sections in the configuration.
+fn office_with(seed: u64, a: &Rules, head: &str) -> Office {
     let others = ["C", "E", "F"].map(|user| (user, "mode = \"never\"\n".to_owned()));
     Office::new(&Differently {
         recorded: [("A", a.lines())].into_iter().chain(others).collect(),
+        head: head.to_owned(),
         ..Differently::nothing(seed)
     })
 }
@@ -41,17 +48,20 @@ const PRESSED: [(f64, &str); 7] = [
     (23.0, "**49"),
 ];
 
-/// What of it is for the other party: in which row, which of its keys shows that, and how many seconds
-/// after that one was let go.
-const PASSED: [(&str, f64, u8, f64); 8] = [
-    ("*4", 9.0, 1, 3.0),
-    ("*47", 14.0, 2, 0.0),
-    ("1", 17.0, 0, 0.0),
-    ("2", 17.0, 1, 0.0),
-    ("*3", 17.0, 3, 0.0),
-    ("#", 17.0, 4, 0.0),
-    ("*4", 20.0, 2, 0.0),
-    ("*", 23.0, 1, 0.0),
+/// How long a key may be held back, unless the configuration says otherwise.
+const WAIT_S: f64 = 3.0;
+
+/// What of it is for the other party: in which row, from which of its keys on, which of its keys shows
+/// that, and how many seconds after that one was let go.
+const PASSED: [(&str, f64, u8, u8, f64); 8] = [
+    ("*4", 9.0, 0, 0, WAIT_S),
+    ("*47", 14.0, 0, 2, 0.0),
+    ("1", 17.0, 0, 0, 0.0),
+    ("2", 17.0, 1, 1, 0.0),
+    ("*3", 17.0, 2, 3, 0.0),
+    ("#", 17.0, 4, 4, 0.0),
+    ("*4", 20.0, 0, 2, 0.0),
+    ("*", 23.0, 0, 1, 0.0),
 ];
 
 /// A and B talk; these phones know no telephone-events.
@@ -109,7 +119,7 @@ fn owner_presses(seed: u64, keyless: &[&str], caller: &str) {
     let keys: Vec<u8> = got.iter().map(|(key, _)| *key).collect();
     assert_eq!(keys, wanted, "{name}: {got:.2?}");
     let (mut at, mut latest, mut longest) = (0, 0.0_f64, 0.0_f64);
-    for (keys, row, key, wait) in PASSED {
+    for (keys, row, first, key, wait) in PASSED {
         let begins = got[at].1;
         let late = begins - let_go(row, key) - wait;
         assert!(
@@ -117,12 +127,16 @@ fn owner_presses(seed: u64, keyless: &[&str], caller: &str) {
             "{name}: {keys} is {late:.3} s late"
         );
         latest = latest.max(late);
-        // Since the last of them was let go: no longer than the time between digits.
-        longest = longest.max(begins - let_go(row, key.min(keys.len() as u8 - 1)));
+        // Each since it was pressed itself.
+        for (n, (_, begins)) in (0..).zip(&got[at..at + keys.len()]) {
+            let since = begins - let_go(row, first + n);
+            assert!(since <= WAIT_S + 0.3, "{name}: {keys} is {since:.3} s late");
+            longest = longest.max(since);
+        }
         at += keys.len();
     }
     println!(
-        "{name}: {what}, at most {longest:.3} s after the last key, {latest:.3} s more than needed"
+        "{name}: {what}, a key at most {longest:.3} s after it was pressed, {latest:.3} s more than needed"
     );
 }
 
@@ -130,6 +144,48 @@ fn owner_presses(seed: u64, keyless: &[&str], caller: &str) {
 fn digits_of_a_code_never_pass_and_others_do_in_order_and_in_time() {
     for (n, caller) in ["A1", "B1"].into_iter().enumerate() {
         owner_presses(9_300 + n as u64, &[], caller);
+    }
+}
+
+#[test]
+fn no_key_is_later_than_the_configured_time_however_slowly_a_code_is_pressed() {
+    for (n, (head, wait_s)) in [
+        ("", WAIT_S),
+        ("[codes]\nwait = \"1s\"\n", 1.0),
+        ("[codes]\nwait = \"5s\"\n", 5.0),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let name = format!("held for {wait_s} s");
+        let mut office = office_with(9_340 + n as u64, &rules("always-pause-resume"), head);
+        office.until(1.0);
+        office.call("A1", "B");
+        // Each within the time after the one before, but the last too late for the first.
+        let slowly = [("*", 3.0), ("4", 3.0 + 0.8 * wait_s), ("8", 3.0 + 1.6 * wait_s)];
+        for (key, at) in slowly {
+            press(&mut office, at, "A1", key);
+        }
+        let then = 3.0 + 3.0 * wait_s;
+        office.until(then);
+        let got = office.events("B1");
+        let keys: Vec<u8> = got.iter().map(|(key, _)| *key).collect();
+        assert_eq!(keys, events_of("*48"), "{name}: {got:.2?}");
+        for ((_, begins), (key, at)) in got.iter().zip(slowly) {
+            // It is known when it is let go.
+            let late = begins - at - 0.1;
+            assert!(late <= wait_s + 0.3, "{name}: {key} is {late:.3} s late");
+        }
+        // All of it within the time.
+        for (key, at) in [("*", 0.0), ("4", 0.4 * wait_s), ("8", 0.8 * wait_s)] {
+            press(&mut office, then + at, "A1", key);
+        }
+        office.until(then + 2.0 * wait_s);
+        assert_eq!(office.events("B1").len(), 3, "{name}");
+        let phases = office.world.node.running();
+        let phases: Vec<Phase> = phases.iter().map(|half| half.phase).collect();
+        assert_eq!(phases, [Phase::Paused], "{name}");
+        office.close();
     }
 }
 

@@ -7,9 +7,11 @@ use duolog_call::{
     Control, ControlId, Digit, DoNotRecord, DoNotRecordReason, Fact, Gate, Input, LegId, LogEvent,
     Means, MediaCommand, MediaEvent, Mode, Notice, OnFailure, RecordingId, Refusal,
 };
+use duolog_sip::sdp::Direction::SendRecv;
+use duolog_sip::sdp::RecordPreference;
 use duolog_sip::{Dialog, Method};
 
-use crate::world::{ALICE, BOB, BOB2, CAROL, DAVE, World, settings};
+use crate::world::{ALICE, BOB, BOB2, CAROL, DAVE, World, description, settings};
 
 const TABLE: &str = include_str!("../policy/controls.md");
 
@@ -93,6 +95,8 @@ enum Way {
     Info,
     Code,
     Api,
+    /// `a=recordpref`, which says that a recording is wanted and not which control that takes.
+    Offer,
 }
 
 /// One call of alice, at a moment.
@@ -249,6 +253,21 @@ impl Stage {
                     self.w.report(MediaEvent::Digit { leg, digit });
                 }
             }
+            Way::Offer => {
+                let wanted = match control {
+                    Control::Start | Control::Resume => RecordPreference::On,
+                    Control::Stop => RecordPreference::Off,
+                    Control::Pause => RecordPreference::Pause,
+                };
+                let offer = description(ALICE, SendRecv).with_record_preference(Some(wanted));
+                self.w.reinvite_with(ALICE, &offer);
+                self.w.run(20);
+                for far in [BOB, BOB2, DAVE] {
+                    if !self.w.parties[far].invites.is_empty() {
+                        self.w.respond(far, 200);
+                    }
+                }
+            }
             Way::Api => {
                 let recording = self.name.unwrap_or(RecordingId(1));
                 self.w.node(Input::Control {
@@ -319,7 +338,7 @@ impl Stage {
                 }
             }
             // The phone is told nothing: the log says what it was.
-            Way::Code => {
+            Way::Code | Way::Offer => {
                 let mut refusals = self.w.logs.iter().rev();
                 refused = refusals.find_map(|log| match log.event {
                     LogEvent::ControlRefused { why, .. } => Some(why),
@@ -494,7 +513,30 @@ fn cell(mode: Mode, moment: Moment, column: &str) -> String {
         (&code, &api),
         "{mode:?} {moment:?} {control:?}"
     );
+    if let Some(wanted) = wanted(moment, control, &info) {
+        let offer = controlled(mode, moment, Way::Offer, control);
+        assert_eq!(offer, wanted, "{mode:?} {moment:?} {control:?}");
+    }
     info
+}
+
+/// What becomes of the same control in an offer: the same, but for that who wants a recording wants it to
+/// go on and to be kept. What is offered before the answer counts at the answer.
+fn wanted(moment: Moment, control: Control, cell: &str) -> Option<String> {
+    let paused = matches!(
+        moment,
+        AnnouncingPaused | ProvisionalPaused | Paused | MovedPaused
+    );
+    match (moment, control) {
+        (BeforeAnswer, _) => None,
+        // That is what it comes to as a start.
+        (_, Control::Resume) => None,
+        (AnnouncingPaused, Control::Start) if cell == "will be kept" => Some(cell.to_owned()),
+        (AnnouncingPaused, Control::Start) => Some("recording".to_owned()),
+        (ProvisionalPaused, Control::Start) => Some("KEEP RESUME".to_owned()),
+        (_, Control::Start) if paused => Some("resumed".to_owned()),
+        _ => Some(cell.to_owned()),
+    }
 }
 
 /// The table as it is written: mode, moment and column to cell.

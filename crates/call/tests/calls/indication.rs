@@ -91,6 +91,30 @@ fn prefers(who: usize, direction: Direction, wanted: RecordPreference) -> Descri
     description(who, direction).with_record_preference(Some(wanted))
 }
 
+/// What carol's phone says with a standing preference, in this version of its description.
+fn standing(direction: Direction, wanted: RecordPreference, version: u64) -> Description {
+    versioned(&prefers(CAROL, direction, wanted), version)
+}
+
+fn versioned(description: &Description, version: u64) -> Description {
+    let text = String::from_utf8(description.write().to_vec()).unwrap();
+    let before = format!(" {} {} IN ", description.session_id(), description.version());
+    assert!(text.contains(&before), "{text}");
+    let now = format!(" {} {version} IN ", description.session_id());
+    Description::parse(text.replace(&before, &now).as_bytes()).unwrap()
+}
+
+/// Carol offers this; TRUNK takes it, and both have taken what they are told of it.
+fn offers(w: &mut World, method: &Method, offer: &Description, answer: Direction) {
+    w.asks(CAROL, method.clone(), &[], Some(offer));
+    accept(w, TRUNK, answer);
+    assert_eq!(w.last_response(CAROL).status.code(), 200);
+}
+
+fn phase(w: &World) -> Phase {
+    w.engine.running()[0].phase
+}
+
 fn press(w: &mut World, keys: &str) {
     for key in keys.chars() {
         let event = "0123456789*#ABCD".find(key).unwrap() as u8;
@@ -186,46 +210,116 @@ fn nobody_is_told_that_nothing_is_recorded() {
 
 type Way = fn(&mut World, Control);
 
-/// How a pause and a resume are asked for: by carol, or from outside.
+/// How a control is asked for: by carol, or from outside.
 const WAYS: [(Way, Means); 5] = [
-    (
-        |w, c| {
-            info(
-                w,
-                if c == Control::Pause {
-                    "pause"
-                } else {
-                    "Resume"
-                },
-            )
-        },
-        Means::Info,
-    ),
-    (
-        |w, c| press(w, if c == Control::Pause { "*48" } else { "*49" }),
-        Means::FeatureCode,
-    ),
-    (
-        |w, c| press_by_info(w, if c == Control::Pause { "*48" } else { "*49" }),
-        Means::FeatureCode,
-    ),
+    (|w, c| info(w, asked(c).0), Means::Info),
+    (|w, c| press(w, asked(c).1), Means::FeatureCode),
+    (|w, c| press_by_info(w, asked(c).1), Means::FeatureCode),
     (from_outside, Means::Api),
     (
         |w, c| {
-            let wanted = match c {
-                Control::Pause => RecordPreference::Pause,
-                _ => RecordPreference::On,
-            };
-            w.asks(
-                CAROL,
-                Method::Update,
-                &[],
-                Some(&prefers(CAROL, SendRecv, wanted)),
-            );
+            let wanted = prefers(CAROL, SendRecv, asked(c).2);
+            w.asks(CAROL, Method::Update, &[], Some(&wanted));
         },
         Means::Offer,
     ),
 ];
+
+/// A control as carol asks for it.
+fn asked(control: Control) -> (&'static str, &'static str, RecordPreference) {
+    match control {
+        Control::Start => ("ON", "*44", RecordPreference::On),
+        Control::Stop => ("off", "*45", RecordPreference::Off),
+        Control::Pause => ("pause", "*48", RecordPreference::Pause),
+        Control::Resume => ("Resume", "*49", RecordPreference::On),
+    }
+}
+
+#[test]
+fn a_recording_that_is_started_and_stopped_is_shown_by_every_way() {
+    for (way, by) in WAYS {
+        for carol in [&AWARE, &OLD] {
+            let mut w = unanswered(&AWARE, carol, Mode::OnDemandUserStart);
+            let story = [
+                (Control::Start, "on", Phase::Started),
+                (Control::Pause, "paused", Phase::Paused),
+                (Control::Resume, "on", Phase::Started),
+                (Control::Stop, "off", Phase::Stopped),
+                (Control::Start, "on", Phase::Started),
+                (Control::Stop, "off", Phase::Stopped),
+            ];
+            for (control, word, now) in story {
+                let since = w.ms();
+                way(&mut w, control);
+                assert_eq!(phase(&w), now, "{by:?}");
+                assert_eq!(accept(&mut w, TRUNK, SendRecv), Some(word), "{by:?}");
+                if by != Means::Offer {
+                    assert_eq!(accept(&mut w, CAROL, SendRecv), Some(word), "{by:?}");
+                }
+                assert!(told(&w, CAROL).ends_with(word), "{by:?}");
+                assert!(w.ms() - since < 1000, "{by:?}");
+            }
+            assert_eq!(told(&w, TRUNK), "off on paused on off on off", "{by:?}");
+            assert_eq!(told(&w, CAROL), "on paused on off on off", "{by:?}");
+            let stopped = Fact::Stopped { by };
+            let stops = w.facts().into_iter().filter(|fact| *fact == stopped);
+            assert_eq!((stops.count(), w.recordings.len()), (2, 2), "{by:?}");
+            assert_eq!(w.times("CLOSE-Finished").len(), 2, "{by:?}");
+            w.run_s(5);
+            assert!(w.parties[TRUNK].asked.is_empty() && w.parties[CAROL].asked.is_empty());
+            w.bye(CAROL);
+            w.settle();
+        }
+    }
+}
+
+#[test]
+fn a_recording_that_fails_is_shown_no_longer() {
+    let mut w = connected(&AWARE, &AWARE);
+    let recording = *w.recordings.keys().next().unwrap();
+    let reason = "disk gone".to_owned();
+    w.report(MediaEvent::RecordingLost { recording, reason });
+    w.run(50);
+    for who in [TRUNK, CAROL] {
+        assert_eq!(accept(&mut w, who, SendRecv), Some("off"));
+    }
+    w.bye(TRUNK);
+    w.settle();
+}
+
+#[test]
+fn a_refresh_that_waits_holds_nothing_up() {
+    let mut settings = settings();
+    settings.users[2].recording_mut().mode = Mode::AlwaysPauseResume;
+    settings.users[2].recording_mut().auto_resume = None;
+    let mut w = World::with(settings, 5);
+    let mut carol = OLD.to_vec();
+    carol.push(("Require", "timer"));
+    carol.push(("Session-Expires", "600;refresher=uac"));
+    w.connected_call_with(&AWARE, &carol);
+    assert_eq!(accept(&mut w, TRUNK, SendRecv), Some("on"));
+    let answer = description(CAROL, SendRecv);
+    w.rings(200, "c", &carol[2..], Some(&answer));
+    let invites = |w: &World| w.requests(CAROL, &Method::Invite).len();
+    let before = invites(&w);
+    w.run_s(301);
+    assert_eq!(invites(&w), before + 1, "a refresh");
+    // Ours is the Call-ID: the refresh is tried again after two to four seconds.
+    w.rings(491, "c", &[], None);
+    info(&mut w, "pause");
+    assert_eq!(accept(&mut w, TRUNK, SendRecv), Some("paused"));
+    assert_eq!(invites(&w), before + 2, "at once");
+    w.rings(200, "c", &carol[2..], Some(&answer));
+    assert!(told(&w, CAROL).ends_with("paused"));
+    // That was a refresh as well.
+    w.run_s(10);
+    assert_eq!(invites(&w), before + 2);
+    w.run_s(295);
+    assert_eq!(invites(&w), before + 3);
+    w.rings(200, "c", &carol[2..], Some(&answer));
+    w.bye(TRUNK);
+    w.settle();
+}
 
 #[test]
 fn every_way_of_control_reaches_both_phones_at_once() {
@@ -639,6 +733,122 @@ fn what_was_preferred_at_the_start_is_done_when_the_call_stands() {
         w.bye(TRUNK);
         w.settle();
     }
+}
+
+#[test]
+fn a_preference_that_is_repeated_is_no_new_wish() {
+    use RecordPreference::On;
+    for method in [Method::Update, Method::Invite] {
+        let mut settings = settings();
+        settings.users[2].recording_mut().mode = Mode::AlwaysPauseResume;
+        let mut w = World::with(settings, 5);
+        w.begin(&AWARE, Some(&description(TRUNK, SendRecv)));
+        w.rings(200, "c", &AWARE, Some(&standing(SendRecv, On, 1)));
+        // Both times she says it again: the answers to what she is told have the line as well.
+        let told = |w: &mut World, word: &str| {
+            assert_eq!(accept(w, TRUNK, SendRecv), Some(word));
+            let answer = standing(SendRecv, On, 1);
+            let update = w.replies(CAROL, 200, &[], Some(&answer));
+            assert_eq!(state(&update.body), Some(word));
+        };
+        told(&mut w, "on");
+        info(&mut w, "pause");
+        told(&mut w, "paused");
+        for (offer, answer) in [
+            (standing(SendRecv, On, 1), SendRecv),
+            (standing(SendOnly, On, 2), RecvOnly),
+            (standing(SendRecv, On, 3), SendRecv),
+            (standing(SendRecv, On, 3), SendRecv),
+            // One that says nothing of it has not changed its mind.
+            (versioned(&description(CAROL, SendOnly), 4), RecvOnly),
+            (standing(SendRecv, On, 5), SendRecv),
+        ] {
+            offers(&mut w, &method, &offer, answer);
+            assert_eq!(phase(&w), Phase::Paused, "{offer:?}");
+        }
+        // The button is pressed: nothing else is in this offer.
+        offers(&mut w, &method, &standing(SendRecv, On, 6), SendRecv);
+        assert_eq!(phase(&w), Phase::Started);
+        assert_eq!(w.times("RESUME").len(), 1);
+        w.bye(TRUNK);
+        w.settle();
+    }
+}
+
+#[test]
+fn a_preference_that_has_changed_counts_in_answers_too() {
+    use RecordPreference::{On, Pause};
+    // In the answer to an offer of ours, and to one of the other party.
+    for ours in [true, false] {
+        let mut w = connected(&AWARE, &AWARE);
+        match ours {
+            true => {
+                info(&mut w, "pause");
+                info(&mut w, "resume");
+            }
+            false => w.asks(TRUNK, Method::Update, &[], Some(&description(TRUNK, SendRecv))),
+        }
+        accept(&mut w, TRUNK, SendRecv);
+        w.replies(CAROL, 200, &[], Some(&standing(SendRecv, Pause, 2)));
+        assert_eq!(phase(&w), Phase::Paused, "ours: {ours}");
+        // She is asked again because of that, and it is the same wish.
+        info(&mut w, "resume");
+        while !w.parties[CAROL].asked.is_empty() {
+            w.replies(CAROL, 200, &[], Some(&standing(SendRecv, Pause, 3)));
+        }
+        assert_eq!(phase(&w), Phase::Started, "ours: {ours}");
+        while !w.parties[TRUNK].asked.is_empty() {
+            accept(&mut w, TRUNK, SendRecv);
+        }
+        w.asks(TRUNK, Method::Invite, &[], Some(&description(TRUNK, SendRecv)));
+        w.rings(200, "c", &[], Some(&standing(SendRecv, On, 4)));
+        assert_eq!(phase(&w), Phase::Started);
+        assert_eq!(w.times("PAUSE").len(), if ours { 2 } else { 1 });
+        w.bye(TRUNK);
+        w.settle();
+    }
+}
+
+#[test]
+fn to_prefer_a_recording_keeps_one_that_is_paused() {
+    let mut w = unanswered(&AWARE, &AWARE, Mode::OnDemand);
+    for who in [TRUNK, CAROL] {
+        accept(&mut w, who, SendRecv);
+    }
+    info(&mut w, "pause");
+    for who in [TRUNK, CAROL] {
+        assert_eq!(accept(&mut w, who, SendRecv), Some("paused"));
+    }
+    let on = prefers(CAROL, SendRecv, RecordPreference::On);
+    offers(&mut w, &Method::Update, &on, SendRecv);
+    assert_eq!(phase(&w), Phase::Started);
+    let by = Means::Offer;
+    for fact in [Fact::Kept { by }, Fact::Resumed { by }] {
+        assert!(w.facts().contains(&fact), "{fact:?}");
+    }
+    w.bye(TRUNK);
+    w.settle();
+}
+
+#[test]
+fn what_a_newcomer_prefers_is_heeded() {
+    let mut settings = settings();
+    settings.users[2].recording_mut().mode = Mode::AlwaysPauseResume;
+    settings.users[3].recording_mut().mode = Mode::AlwaysPauseResume;
+    let mut w = World::with(settings, 5);
+    w.connected_call_with(&AWARE, &PLAIN);
+    accept(&mut w, TRUNK, SendRecv);
+    // Carol gives her place to dave, whose phone wants a pause of his own recording.
+    w.refer(CAROL, "1004", &[]);
+    let wants = description(DAVE, SendRecv).with_record_preference(Some(RecordPreference::Pause));
+    w.respond_with(DAVE, 200, Some(&wants));
+    w.run(200);
+    let phases: Vec<Phase> = w.engine.running().iter().map(|r| r.phase).collect();
+    assert_eq!(phases, [Phase::Paused]);
+    assert!(w.facts().contains(&Fact::Paused { by: Means::Offer }));
+    w.bye(TRUNK);
+    w.run_s(5);
+    w.settle();
 }
 
 #[test]

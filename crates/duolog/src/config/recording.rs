@@ -162,4 +162,6 @@ pub struct Codes {
     pub pause: String,
     /// Resumes it.
     pub resume: String,
+    /// How long a digit that may begin a code is held back at most: 1 s to 10 s.
+    pub wait: Duration,
 }

@@ -4,7 +4,7 @@
 use std::time::{Duration, Instant};
 
 use duolog_sip::endpoint;
-use duolog_sip::sdp::{Description, RecordPreference};
+use duolog_sip::sdp::RecordPreference;
 use duolog_sip::{ClientKey, Method, Request, Response, ServerKey, StatusCode};
 
 use super::offer::{Awaits, Hold, HoldStyle};
@@ -82,9 +82,10 @@ impl UserAgent {
         let offer = match (by, doing) {
             (By::Update, Doing::Refresh) | (_, Doing::Offerless) => None,
             (_, Doing::Prefer(wanted)) => {
-                let offer = self.session.offer(&self.settings);
-                let offer = Description::parse(&offer).ok();
-                offer.map(|offer| offer.with_record_preference(Some(wanted)).write())
+                if let Some(standing) = &mut self.settings.ways.preference {
+                    *standing = wanted;
+                }
+                Some(self.session.offer_preferring(&self.settings, wanted))
             }
             _ => Some(self.session.offer(&self.settings)),
         };

@@ -7,7 +7,7 @@ use duolog_audio::codec::{Channels, Codec};
 use duolog_rtp::srtp::{MasterKey, Suite};
 use duolog_sip::sdp::{
     Audio, Crypto, CryptoSuite, Description, Direction, Encoding, Format, Offer, Profile,
-    RecordState, SdesKey,
+    RecordPreference, RecordState, SdesKey,
 };
 
 use super::media::{Agreed, Speaks};
@@ -104,6 +104,8 @@ struct Chosen {
 pub(super) struct Session {
     id: u64,
     version: u64,
+    /// What it said last, by a phone that is careful about the version.
+    said: Bytes,
     /// What the phone's keys come from.
     random: u64,
     /// What was offered last.
@@ -118,6 +120,7 @@ impl Session {
         Self {
             id,
             version: 0,
+            said: Bytes::new(),
             random: id,
             offered: Vec::new(),
             holding: Hold::Off,
@@ -129,6 +132,20 @@ impl Session {
     /// The id of the next call's descriptions.
     pub(super) fn next_id(&self) -> u64 {
         self.id.wrapping_add(1)
+    }
+
+    /// The same as an offer that says what is wanted of the recording, which is a new one for that alone.
+    pub(super) fn offer_preferring(
+        &mut self,
+        settings: &PhoneSettings,
+        wanted: RecordPreference,
+    ) -> Bytes {
+        self.said = Bytes::new();
+        let offer = self.offer(settings);
+        if settings.ways.preference.is_some() {
+            return offer;
+        }
+        with_line(&offer, &preference_line(wanted))
     }
 
     /// A description that offers everything the phone can.
@@ -163,6 +180,7 @@ impl Session {
         settings: &PhoneSettings,
         offer: &[u8],
     ) -> Option<(Bytes, Terms)> {
+        let recording = shown(settings, offer);
         let offer = Description::parse(offer).ok()?;
         let audio = offer.audio()?;
         let chosen = choose(settings, &audio)?;
@@ -198,7 +216,6 @@ impl Session {
         };
         let agreed = self.agreed(&audio, &chosen);
         let described = self.describe(settings, formats, direction, crypto);
-        let recording = shown(settings, &offer);
         let terms = Terms {
             agreed,
             keys,
@@ -209,6 +226,7 @@ impl Session {
 
     /// What the peer's answer agrees on; `None` when nothing fits.
     pub(super) fn accept(&mut self, settings: &PhoneSettings, answer: &[u8]) -> Option<Terms> {
+        let recording = shown(settings, answer);
         let answer = Description::parse(answer).ok()?;
         let audio = answer.audio()?;
         let chosen = choose(settings, &audio)?;
@@ -229,7 +247,7 @@ impl Session {
         Some(Terms {
             agreed,
             keys,
-            recording: shown(settings, &answer),
+            recording,
         })
     }
 
@@ -293,7 +311,6 @@ impl Session {
         direction: Direction,
         crypto: Vec<Crypto>,
     ) -> Bytes {
-        self.version += 1;
         let (mut rtp, mut rtcp) = (settings.rtp, settings.rtcp);
         if self.holding == Hold::On(HoldStyle::Unspecified) {
             let nowhere = match rtp {
@@ -303,7 +320,7 @@ impl Session {
             rtp.set_ip(nowhere);
             rtcp.set_ip(nowhere);
         }
-        let offer = Offer {
+        let mut offer = Offer {
             session_id: self.id,
             version: self.version,
             rtp,
@@ -317,15 +334,57 @@ impl Session {
             },
             crypto,
         };
-        offer.describe().write()
+        let Some(wanted) = settings.ways.preference else {
+            // Many phones count every description.
+            self.version += 1;
+            offer.version = self.version;
+            return offer.describe().write();
+        };
+        let line = preference_line(wanted);
+        let again = with_line(&offer.describe().write(), &line);
+        if again != self.said {
+            self.version += 1;
+            offer.version = self.version;
+            self.said = with_line(&offer.describe().write(), &line);
+        }
+        self.said.clone()
     }
 }
 
-fn shown(settings: &PhoneSettings, said: &Description) -> Option<RecordState> {
-    match settings.ways.recording {
-        Icon::None => None,
-        Icon::Shown => said.record_state(),
+/// What stands in the lines that a phone looks for; those of the first medium come before the session's.
+fn shown(settings: &PhoneSettings, said: &[u8]) -> Option<RecordState> {
+    if settings.ways.recording == Icon::None {
+        return None;
     }
+    let said = std::str::from_utf8(said).ok()?;
+    let mut sections = said.split("\r\nm=");
+    let (session, medium) = (sections.next(), sections.next());
+    let states = [
+        ("a=record:on", RecordState::On),
+        ("a=record:off", RecordState::Off),
+        ("a=record:paused", RecordState::Paused),
+    ];
+    [medium, session].into_iter().flatten().find_map(|section| {
+        let found = section.split("\r\n").filter_map(|line| {
+            let mut states = states.iter();
+            states.find(|(known, _)| *known == line)
+        });
+        found.last().map(|(_, state)| *state)
+    })
+}
+
+fn preference_line(wanted: RecordPreference) -> String {
+    let wanted = match wanted {
+        RecordPreference::On => "on",
+        RecordPreference::Off => "off",
+        RecordPreference::Pause => "pause",
+    };
+    format!("a=recordpref:{wanted}\r\n")
+}
+
+/// With one more line at its end, which is that of its only medium.
+fn with_line(description: &[u8], line: &str) -> Bytes {
+    [description, line.as_bytes()].concat().into()
 }
 
 /// The first format of the peer that this phone speaks: the peer's order counts (RFC 3264 §6.1).

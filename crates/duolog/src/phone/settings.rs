@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 
 use duolog_audio::codec::Codec;
 use duolog_reach::digest::Credentials;
+use duolog_sip::sdp::RecordPreference;
 use duolog_sip::{Flow, StatusCode, Uri};
 
 use super::ear::Keep;
@@ -45,6 +46,8 @@ pub struct Ways {
     pub credentials: Option<Credentials>,
     /// Whether it shows that a call is recorded (RFC 7866 §6.3).
     pub recording: Icon,
+    /// What it wants of the recording (RFC 7866 §7.3.2) from the start, and says in every description.
+    pub preference: Option<RecordPreference>,
 }
 
 /// Whether a phone shows that a call is recorded, and says so (`record-aware`).

@@ -190,7 +190,8 @@ pub enum Change {
     Hold(HoldStyle),
     /// Retrieval.
     Retrieve,
-    /// Nothing of the session; the offer says what is wanted of the recording (RFC 7866 §7.3.2).
+    /// Nothing of the session; the offer says what is wanted of the recording (RFC 7866 §7.3.2). A phone
+    /// with a standing preference has this one from then on.
     Prefer(RecordPreference),
 }
 

@@ -158,6 +158,7 @@ fn security(security: config::MediaSecurity) -> MediaSecurity {
 fn codes(codes: &config::Codes) -> FeatureCodes {
     FeatureCodes::new(&codes.start, &codes.stop, &codes.pause, &codes.resume)
         .unwrap_or_else(|error| panic!("the codes were checked with the configuration: {error}"))
+        .waiting(codes.wait)
 }
 
 #[cfg(test)]

@@ -285,6 +285,7 @@ fn compliance(section: &mut Section<'_>) -> Option<Compliance> {
 }
 
 fn codes(mut section: Section<'_>) -> Codes {
+    let wait = within(&mut section, "wait", 3 * SECONDS, (1, 10));
     let allowed = "write * or # and one to four digits, for example *48";
     let mut of = |key, usual: &str| section.parsed(key, usual.into(), allowed, code);
     let codes = Codes {
@@ -292,6 +293,7 @@ fn codes(mut section: Section<'_>) -> Codes {
         stop: of("stop", "*45"),
         pause: of("pause", "*48"),
         resume: of("resume", "*49"),
+        wait,
     };
     let named = [
         ("start", "starts", &codes.start),
@@ -311,6 +313,7 @@ fn codes(mut section: Section<'_>) -> Codes {
         stop,
         pause,
         resume,
+        wait: _,
     } = &codes;
     if let Err(error) = FeatureCodes::new(start, stop, pause, resume)
         && !taken

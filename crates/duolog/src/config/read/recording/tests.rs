@@ -430,6 +430,10 @@ fn all_four_codes_are_read_and_none_hides_another() {
     let own = codes("start = \"#1\"\nstop = \"#2\"\npause = \"#3\"\nresume = \"#4\"")
         .expect("they differ");
     assert_eq!(of(&own), ["#1", "#2", "#3", "#4"]);
+    let wait = |lines: &str| codes(lines).map(|codes| codes.wait.as_millis());
+    assert_eq!(wait("").ok(), Some(3_000));
+    assert_eq!(wait("wait = \"1500ms\"").ok(), Some(1_500));
+    assert_eq!(wait("wait = \"10s\"").ok(), Some(10_000));
     for (lines, expected) in [
         ("stop = \"*44\"", "codes.stop: *44 already starts"),
         ("pause = \"*45\"", "codes.pause: *45 already stops"),
@@ -439,6 +443,9 @@ fn all_four_codes_are_read_and_none_hides_another() {
             "start = \"44\"",
             "codes.start: \"44\" is not allowed; write * or #",
         ),
+        ("wait = \"500ms\"", "codes.wait: \"500ms\" is not allowed; write 1s to 10s"),
+        ("wait = \"11s\"", "codes.wait: \"11s\" is not allowed; write 1s to 10s"),
+        ("wait = 3", "codes.wait"),
     ] {
         let told = told(&format!("[codes]\n{lines}\n"));
         assert!(told.len() == 1 && told[0].contains(expected), "{told:?}");
