@@ -70,7 +70,7 @@ pub async fn run(
     mailboxes: Mailboxes,
     wall: WallClock,
 ) {
-    mailboxes.count_all(&archive).await;
+    mailboxes.count_all(archive.catalogue()).await;
     let room = Arc::new(Semaphore::new(AT_ONCE));
     let mut finishing = JoinSet::new();
     let mut batch = Vec::with_capacity(ROWS);
@@ -143,7 +143,7 @@ async fn finish(
         match result {
             Ok(shown) => {
                 stored(&shown, &metrics);
-                return mailboxes.stored(&archive, &shown.row).await;
+                return mailboxes.stored(archive.catalogue(), &shown.row).await;
             }
             Err(error) => {
                 metrics.failures.inc();

@@ -170,7 +170,7 @@ impl Translator {
                 let user = self.settings.users.iter().find(|u| u.name == opening.owner);
                 let payload = facts::opening(&opening, user, &self.settings).write();
                 let keeping = match opening.keeping {
-                    call::Keeping::Kept => media::Keeping::Kept,
+                    call::Keeping::Kept | call::Keeping::Message => media::Keeping::Kept,
                     call::Keeping::Provisional => media::Keeping::Provisional,
                 };
                 let (owner, other) = (key(owner), key(other));
@@ -423,6 +423,7 @@ mod tests {
         };
         for (said, wanted) in [
             (call::Keeping::Kept, media::Keeping::Kept),
+            (call::Keeping::Message, media::Keeping::Kept),
             (call::Keeping::Provisional, media::Keeping::Provisional),
         ] {
             let recording = RecordingId(9);

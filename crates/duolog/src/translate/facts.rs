@@ -47,6 +47,7 @@ pub fn opening(opening: &Opening, owner: Option<&User>, settings: &Settings) -> 
             keeping: match opening.keeping {
                 Keeping::Kept => wire::Keeping::Kept,
                 Keeping::Provisional => wire::Keeping::Provisional,
+                Keeping::Message => wire::Keeping::Message,
             },
         },
         ..wire::Opening::default()

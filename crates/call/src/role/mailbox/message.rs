@@ -118,7 +118,7 @@ fn opening(cx: &Context<'_>, handed: &Handed, class: Class, direction: CallDirec
         dtmf: owner.recording.dtmf,
         owner_kind: owner.kind,
         number: 1,
-        keeping: Keeping::Kept,
+        keeping: Keeping::Message,
     }
 }
 
