@@ -345,7 +345,11 @@ async fn a_message_is_heard_and_new_again() {
     for row in [message(1, 80_000), message(2, 80_000), call] {
         catalogue.end_row(&row).await.unwrap();
     }
-    catalogue.open_rows(&[message(4, 80_000)]).await.unwrap();
+    let open = Row {
+        ending: None,
+        ..message(4, 80_000)
+    };
+    catalogue.open_rows(&[open]).await.unwrap();
     let hear = async |number: u128, at: Option<i64>| {
         let id = RecordingId(number << 64);
         let heard = catalogue.hear_message(id, at.map(WallTime)).await;
