@@ -1,6 +1,7 @@
 //! Messages in the mailbox of duolog's own: the message is the recording, whole, from the end of the
 //! beep to the end of the call; what the caller was played is in no recording (issue 5, acceptance 7).
 
+use std::collections::{BTreeSet, HashSet};
 use std::time::Duration;
 
 use duolog::phone::{Action, Heard, PhoneEvent, Voice};
@@ -213,6 +214,80 @@ fn a_message_is_no_longer_than_it_may_be() {
     let (at, _) = find(&greeting(), &ear.samples);
     let runs = tone_runs(&ear.samples[at + greeting().len()..], BEEP_HZ, -30.0);
     assert_eq!(runs.len(), 2, "before and after: {runs:?}");
+}
+
+#[test]
+fn a_message_ends_where_the_disk_takes_no_more_and_what_was_said_is_kept() {
+    let mut world = scene(750).build();
+    world.call(outside(0), "100");
+    let greeted_s = greeting().len() as u64 / 8_000 + 1;
+    world.run(Duration::from_secs(ANSWER_AFTER_S + greeted_s + 5));
+    assert!(!world.phone(outside(0)).is_idle());
+    let used = world.disk.used_bytes();
+    world.disk.resize(used + 20_000);
+    world.run(Duration::from_secs(9));
+    assert!(world.phone(outside(0)).is_idle(), "duolog hung up");
+    world.disk.resize(1 << 40);
+    world.run_out();
+    let kept = only(&world, RequestedFormat::WavAsReceived);
+    let verdict = judge(&world, &kept);
+    assert!(verdict.faults.is_empty(), "{:#?}", verdict.faults);
+    let manifest = &kept.manifest;
+    println!("{} samples, {}", manifest.length.samples, manifest.reason);
+    assert!(manifest.reason.contains("the spool had no room"));
+    let length = manifest.length.samples;
+    assert!((3 * 8_000..15 * 8_000).contains(&length), "{length}");
+    assert!(verdict.exact[1] > 3 * 8_000, "{verdict:?}");
+}
+
+/// Bytes of a piece of speech that is looked for on the disk, and how many different codes it has at least.
+const PIECE: usize = 16;
+const SPEECH: usize = 6;
+
+/// How many different pieces of what a phone has said were ever on the disk, and how many it said.
+fn found_on_disk(world: &World, who: Who) -> (usize, usize) {
+    let sent = world.phone(who).sent().iter();
+    let pieces = sent.flat_map(|packet| packet.payload.chunks_exact(PIECE));
+    let is_speech = |piece: &&[u8]| piece.iter().collect::<BTreeSet<_>>().len() >= SPEECH;
+    let pieces: HashSet<&[u8]> = pieces.filter(is_speech).collect();
+    let mut found = HashSet::new();
+    for file in world.disk.ever_written() {
+        // A party of a block has every other byte.
+        let halves: [Vec<u8>; 2] =
+            [0, 1].map(|from| file.iter().skip(from).step_by(2).copied().collect());
+        for view in halves.iter().chain([&file]) {
+            let windows = view.windows(PIECE);
+            found.extend(windows.filter_map(|window| pieces.get(window).copied()));
+        }
+    }
+    (found.len(), pieces.len())
+}
+
+#[test]
+fn what_a_caller_on_demand_says_before_the_beep_is_on_no_disk() {
+    for (seed, mode) in [(760, "on-demand"), (761, "always")] {
+        let calling = Desk {
+            mode,
+            lines: "voicemail = \"recorded\"\n",
+            ..Desk::quiet()
+        };
+        let mut scene = scene(seed);
+        scene.desks.push(calling);
+        let mut world = scene.build();
+        world.disk.remember_writes();
+        world.call(desk(1), "100");
+        // While the greeting sounds.
+        world.run(Duration::from_secs(ANSWER_AFTER_S + 2));
+        world.act(desk(1), Action::HangUp);
+        world.run_out();
+        let (found, said) = found_on_disk(&world, desk(1));
+        println!("{mode}: {found} of {said} pieces");
+        assert!(said > 300, "they spoke: {said} pieces");
+        match mode {
+            "always" => assert!(found > said / 2, "{found} of {said}"),
+            _ => assert_eq!(found, 0, "of {said}"),
+        }
+    }
 }
 
 #[test]

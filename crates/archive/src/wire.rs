@@ -126,6 +126,9 @@ pub enum Keeping {
     Kept,
     /// Only where [`Fact::RecordingKept`] came.
     Provisional,
+    /// It is: it is a message that was left in the mailbox of its owner. Earlier versions wrote this of
+    /// none.
+    Message,
     /// In a word this version does not know.
     #[serde(other)]
     Unknown,
@@ -751,6 +754,9 @@ mod tests {
         );
         assert_eq!(String::from_utf8(opening.write()).unwrap(), text);
         assert_eq!(Opening::parse(text.as_bytes()).unwrap(), opening);
+
+        let message = Opening::parse(br#"{"keeping":"message"}"#).unwrap();
+        assert_eq!(message.standing.keeping, Keeping::Message);
 
         let future = br#"{"owner_kind":"parrot","number":3,"keeping":"perhaps"}"#;
         let standing = Opening::parse(future).unwrap().standing;

@@ -89,6 +89,8 @@ pub enum Keeping {
     Kept,
     /// Nothing of it can be read before `KeepRecording`, and nothing ever where that does not come.
     Provisional,
+    /// From the first sample on: it is a message that is left in this node's mailbox.
+    Message,
 }
 
 /// What record-aware phones are told (`a=record`, RFC 7866 §7.1.2).

@@ -72,7 +72,7 @@ pub async fn run(
     mailboxes: Mailboxes,
     wall: WallClock,
 ) {
-    mailboxes.count_all(&archive).await;
+    mailboxes.count_all(archive.catalogue()).await;
     let room = Arc::new(Semaphore::new(AT_ONCE));
     let mut finishing = JoinSet::new();
     let mut batch = Vec::with_capacity(ROWS);
@@ -162,7 +162,7 @@ async fn finish(
         again(&mut wait).await;
     };
     stored(&shown, &metrics);
-    mailboxes.stored(&archive, &shown.row).await;
+    mailboxes.stored(archive.catalogue(), &shown.row).await;
     wait = FIRST_RETRY;
     while let Err(error) = archive.release(recording).await {
         failed(recording, error, wait, &metrics);

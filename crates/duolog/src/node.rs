@@ -158,7 +158,8 @@ impl Node {
         let keeper = start_keeper(spooling.keeper)?;
         let stored = ArchiveMetrics::after(spooling.recovered);
         let seen = Operations::new(&calls, &stored, sources);
-        let desk = Desk::new(asks_in, archive.catalogue(), owners, wall, calls.api());
+        let known = (archive.catalogue(), &mailboxes);
+        let desk = Desk::new(asks_in, known, owners, wall, calls.api());
         let served = Served::open(&config, &runtime, seen, desk)?;
         let archiving = archivist::run(archive.clone(), spooling.work, stored, mailboxes, wall);
         let archivist = runtime.spawn(archiving);

@@ -3,6 +3,7 @@
 //! 1. One connection writes; others only read, each statement by itself, so that no read transaction
 //!    stays open and holds up the write-ahead log.
 //! 2. A row that names a manifest is never changed: the first attempt that got there is the recording.
+//!    Only when somebody heard it, where it is a message, is written beside it later.
 //! 3. What was written is on disk (`synchronous = FULL`): the spool is released on the strength of it,
 //!    and in WAL mode `NORMAL` may lose the last commits in a power cut.
 
@@ -11,6 +12,7 @@ mod rows;
 mod schema;
 mod settings;
 
+pub use messages::MessageCounts;
 pub use rows::{AudioRef, CallRow, ManifestRef, Row, RowEnding, RowError, State};
 pub use schema::SchemaError;
 pub use settings::OwnerSetting;
@@ -174,7 +176,7 @@ impl Catalogue {
                 "INSERT INTO recording (",
                 columns!(),
                 ") VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, \
-                 ?17, ?18, ?19, ?20, ?21, ?22, ?23) ON CONFLICT (id) DO NOTHING"
+                 ?17, ?18, ?19, ?20, ?21, ?22, ?23, ?24) ON CONFLICT (id) DO NOTHING"
             ));
             bind(query, row)
                 .execute(&mut *transaction)
@@ -191,9 +193,9 @@ impl Catalogue {
             "INSERT INTO recording (",
             columns!(),
             ") VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, \
-             ?18, ?19, ?20, ?21, ?22, ?23) ON CONFLICT (id) DO UPDATE SET \
+             ?18, ?19, ?20, ?21, ?22, ?23, ?24) ON CONFLICT (id) DO UPDATE SET \
              call_id = excluded.call_id, network = excluded.network, nature = excluded.nature, \
-             correlation = excluded.correlation, \
+             correlation = excluded.correlation, message = excluded.message, \
              caller = excluded.caller, callee = excluded.callee, direction = excluded.direction, \
              owner = excluded.owner, owner_name = excluded.owner_name, mode = excluded.mode, \
              opened_at_us = excluded.opened_at_us, state = excluded.state, \

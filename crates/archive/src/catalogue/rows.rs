@@ -4,7 +4,7 @@ use crate::end_state::EndState;
 use crate::format::StoredFormat;
 use crate::id::{parse_recording, recording_text};
 use crate::wall::WallTime;
-use crate::wire::{Class, Direction, Mode, Opening};
+use crate::wire::{Class, Direction, Keeping, Mode, Opening};
 use duolog_spool::RecordingId;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -65,6 +65,8 @@ pub struct CallRow {
     pub class: Option<Class>,
     /// The same for all recordings of one chain of calls, see [`crate::wire::Chain`].
     pub correlation: Option<String>,
+    /// Whether it is a message in its owner's mailbox.
+    pub is_message: bool,
 }
 
 /// How a row ended.
@@ -166,6 +168,7 @@ impl CallRow {
             mode: opening.mode,
             class: opening.class,
             correlation: opening.chain.correlation.clone(),
+            is_message: opening.standing.keeping == Keeping::Message,
         }
     }
 }
@@ -175,7 +178,7 @@ macro_rules! columns {
     () => {
         "id, call_id, caller, callee, direction, owner, owner_name, mode, opened_at_us, state, \
          reason, ended_at_us, length_samples, pauses, format, audio_key, audio_bytes, audio_sha256, \
-         manifest_key, manifest_sha256, network, nature, correlation"
+         manifest_key, manifest_sha256, network, nature, correlation, message"
     };
 }
 pub(super) use columns;
@@ -213,6 +216,7 @@ pub(super) fn bind<'q>(
         .bind(call.class.map(|class| word(&class.network)))
         .bind(call.class.map(|class| word(&class.nature)))
         .bind(call.correlation.clone())
+        .bind(call.is_message)
 }
 
 /// Reads a row that was selected with `columns!`.
@@ -236,6 +240,7 @@ pub(super) fn read(row: &SqliteRow) -> Result<Row, RowError> {
         mode: from_word(&mode).ok_or_else(|| bad("mode", &mode))?,
         class: read_class(row, &bad)?,
         correlation: row.try_get("correlation")?,
+        is_message: row.try_get("message")?,
     };
     let state: String = row.try_get("state")?;
     let ending = match State::from_word(&state).ok_or_else(|| bad("state", &state))? {

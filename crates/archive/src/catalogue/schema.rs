@@ -30,7 +30,7 @@ pub enum SchemaError {
 }
 
 /// Step n brings a catalogue from schema n - 1 to schema n.
-pub(super) const STEPS: [&str; 3] = [FIRST, CHAINS, OWNERS];
+pub(super) const STEPS: [&str; 4] = [FIRST, CHAINS, OWNERS, MESSAGES];
 
 const FIRST: &str = "
 CREATE TABLE recording (
@@ -79,6 +79,13 @@ CREATE TABLE owner_setting (
     changed_at_us INTEGER NOT NULL,
     changed_by    TEXT NOT NULL
 ) STRICT;
+";
+
+/// Which recordings are messages in a mailbox, and when somebody heard them. Older rows are none.
+const MESSAGES: &str = "
+ALTER TABLE recording ADD COLUMN message     INTEGER NOT NULL DEFAULT 0 CHECK (message IN (0, 1));
+ALTER TABLE recording ADD COLUMN heard_at_us INTEGER;
+CREATE INDEX recording_messages ON recording (owner) WHERE message = 1;
 ";
 
 /// Takes every step that this catalogue has not taken yet. Each is a transaction of its own, so a kill

@@ -222,7 +222,7 @@ async fn a_newer_catalogue_and_a_damaged_row_are_named() {
     else {
         panic!("{error}");
     };
-    assert_eq!((found, known), (99, 3));
+    assert_eq!((found, known), (99, 4));
     let missing = Catalogue::open(&folder.path().join("no/such/folder/c.sqlite")).await;
     assert!(matches!(missing, Err(CatalogueError::Open { .. })));
 }
@@ -289,46 +289,134 @@ async fn recordings_of_one_chain_of_calls_are_found_together() {
     );
 }
 
+/// A message of so many samples that was left for anna.
+fn message(number: u128, length_samples: u64) -> Row {
+    let mut row = ended(number, EndState::Complete, "a");
+    row.call.owner = "anna".to_owned();
+    row.call.is_message = true;
+    row.ending.as_mut().unwrap().length_samples = length_samples;
+    row
+}
+
+async fn counted(catalogue: &Catalogue, owner: &str) -> (u32, u32) {
+    let counts = catalogue.messages(owner).await.unwrap();
+    (counts.new, counts.old)
+}
+
 #[tokio::test]
 async fn messages_are_counted_for_whom_they_were_left() {
     let (_folder, catalogue) = catalogue().await;
-    let left = |number: u128, callee: &str, nature: Nature| {
-        let mut row = ended(number, EndState::Complete, "a");
-        row.call.owner = "anna".to_owned();
-        row.call.callee = callee.to_owned();
-        row.call.class = Some(Class {
-            network: Network::Pstn,
-            nature,
-        });
-        row
-    };
-    let (voicemail, talk) = (Nature::Voicemail, Nature::Conversation);
-    let mut silent = left(4, "200", voicemail);
+    let mut silent = message(4, 80_000);
     silent.ending.as_mut().unwrap().audio = None;
-    let mut other = left(5, "200", voicemail);
+    let mut other = message(5, 80_000);
     other.call.owner = "somebody else".to_owned();
+    // A recorded call with somebody else's voicemail system, by whatever number.
+    let mut call = message(6, 80_000);
+    call.call.is_message = false;
+    call.call.class = Some(Class {
+        network: Network::Pstn,
+        nature: Nature::Voicemail,
+    });
     let rows = [
-        left(1, "200", voicemail),
-        left(2, "anna", voicemail),
-        // Not a message: a conversation, nothing said, another owner, a call to another's mailbox.
-        left(3, "200", talk),
+        message(1, 80_000),
+        message(2, 8_000),
+        // The caller hung up at the beep.
+        message(3, 7_999),
         silent,
         other,
-        left(6, "300", voicemail),
+        call,
     ];
+    catalogue.open_rows(&rows[..3]).await.unwrap();
     for row in &rows {
         catalogue.end_row(row).await.unwrap();
     }
-    let owner = rows[0].call.owner.clone();
-    let count = |numbers: &'static [&'static str]| {
-        let (owner, catalogue) = (owner.clone(), catalogue.clone());
-        async move { catalogue.messages(&owner, numbers).await.unwrap() }
+    let found = catalogue.row(rows[0].id).await.unwrap();
+    assert_eq!(found.as_ref(), Some(&rows[0]));
+    assert_eq!(counted(&catalogue, "anna").await, (2, 0));
+    assert_eq!(counted(&catalogue, "somebody else").await, (1, 0));
+    assert_eq!(counted(&catalogue, "anna' OR 1=1").await, (0, 0));
+}
+
+#[tokio::test]
+async fn a_message_is_heard_and_new_again() {
+    let (folder, catalogue) = catalogue().await;
+    let mut call = message(3, 80_000);
+    call.call.is_message = false;
+    for row in [message(1, 80_000), message(2, 80_000), call] {
+        catalogue.end_row(&row).await.unwrap();
+    }
+    let open = Row {
+        ending: None,
+        ..message(4, 80_000)
     };
-    assert_eq!(count(&["200", "anna"]).await, 2);
-    assert_eq!(count(&["200"]).await, 1);
-    assert_eq!(count(&["2\" OR 1=1", "'"]).await, 0);
-    assert_eq!(count(&[]).await, 0);
-    assert_eq!(catalogue.messages("nobody", &["200"]).await.unwrap(), 0);
+    catalogue.open_rows(&[open]).await.unwrap();
+    let hear = async |number: u128, at: Option<i64>| {
+        let id = RecordingId(number << 64);
+        let heard = catalogue.hear_message(id, at.map(WallTime)).await;
+        heard.unwrap()
+    };
+    let anna = Some("anna".to_owned());
+    assert_eq!(hear(1, Some(50)).await, anna);
+    assert_eq!(counted(&catalogue, "anna").await, (1, 1));
+    // Twice is once.
+    assert_eq!(hear(1, Some(90)).await, anna);
+    assert_eq!(counted(&catalogue, "anna").await, (1, 1));
+    let at = sqlx::query_scalar("SELECT heard_at_us FROM recording WHERE heard_at_us IS NOT NULL");
+    let at: Vec<i64> = at.fetch_all(&catalogue.readers).await.unwrap();
+    assert_eq!(at, [50]);
+    // A call is no message; neither is one that is not stored yet, or one that nobody left.
+    for number in [3, 4, 9] {
+        assert_eq!(hear(number, Some(50)).await, None, "{number}");
+    }
+    // What ended later changes nothing of it.
+    let again = catalogue.end_row(&message(1, 80_000)).await.unwrap();
+    assert_eq!(again, Written::Before);
+    assert_eq!(counted(&catalogue, "anna").await, (1, 1));
+    assert_eq!(hear(1, None).await, anna);
+    assert_eq!(hear(1, None).await, anna);
+    assert_eq!(counted(&catalogue, "anna").await, (2, 0));
+    assert_eq!(hear(2, Some(60)).await, anna);
+    catalogue.close().await;
+    let path = folder.path().join("catalogue.sqlite");
+    let again = Catalogue::open(&path).await.unwrap();
+    assert_eq!(counted(&again, "anna").await, (1, 1));
+}
+
+/// Every older catalogue, with a row of a call to somebody else's voicemail.
+#[tokio::test]
+async fn older_catalogues_learn_of_messages() {
+    for version in 1..schema::STEPS.len() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("catalogue.sqlite");
+        let old = SqliteConnectOptions::new().create_if_missing(true);
+        let old = SqlitePool::connect_with(old.filename(&path)).await.unwrap();
+        let table = "CREATE TABLE migration (version INTEGER PRIMARY KEY NOT NULL, \
+                     applied_at TEXT NOT NULL DEFAULT 'then') STRICT";
+        sqlx::raw_sql(table).execute(&old).await.unwrap();
+        for (step, number) in schema::STEPS.iter().zip(1i64..).take(version) {
+            sqlx::raw_sql(*step).execute(&old).await.unwrap();
+            let taken = sqlx::query("INSERT INTO migration (version) VALUES (?1)").bind(number);
+            taken.execute(&old).await.unwrap();
+        }
+        let insert = sqlx::query(
+            "INSERT INTO recording (id, call_id, caller, callee, direction, owner, mode, \
+             opened_at_us, state, audio_key, format, length_samples) \
+             VALUES (?1, 'c', '+31', '200', 'inbound', 'anna', 'always', 5, 'complete', 'k', \
+             'ogg_opus', 80000)",
+        );
+        let id = row(1).id;
+        insert.bind(recording_text(id)).execute(&old).await.unwrap();
+        old.close().await;
+
+        let catalogue = Catalogue::open(&path).await.unwrap();
+        let found = catalogue.row(id).await.unwrap().unwrap();
+        assert!(!found.call.is_message, "schema {version}");
+        assert_eq!(counted(&catalogue, "anna").await, (0, 0));
+        let heard = catalogue.hear_message(id, Some(WallTime(9))).await;
+        assert_eq!(heard.unwrap(), None, "schema {version}");
+        catalogue.end_row(&message(2, 80_000)).await.unwrap();
+        assert_eq!(counted(&catalogue, "anna").await, (1, 0));
+    }
 }
 
 #[tokio::test]

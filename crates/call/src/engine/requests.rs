@@ -103,6 +103,8 @@ impl Engine {
             (Method::Subscribe, None) if self.is_subscription(&request) => {
                 self.subscribing_again(now, (key, flow), &request, work);
             }
+            // Whoever asks is told that it is over, and asks for a new one (RFC 6665 §4.1.2.2).
+            (Method::Subscribe, None) => self.refuse_once(now, key, &request, (481, None), work),
             (_, None) if !self.reach.is_neighbour(now, &self.settings, &flow) => {
                 self.stranger(now, key, &request, work);
             }
@@ -189,8 +191,21 @@ impl Engine {
             return self.options(now, key, request, work);
         }
         let why = NoRoute::UnknownSource;
-        let (status, reason) = (why.status_code(), why.to_string());
-        let response = refusal(&self.settings, request, status, Some(&reason));
+        let reason = why.to_string();
+        let refused = (why.status_code(), Some(reason.as_str()));
+        self.refuse_once(now, key, request, refused, work);
+    }
+
+    /// One refusal, of which nothing is kept.
+    fn refuse_once(
+        &mut self,
+        now: Instant,
+        key: ServerKey,
+        request: &Request,
+        (status, reason): (u16, Option<&str>),
+        work: &mut Work,
+    ) {
+        let response = refusal(&self.settings, request, status, reason);
         work.out.push(Output::Log(CallLog {
             call: None,
             call_id: response.call_id().unwrap_or_default().to_owned(),

@@ -301,3 +301,92 @@ fn a_phone_is_told_when_it_registers() {
     register(&mut w, &mut memory);
     assert_eq!(notices(&w, BOB).len(), 3);
 }
+
+/// A phone at its configured place that answers so, or not at all, is told again after three minutes.
+fn tells_again(answers: Option<u16>, again: bool) {
+    let mut w = world();
+    w.parties[BOB].takes = vec![Method::Notify];
+    if answers.is_none() {
+        w.lose = Some(Box::new(|message: &Message| match message {
+            Message::Request(request) => request.method == Method::Notify,
+            Message::Response(_) => false,
+        }));
+    }
+    count(&mut w, 1, 0);
+    if let Some(status) = answers {
+        let (key, request) = w.parties[BOB].asked.pop().unwrap();
+        let response = duolog_sip::Response::to(&request, crate::world::status(status));
+        w.answer(BOB, key, response);
+    }
+    w.run_s(100);
+    w.lose = None;
+    w.parties[BOB].takes.clear();
+    let before = notices(&w, BOB).len();
+    assert_eq!(before, usize::from(answers.is_some()));
+    w.run_s(140);
+    let after = notices(&w, BOB).len();
+    assert_eq!(after - before, usize::from(again), "{answers:?}");
+    // It is known now, and not said a third time.
+    w.run_s(1_000);
+    assert_eq!(notices(&w, BOB).len(), after, "{answers:?}");
+    w.settle();
+}
+
+#[test]
+fn a_phone_that_was_away_is_told_later() {
+    for (answers, again) in [
+        (None, true),
+        (Some(480), true),
+        (Some(503), true),
+        (Some(200), false),
+        // It does not take such things.
+        (Some(481), false),
+        (Some(489), false),
+        (Some(405), false),
+    ] {
+        tells_again(answers, again);
+    }
+}
+
+#[test]
+fn a_phone_that_never_answers_is_told_for_an_hour_and_again_when_there_is_more() {
+    let mut w = world();
+    let seen = std::rc::Rc::new(std::cell::Cell::new(0));
+    let counter = std::rc::Rc::clone(&seen);
+    let mut ids = std::collections::BTreeSet::new();
+    w.lose = Some(Box::new(move |message: &Message| match message {
+        Message::Request(request) if request.method == Method::Notify => {
+            ids.insert(request.call_id().unwrap_or_default().to_owned());
+            counter.set(ids.len());
+            true
+        }
+        _ => false,
+    }));
+    count(&mut w, 1, 0);
+    w.run_s(3 * 3_600);
+    assert_eq!(seen.get(), 21, "once, and twenty times");
+    assert_eq!(w.engine.deadline(), None);
+    count(&mut w, 2, 0);
+    assert_eq!(seen.get(), 22);
+    w.node(Input::HangUpAll);
+    w.settle();
+}
+
+#[test]
+fn a_subscription_that_nobody_knows_is_over_for_whoever_asks() {
+    let mut settings = with_mailbox();
+    settings.users[BOB - 1].location = Location::Registered;
+    // Neither of them: one is a neighbour, the other has nothing but its password.
+    for who in [CAROL, BOB] {
+        let mut w = World::with(settings.clone(), 1);
+        let mut request = w.new_request(who, Method::Subscribe, "1002");
+        let to = request.headers.value("To").unwrap().to_owned();
+        request.headers.set("To", format!("{to};tag=gone"));
+        request.headers.push("Event", "message-summary");
+        w.send_new(who, request);
+        w.run(100);
+        assert_eq!(w.last_response(who).status.code(), 481, "{who}");
+        assert_eq!(w.engine.transactions(), 0, "nothing is kept of it");
+        w.settle();
+    }
+}

@@ -9,13 +9,14 @@ use std::time::{Duration, Instant};
 use duolog_archive::catalogue::Catalogue;
 use duolog_archive::{WallTime, parse_recording, recording_text};
 use duolog_call::{Control, Phase, Refusal, Running, UserIndex};
-use duolog_portal::{Action, CallControl, Half, NotDone, Outcome};
+use duolog_portal::{Action, CallControl, Half, Heard, NotDone, Outcome};
 use duolog_spool::RecordingId;
 use serde_json::Value;
 use tokio::sync::{Mutex, mpsc, oneshot};
 use tokio::time::timeout;
 
 use crate::clock::WallClock;
+use crate::mailbox::Mailboxes;
 use crate::metrics::ApiMetrics;
 use crate::redact::Redacted;
 use crate::signalling::Ask;
@@ -30,6 +31,7 @@ const ANSWER: Duration = Duration::from_secs(5);
 pub struct Desk {
     asks: mpsc::Sender<Ask>,
     catalogue: Catalogue,
+    mailboxes: Mailboxes,
     owners: Arc<Owners>,
     wall: WallClock,
     metrics: ApiMetrics,
@@ -42,7 +44,7 @@ impl Desk {
     /// A desk at which nobody has asked yet.
     pub fn new(
         asks: mpsc::Sender<Ask>,
-        catalogue: &Catalogue,
+        (catalogue, mailboxes): (&Catalogue, &Mailboxes),
         owners: Owners,
         wall: WallClock,
         metrics: ApiMetrics,
@@ -50,6 +52,7 @@ impl Desk {
         Self {
             asks,
             catalogue: catalogue.clone(),
+            mailboxes: mailboxes.clone(),
             owners: Arc::new(owners),
             wall,
             metrics,
@@ -173,6 +176,33 @@ impl CallControl for Desk {
     async fn switch_off(&self, owner: &str, by: &str) -> Result<Value, NotDone> {
         let document = serde_json::json!({ "mode": "never" });
         self.change(owner, &document, by).await
+    }
+
+    async fn message(&self, id: &str) -> Result<Option<String>, NotDone> {
+        let Ok(recording) = parse_recording(id) else {
+            return Ok(None);
+        };
+        let row = self.catalogue.row(recording).await.map_err(failed)?;
+        let message = row.filter(|row| row.call.is_message);
+        Ok(message.map(|row| row.call.owner))
+    }
+
+    async fn hear(&self, id: &str, heard: Heard) -> Result<(), NotDone> {
+        let recording = parse_recording(id).map_err(|_| NotDone::NoSuchMessage)?;
+        let at = match heard {
+            Heard::Yes => Some(WallTime(self.wall.unix_us(Instant::now()))),
+            Heard::No => None,
+        };
+        // Whoever asked may be gone before the phone is told; it is told all the same.
+        let desk = self.clone();
+        let done = tokio::spawn(async move {
+            let heard = desk.mailboxes.heard(&desk.catalogue, recording, at).await;
+            match heard.map_err(failed)? {
+                true => Ok(()),
+                false => Err(NotDone::NoSuchMessage),
+            }
+        });
+        done.await.unwrap_or(Err(NotDone::Busy))
     }
 
     fn answered(&self, outcome: Outcome) {

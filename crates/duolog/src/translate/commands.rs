@@ -149,7 +149,7 @@ impl Translator {
                 self.recordings.insert(recording, recorded);
                 let payload = facts::opening(&opening).write();
                 let keeping = match opening.keeping {
-                    call::Keeping::Kept => media::Keeping::Kept,
+                    call::Keeping::Kept | call::Keeping::Message => media::Keeping::Kept,
                     call::Keeping::Provisional => media::Keeping::Provisional,
                 };
                 let (owner, other) = (key(owner), key(other));
@@ -414,6 +414,7 @@ mod tests {
         };
         for (said, wanted) in [
             (call::Keeping::Kept, media::Keeping::Kept),
+            (call::Keeping::Message, media::Keeping::Kept),
             (call::Keeping::Provisional, media::Keeping::Provisional),
         ] {
             let recording = RecordingId(9);

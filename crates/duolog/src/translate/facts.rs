@@ -47,6 +47,7 @@ pub fn opening(opening: &Opening) -> wire::Opening {
             keeping: match opening.keeping {
                 Keeping::Kept => wire::Keeping::Kept,
                 Keeping::Provisional => wire::Keeping::Provisional,
+                Keeping::Message => wire::Keeping::Message,
             },
         },
         ..wire::Opening::default()

@@ -1,6 +1,7 @@
 //! The API: running calls and their recordings, and owners' settings, for programs with a token.
 
 mod json;
+mod messages;
 mod problem;
 mod token;
 
@@ -19,6 +20,7 @@ use serde_json::{Value, json};
 use tokio::net::TcpListener;
 use tokio::time::timeout;
 
+pub use messages::Heard;
 pub use token::{Right, Token};
 
 use crate::door;
@@ -63,6 +65,11 @@ pub trait CallControl: Send + Sync + 'static {
         owner: &str,
         by: &str,
     ) -> impl Future<Output = Result<Value, NotDone>> + Send;
+    /// The name of the owner of a message in a mailbox; `None` where there is no such message.
+    fn message(&self, id: &str) -> impl Future<Output = Result<Option<String>, NotDone>> + Send;
+    /// Marks a message as heard, or as new again; the owner's phones are told. It is durable when this
+    /// returns.
+    fn hear(&self, id: &str, heard: Heard) -> impl Future<Output = Result<(), NotDone>> + Send;
     /// Counts an answer.
     fn answered(&self, outcome: Outcome);
 }
@@ -104,6 +111,8 @@ pub enum NotDone {
     NoSuchCall,
     /// No owner has this name.
     NoSuchUser,
+    /// No message in a mailbox has this id.
+    NoSuchMessage,
     /// The settings do not allow it.
     Forbidden {
         /// In one word, for a program.
@@ -188,6 +197,7 @@ fn router<C: CallControl>(node: Arc<C>, tokens: Vec<Token>, limit: Duration) -> 
         .route("/api/v1/calls/{id}", get(call::<C>))
         .route("/api/v1/calls/{id}/recording", post(control::<C>))
         .route("/api/v1/users/{name}/recording", settings)
+        .route("/api/v1/messages/{id}", post(messages::mark::<C>))
         .fallback(async || Problem::no_place())
         .method_not_allowed_fallback(async || {
             let status = StatusCode::METHOD_NOT_ALLOWED;
@@ -243,6 +253,7 @@ fn place(path: &str) -> &'static str {
         ["api", "v1", "calls", _] => "call",
         ["api", "v1", "calls", _, "recording"] => "recording",
         ["api", "v1", "users", _, "recording"] => "settings",
+        ["api", "v1", "messages", _] => "message",
         _ => "nothing",
     }
 }

@@ -71,8 +71,8 @@ impl Problem {
             StatusCode::NOT_FOUND,
             "no-such-resource",
             "there is nothing here",
-            "there are /api/v1/calls, /api/v1/calls/{id}, /api/v1/calls/{id}/recording and \
-             /api/v1/users/{name}/recording",
+            "there are /api/v1/calls, /api/v1/calls/{id}, /api/v1/calls/{id}/recording, \
+             /api/v1/users/{name}/recording and /api/v1/messages/{id}",
         )
     }
 
@@ -86,6 +86,12 @@ impl From<NotDone> for Problem {
         let new = Self::new;
         match why {
             NotDone::NoSuchCall => Self::no_call(),
+            NotDone::NoSuchMessage => new(
+                StatusCode::NOT_FOUND,
+                "no-such-message",
+                "no mailbox has a message with this id",
+                "messages are recordings of nature voicemail: `duolog recordings list` shows their ids",
+            ),
             NotDone::NoSuchUser => new(
                 StatusCode::NOT_FOUND,
                 "no-such-user",

@@ -90,6 +90,23 @@ impl CallControl for Fake {
         Ok(json!({ "document": { "mode": "never" } }))
     }
 
+    async fn message(&self, id: &str) -> Result<Option<String>, NotDone> {
+        Ok(match id {
+            "rec_a" | "rec_a_gone" => Some("anna".into()),
+            "rec_b" => Some("ben".into()),
+            "rec_busy" => return Err(NotDone::Busy),
+            _ => None,
+        })
+    }
+
+    async fn hear(&self, id: &str, heard: Heard) -> Result<(), NotDone> {
+        self.note(format!("{id} heard {heard:?}"));
+        match id {
+            "rec_a_gone" => Err(NotDone::NoSuchMessage),
+            _ => Ok(()),
+        }
+    }
+
     fn answered(&self, outcome: Outcome) {
         self.outcomes.lock().expect("not poisoned").push(outcome);
     }
@@ -201,6 +218,7 @@ async fn nobody_is_heard_without_a_token() {
         "GET /api/v1/users/anna/recording",
         "PUT /api/v1/users/anna/recording",
         "DELETE /api/v1/users/anna/recording",
+        "POST /api/v1/messages/rec_a",
         "GET /anything",
         "PATCH /api/v1/calls",
     ];
@@ -293,6 +311,38 @@ async fn controls_are_carried_out_or_refused_with_the_reason() {
     for body in bad {
         check(&of("rec_a"), ADMIN, body, (400, "malformed"), &[]).await;
     }
+}
+
+#[tokio::test]
+async fn a_message_is_marked_by_those_it_concerns() {
+    let of = |id: &str| format!("POST /api/v1/messages/{id}");
+    let heard = "{\"heard\": true}";
+    for token in [ANNAS, ADMIN] {
+        let marked = (200, "\"heard\":true");
+        check(&of("rec_a"), token, heard, marked, &["rec_a heard Yes"]).await;
+    }
+    let new = "{\"heard\": false}";
+    let marked = (200, "\"heard\":false");
+    check(&of("rec_b"), ADMIN, new, marked, &["rec_b heard No"]).await;
+    check(&of("rec_a"), READER, heard, (403, "no-right"), &[]).await;
+    let none = (404, "no-such-message");
+    check(&of("rec_b"), ANNAS, heard, none, &[]).await;
+    check(&of("rec_c"), ADMIN, heard, none, &[]).await;
+    check(
+        &of("rec_a_gone"),
+        ADMIN,
+        heard,
+        none,
+        &["rec_a_gone heard Yes"],
+    )
+    .await;
+    check(&of("rec_busy"), ADMIN, heard, (503, "busy"), &[]).await;
+    let bad = ["", "true", "[]", "{}", "{\"heard\": \"yes\"}"];
+    for body in bad.into_iter().chain(["{\"heard\": true, \"by\": 1}"]) {
+        check(&of("rec_a"), ADMIN, body, (400, "malformed"), &[]).await;
+    }
+    let get = "GET /api/v1/messages/rec_a";
+    check(get, ADMIN, "", (405, "no-such-method"), &[]).await;
 }
 
 #[tokio::test]

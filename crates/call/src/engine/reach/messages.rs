@@ -8,6 +8,7 @@ use bytes::Bytes;
 use duolog_sip::{Dialog, DialogId, Flow, Method, NameAddr, Request, Response, StatusCode, Uri};
 
 use super::own::Purpose;
+use super::untold::Untold;
 use super::{Reach, Wanted};
 use crate::answer::{refusal, unavailable};
 use crate::number::{escaped, number};
@@ -36,6 +37,7 @@ pub(super) struct Messages {
     boxes: BTreeMap<usize, InBox>,
     subscriptions: BTreeMap<DialogId, Subscription>,
     ends: BTreeSet<(Instant, DialogId)>,
+    untold: Untold,
 }
 
 #[derive(Default)]
@@ -74,7 +76,8 @@ enum State {
 
 impl Messages {
     pub(super) fn deadline(&self) -> Option<Instant> {
-        self.ends.first().map(|(at, _)| *at)
+        let ends = self.ends.first().map(|(at, _)| *at);
+        ends.into_iter().chain(self.untold.deadline()).min()
     }
 
     /// Where the connection is gone there is nobody to tell.
@@ -142,14 +145,36 @@ impl Reach {
         if std::mem::replace(&mut inbox.counts, counts) == counts {
             return Vec::new();
         }
+        self.messages.untold.forget(user);
         let mut wanted = Vec::new();
         for id in self.messages.subscribers(user) {
             wanted.extend(self.notify(now, settings, &id, State::Active));
         }
-        for (uri, flow, routes) in self.phones(now, settings, user) {
-            wanted.extend(self.tell(settings, user, (uri, flow, routes)));
-        }
+        wanted.extend(self.tell_phones(now, settings, user));
         wanted
+    }
+
+    fn tell_phones(&mut self, now: Instant, settings: &Settings, user: UserIndex) -> Vec<Wanted> {
+        let phones = self.phones(now, settings, user).into_iter();
+        let told = phones.filter_map(|phone| self.tell(settings, user, phone));
+        told.collect()
+    }
+
+    /// A phone that did not subscribe was told, and this came of it: the status of its answer, if there was
+    /// one.
+    pub(super) fn was_told(
+        &mut self,
+        now: Instant,
+        settings: &Settings,
+        user: UserIndex,
+        answer: Option<u16>,
+    ) {
+        let away = matches!(answer, None | Some(408 | 480 | 500..=599));
+        let at = settings.users.get(user.0).map(|user| user.location);
+        match (away, at) {
+            (true, Some(Location::At(_))) => self.messages.untold.failed(now, user),
+            _ => self.messages.untold.forget(user),
+        }
     }
 
     /// A phone of this user has registered over this flow: it is told what it may have missed.
@@ -233,7 +258,7 @@ impl Reach {
         headers.push("Event", PACKAGE);
         headers.push("Subscription-State", "active");
         request.set_body(SUMMARY, self.summary(settings, user, &flow));
-        Some(self.send_own(Purpose::Notify(None), flow, Box::new(request)))
+        Some(self.send_own(Purpose::Tell(user), flow, Box::new(request)))
     }
 
     /// Somebody known wants to be told (RFC 6665 §4.2.1): a user of their own mailbox. A trunk has none.
@@ -339,9 +364,16 @@ impl Reach {
         self.notify(now, settings, id, state).into_iter().collect()
     }
 
-    /// Subscriptions that are not renewed are over.
+    /// Subscriptions that are not renewed are over; who could not be told is told again.
     pub(super) fn messages_due(&mut self, now: Instant, settings: &Settings) -> Vec<Wanted> {
         let mut wanted = Vec::new();
+        for user in self.messages.untold.due(now) {
+            let told = self.tell_phones(now, settings, user);
+            if told.is_empty() {
+                self.messages.untold.forget(user);
+            }
+            wanted.extend(told);
+        }
         while let Some((_, id)) = self
             .messages
             .ends
@@ -356,6 +388,7 @@ impl Reach {
 
     /// The node goes down: who has subscribed may do so elsewhere.
     pub(super) fn end_subscriptions(&mut self, now: Instant, settings: &Settings) -> Vec<Wanted> {
+        self.messages.untold.clear();
         let all: Vec<DialogId> = self.messages.subscriptions.keys().cloned().collect();
         all.iter()
             .filter_map(|id| self.notify(now, settings, id, State::Deactivated))

@@ -6,6 +6,7 @@ mod doors;
 mod finding;
 mod messages;
 mod own;
+mod untold;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};

@@ -12,7 +12,7 @@ use duolog_sip::{DialogId, Flow, Method, NameAddr, Request, Response, Tokens, Ur
 use super::finding::Waiting;
 use super::{Reach, Wanted};
 use crate::role::b2bua::leg::{contact, uri_at};
-use crate::settings::{Ping, Settings, Trunk, TrunkIndex};
+use crate::settings::{Ping, Settings, Trunk, TrunkIndex, UserIndex};
 use crate::target::Reached;
 
 /// Keys of requests that belong to no call are those of call 0, which is none.
@@ -27,8 +27,10 @@ pub(super) enum Purpose {
     Probe(Flow),
     /// To register at a trunk, by this way.
     Register(TrunkIndex, Flow),
-    /// To tell a phone of its messages, within a subscription or without one.
+    /// To tell a phone of its messages, within a subscription; `None` where that is over with it.
     Notify(Option<DialogId>),
+    /// The same, where nobody has subscribed.
+    Tell(UserIndex),
 }
 
 /// The requests under way, and the registrations.
@@ -264,6 +266,10 @@ impl Reach {
                 self.messages.forget(&id);
                 Vec::new()
             }
+            Some(Purpose::Tell(user)) => {
+                self.was_told(now, settings, user, Some(response.status.code()));
+                Vec::new()
+            }
             Some(Purpose::Notify(_)) | None => Vec::new(),
         }
     }
@@ -288,6 +294,10 @@ impl Reach {
                 if let Some(id) = id {
                     self.messages.forget(&id);
                 }
+                Vec::new()
+            }
+            Some(Purpose::Tell(user)) => {
+                self.was_told(now, settings, user, None);
                 Vec::new()
             }
             None => Vec::new(),

@@ -123,7 +123,7 @@ fn opening(cx: &Context<'_>, handed: &Handed, class: Class, direction: CallDirec
         },
         owner_kind: owner.kind,
         number: 1,
-        keeping: Keeping::Kept,
+        keeping: Keeping::Message,
     }
 }
 
