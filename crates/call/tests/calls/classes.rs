@@ -4,9 +4,9 @@
 use std::time::Duration;
 
 use duolog_call::{
-    Announce, CallDirection, Class, Compliance, DoNotRecord, DoNotRecordReason, End, Fact, Input,
-    Mode, Nature, Network, Notice, OwnerKind, RecordingSettings, Selected, Settings, Side,
-    StartStop, Trust, Voicemail,
+    Announce, CallDirection, Class, Compliance, DoNotRecord, DoNotRecordReason, Emergency, End,
+    Fact, Input, Mode, Nature, Network, Notice, OwnerKind, RecordingSettings, Selected, Settings,
+    Side, StartStop, Trust, Voicemail,
 };
 use duolog_sip::Method;
 
@@ -176,6 +176,84 @@ fn who_a_redirection_reaches_is_told_by_the_class_that_makes() {
             assert!(w.facts().contains(&Fact::Class(class(network))));
             w.hang_up(ALICE);
         }
+    }
+}
+
+#[test]
+fn who_picks_up_is_told_by_the_class_that_makes() {
+    let nobody = "START";
+    for (told, outside, inside) in [
+        (
+            [ON, OFF, OFF, OFF],
+            nobody,
+            "a-RecordingStarts c-RecordingStarts START",
+        ),
+        (
+            [OFF, ON, OFF, OFF],
+            "a-RecordingStarts c-RecordingStarts START",
+            nobody,
+        ),
+        ([OFF, OFF, OFF, ON], "c-Compliance START", nobody),
+    ] {
+        for (rings, number, picks, heard, network) in [
+            (BOB, "1002", TRUNK, outside, Network::Pstn),
+            (TRUNK, PUBLIC, DAVE, inside, Network::Internal),
+        ] {
+            let mut w = World::with(alice(|r| Told(told).put(r)), 1);
+            let replaces = w.early(ALICE, rings, number);
+            w.picks_up(picks, replaces, &[]);
+            w.run_s(4);
+            let all = w.heard_since(0).replace("TURN-c ", "");
+            assert_eq!(all, heard, "{told:?} {picks}");
+            assert!(w.facts().contains(&Fact::Class(class(network))));
+            w.hang_up(ALICE);
+        }
+    }
+}
+
+#[test]
+fn who_is_transferred_to_an_emergency_number_hears_no_announcement() {
+    for (called, emergency) in [(true, true), (true, false), (false, true), (false, false)] {
+        let mut told = alice(|r| Told([OFF, ON, ON, ON]).put(r));
+        let number = if emergency { PUBLIC } else { "112" };
+        told.numbering.emergency = vec![number.to_owned()];
+        let mut w = World::with(told, 1);
+        let [from, to] = if called { [ALICE, BOB] } else { [BOB, ALICE] };
+        w.call(from, to);
+        w.run_s(1);
+        let since = w.media.len();
+        w.refer(BOB, PUBLIC, &[]);
+        w.respond(TRUNK, 200);
+        w.run_s(5);
+        let heard = if emergency {
+            "TURN-c"
+        } else {
+            "c-Compliance TURN-c"
+        };
+        assert_eq!(w.heard_since(since), heard, "{called}");
+        w.hang_up(ALICE);
+    }
+}
+
+#[test]
+fn a_caller_who_is_sent_to_an_emergency_number_is_recorded_only_with_the_switch() {
+    for (switch, kept) in [(Emergency::Recorded, true), (Emergency::Left, false)] {
+        let mut told = alice(|r| r.emergency = switch);
+        told.numbering.emergency = vec![PUBLIC.to_owned()];
+        let mut w = World::with(told, 1);
+        w.invite(ALICE, "1002");
+        w.run(50);
+        w.redirect(BOB, &[&format!("<sip:{PUBLIC}@x>")]);
+        w.respond(TRUNK, 200);
+        w.run_s(2);
+        assert_eq!(w.times("START").len(), usize::from(kept));
+        w.hang_up(ALICE);
+        let because = "emergency calls are not recorded";
+        let ending = match kept {
+            true => (End::Finished, "the caller hung up".to_owned()),
+            false => (End::NotKept, because.to_owned()),
+        };
+        assert_eq!(w.endings(), [ending]);
     }
 }
 

@@ -60,6 +60,8 @@ impl Call {
         let ended = closing(by, Reached::Answered);
         let number = leg.who.number.clone();
         let newcomer = leg.listener(cx.settings);
+        // Of one that came by itself it is only said which number it has.
+        let was_called = dialog.is_some() && how == Arrival::Transfer;
         let mut gone = std::mem::replace(self.leg_mut(side), leg);
         cx.media(MediaCommand::CloseLeg { leg: gone.id });
         if let Some(dialog) = dialog.or_else(|| self.leg_mut(side).dialog.take()) {
@@ -68,7 +70,7 @@ impl Call {
         }
         self.recorded.leave(cx, side, departure, (by, ended));
         // Who comes is told what holds for the call as it is now.
-        let class = self.class_now(cx.settings);
+        let class = self.class_now(cx.settings, was_called.then_some(number.as_str()));
         self.recorded.are_now(class);
         carried.is_now(class);
         let across = self.leg(side.other()).who.number.clone();
@@ -94,9 +96,15 @@ impl Call {
         self.heed(cx, [side]);
     }
 
-    fn class_now(&self, settings: &Settings) -> Class {
+    /// The class of a call in which this node has called somebody under that number, if it has.
+    fn class_now(&self, settings: &Settings, called: Option<&str>) -> Class {
         let (caller, callee) = (self.caller.who.party, self.callee.who.party);
-        classify(settings, caller, callee, &self.callee.who.number)
+        let class = |number| classify(settings, caller, callee, number);
+        let first = class(&self.callee.who.number);
+        match (first.nature, called) {
+            (Nature::Conversation, Some(number)) => class(number),
+            _ => first,
+        }
     }
 
     /// The class of a call that nobody has answered once this party is asked or answers. Who has called an
