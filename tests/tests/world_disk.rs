@@ -4,7 +4,7 @@
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
-use duolog::phone::{Action, PhoneEvent};
+use duolog::phone::{Action, End, PhoneEvent};
 use duolog_archive::wire::Fact;
 use duolog_archive::{EndState, GapReason, RequestedFormat};
 use duolog_call::PromptName;
@@ -281,27 +281,33 @@ fn notices(office: &Office, phone: &str) -> Vec<PromptName> {
     both.into_iter().filter(heard).collect()
 }
 
+/// Two users: A with this policy, C whose callers are refused where it cannot be recorded.
+fn office(seed: u64, policy: &str) -> Office {
+    let lines = |policy: &str| {
+        format!(
+            "mode = \"always\"\nannounce = \"off\"\nnotice = \"none\"\non_failure = \"{policy}\"\n"
+        )
+    };
+    Office::new(&Differently {
+        recorded: vec![("A", lines(policy)), ("C", lines("refuse"))],
+        ..Differently::nothing(seed)
+    })
+}
+
 #[test]
 fn a_disk_that_takes_nothing_speaks_each_policy_and_closes_the_gate_until_it_works_again() {
     let refused = PhoneEvent::Refused(StatusCode::new(503).expect("a status"));
-    for (n, (word, told, ends)) in [
-        ("refuse", None, false),
-        ("go-on", None, false),
-        ("go-on-announced", Some(PromptName::FailureContinues), false),
-        ("end-announced", Some(PromptName::FailureEnds), true),
+    let over = PhoneEvent::Ended { by: End::Peer };
+    for (n, (word, told)) in [
+        ("refuse", None),
+        ("go-on", None),
+        ("go-on-announced", Some(PromptName::FailureContinues)),
+        ("end-announced", Some(PromptName::FailureEnds)),
     ]
     .into_iter()
     .enumerate()
     {
-        let lines = |policy: &str| {
-            format!(
-                "mode = \"always\"\nannounce = \"off\"\nnotice = \"none\"\non_failure = \"{policy}\"\n"
-            )
-        };
-        let mut office = Office::new(&Differently {
-            recorded: vec![("A", lines(word)), ("C", lines("refuse"))],
-            ..Differently::nothing(450 + n as u64)
-        });
+        let mut office = office(450 + n as u64, word);
         office.until(1.0);
         office.call("B1", "A");
         office.until(8.0);
@@ -313,57 +319,38 @@ fn a_disk_that_takes_nothing_speaks_each_policy_and_closes_the_gate_until_it_wor
         // Nothing happens in the call meanwhile: the losses themselves have to speak.
         office.until(40.0);
         for phone in ["A1", "B1"] {
-            assert_eq!(
-                notices(&office, phone),
-                Vec::from_iter(told),
-                "{word}: {phone}"
-            );
-            let over = office.told(
-                phone,
-                PhoneEvent::Ended {
-                    by: duolog::phone::End::Peer,
-                },
-            );
-            assert_eq!(over, ends, "{word}: {phone}");
+            let heard = notices(&office, phone);
+            assert_eq!(heard, Vec::from_iter(told), "{word}: {phone}");
+            let ends = told == Some(PromptName::FailureEnds);
+            assert_eq!(office.told(phone, over), ends, "{word}: {phone}");
         }
         takes_nothing(&office, 0);
         office.until(48.0);
         office.call("pstn2", "C");
         office.until(52.0);
-        assert!(
-            office.told("pstn2", PhoneEvent::Answered),
-            "{word}: the gate opens again"
-        );
+        let again = office.told("pstn2", PhoneEvent::Answered);
+        assert!(again, "{word}: the gate opens again");
         office.close();
-        let kept = office.recordings();
-        let of = |state: EndState| kept.iter().filter(move |one| one.manifest.state == state);
-        assert_eq!(
-            (kept.len(), of(EndState::Complete).count()),
-            (3, 1),
-            "{word}: a row for every call"
-        );
-        for one in &kept {
-            assert_eq!(
-                judge(&office.world, one).faults,
-                [] as [String; 0],
-                "{word}"
-            );
-        }
-        let why = of(EndState::Refused).map(|one| one.manifest.reason.as_str());
-        assert!(
-            why.eq(["new calls were not taken: the spool's disk fails: nothing is written, mend or replace it now"]),
-            "{word}"
-        );
-        let partial = of(EndState::Partial)
-            .next()
-            .expect("what was there before is kept");
-        let troubles = partial.manifest.facts.iter().filter(|line| {
-            matches!(&line.fact, Fact::RecordingTrouble { reason } if reason.ends_with("the spool's disk fails"))
-        });
-        assert_eq!(troubles.count(), 1, "{word}: {}", partial.manifest.reason);
-        assert!(
-            partial.manifest.length.ms > 20_000,
-            "{word}: from memory as well"
-        );
+        check_rows(&office, word);
     }
+}
+
+/// A row for every call: what was there before, the refused one, and the one that came after.
+fn check_rows(office: &Office, word: &str) {
+    let kept = office.recordings();
+    for one in &kept {
+        let faults = judge(&office.world, one).faults;
+        assert_eq!(faults, [] as [String; 0], "{word}");
+    }
+    let mut all = kept.iter().map(|kept| &kept.manifest).collect::<Vec<_>>();
+    all.sort_by_key(|manifest| manifest.opened_at);
+    let states: Vec<EndState> = all.iter().map(|manifest| manifest.state).collect();
+    let wanted = [EndState::Partial, EndState::Refused, EndState::Complete];
+    assert_eq!(states, wanted, "{word}");
+    let why = "the spool's disk fails: nothing is written, mend or replace it now";
+    assert_eq!(all[1].reason, format!("new calls were not taken: {why}"));
+    let lost = |fact: &Fact| matches!(fact, Fact::RecordingTrouble { reason } if reason.ends_with("the spool's disk fails"));
+    let facts = all[0].facts.iter();
+    assert_eq!(facts.filter(|line| lost(&line.fact)).count(), 1, "{word}");
+    assert!(all[0].length.ms > 20_000, "{word}: from memory as well");
 }

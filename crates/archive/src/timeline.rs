@@ -124,7 +124,7 @@ impl Timeline {
 
     /// Whether anything was captured, as far as is known: kept or not.
     pub(crate) fn has_begun(&self) -> bool {
-        let began = |(_, fact): (u64, &Fact)| matches!(fact, Fact::RecordingStarted);
+        let began = |(_, fact): (u64, &Fact)| matches!(fact, Fact::RecordingStarted { .. });
         self.length > 0 || self.told().any(began)
     }
 

@@ -362,7 +362,7 @@ impl Keeper {
                     ..
                 } => {
                     let loss = Loss::of_audio(reason);
-                    tracing::debug!(%recording, samples, reason = loss.reason());
+                    tracing::debug!(%recording, samples, reason = loss.reason(), "audio was dropped");
                     self.tell_lost(recording, loss);
                 }
                 Outcome::PartFailed {

@@ -3,7 +3,7 @@
 
 use duolog_call::{
     Control, ControlId, Digit, Fact, HungUpBy, Indication, Input, LegId, LogEvent, Means,
-    MediaEvent, Mode, Phase, Refusal, Side,
+    MediaEvent, Mode, OnFailure, Phase, Refusal, Side,
 };
 use duolog_sip::sdp::Direction::{self, Inactive, RecvOnly, SendOnly, SendRecv};
 use duolog_sip::sdp::{Description, RecordPreference, RecordState};
@@ -275,10 +275,17 @@ fn a_recording_that_is_started_and_stopped_is_shown_by_every_way() {
 
 #[test]
 fn a_recording_that_fails_is_shown_no_longer() {
-    let mut w = connected(&AWARE, &AWARE);
+    let mut settings = settings();
+    settings.users[2].recording_mut().mode = Mode::AlwaysPauseResume;
+    settings.users[2].recording_mut().on_failure = OnFailure::GoOnAnnounced;
+    let mut w = World::with(settings, 5);
+    w.connected_call_with(&AWARE, &AWARE);
+    for who in [TRUNK, CAROL] {
+        assert_eq!(accept(&mut w, who, SendRecv), Some("on"));
+    }
     let recording = *w.recordings.keys().next().unwrap();
     let reason = "disk gone".to_owned();
-    w.report(MediaEvent::RecordingLost { recording, reason });
+    w.report(MediaEvent::RecordingTrouble { recording, reason });
     w.run(50);
     for who in [TRUNK, CAROL] {
         assert_eq!(accept(&mut w, who, SendRecv), Some("off"));
