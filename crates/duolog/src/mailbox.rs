@@ -101,3 +101,118 @@ impl Mailboxes {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use duolog_archive::catalogue::{AudioRef, RowEnding};
+    use duolog_archive::wire::{Keeping, Opening, Standing};
+    use duolog_archive::{EndState, StoredFormat};
+    use tokio::task::JoinSet;
+
+    use super::*;
+    use crate::abilities::Abilities;
+    use crate::clock::WallClock;
+    use crate::config;
+
+    const USERS: &str = "[[user]]\nname = \"anna\"\nmailbox = {}\npassword = \"p\"\n\
+                         [[user]]\nname = \"ben\"\npassword = \"p\"\n";
+
+    fn settings() -> Arc<Settings> {
+        let config = config::read(USERS).expect("it is right");
+        let abilities = Abilities::default();
+        let wall = WallClock::read();
+        let listening = &config.sip.listen;
+        Arc::new(crate::translate::settings::settings(
+            &config, &abilities, listening, &wall,
+        ))
+    }
+
+    fn message(number: u128, owner: &str) -> Row {
+        let opening = Opening {
+            owner: owner.into(),
+            standing: Standing {
+                keeping: Keeping::Message,
+                ..Standing::default()
+            },
+            ..Opening::default()
+        };
+        let audio = AudioRef {
+            key: "k".into(),
+            format: StoredFormat::OggOpus,
+            bytes: 1,
+            sha256: "aa".into(),
+        };
+        let row = Row::opened(RecordingId(number), WallTime(1), &opening);
+        Row {
+            ending: Some(RowEnding {
+                state: EndState::Complete,
+                reason: "the caller hung up".into(),
+                at: WallTime(2),
+                length_samples: 80_000,
+                pauses: 0,
+                audio: Some(audio),
+                manifest: None,
+            }),
+            ..row
+        }
+    }
+
+    fn told(counts: &mut mpsc::Receiver<Input>) -> Vec<(usize, u32, u32)> {
+        let mut all = Vec::new();
+        while let Ok(Input::Messages { user, new, old }) = counts.try_recv() {
+            all.push((user.0, new, old));
+        }
+        all
+    }
+
+    async fn catalogue() -> (tempfile::TempDir, Catalogue) {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("catalogue.sqlite");
+        let catalogue = Catalogue::open(&path).await.expect("a new one");
+        (folder, catalogue)
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn what_is_told_last_was_counted_last() {
+        let (_folder, catalogue) = catalogue().await;
+        let (mailboxes, mut counts) = Mailboxes::new(settings());
+        let mut storing = JoinSet::new();
+        for number in 1..=30 {
+            let (catalogue, mailboxes) = (catalogue.clone(), mailboxes.clone());
+            storing.spawn(async move {
+                let row = message(number, "anna");
+                catalogue.end_row(&row).await.expect("it is stored");
+                mailboxes.stored(&catalogue, &row).await;
+            });
+        }
+        while let Some(done) = storing.join_next().await {
+            done.expect("nothing panics");
+        }
+        let told = told(&mut counts);
+        assert_eq!(told.len(), 30);
+        assert!(told.is_sorted(), "{told:?}");
+        assert_eq!(told.last(), Some(&(0, 30, 0)));
+    }
+
+    #[tokio::test]
+    async fn the_phone_is_told_of_what_was_heard() {
+        let (_folder, catalogue) = catalogue().await;
+        let (mailboxes, mut counts) = Mailboxes::new(settings());
+        for row in [message(1, "anna"), message(2, "anna"), message(3, "ben")] {
+            catalogue.end_row(&row).await.expect("it is stored");
+        }
+        let heard = async |number, at: Option<i64>| {
+            let at = at.map(WallTime);
+            let heard = mailboxes.heard(&catalogue, RecordingId(number), at).await;
+            heard.expect("the catalogue is there")
+        };
+        mailboxes.count_all(&catalogue).await;
+        assert!(heard(1, Some(5)).await && heard(2, Some(6)).await);
+        assert!(heard(2, None).await);
+        assert!(!heard(9, Some(5)).await, "there is none");
+        // Nobody is told of a mailbox that is not there any more.
+        assert!(heard(3, Some(5)).await);
+        let told = told(&mut counts);
+        assert_eq!(told, [(0, 2, 0), (0, 1, 1), (0, 0, 2), (0, 1, 1)]);
+    }
+}

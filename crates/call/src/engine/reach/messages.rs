@@ -388,7 +388,7 @@ impl Reach {
 
     /// The node goes down: who has subscribed may do so elsewhere.
     pub(super) fn end_subscriptions(&mut self, now: Instant, settings: &Settings) -> Vec<Wanted> {
-        self.messages.untold.clear();
+        self.messages.untold.end();
         let all: Vec<DialogId> = self.messages.subscriptions.keys().cloned().collect();
         all.iter()
             .filter_map(|id| self.notify(now, settings, id, State::Deactivated))

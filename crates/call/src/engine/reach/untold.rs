@@ -13,8 +13,12 @@ const AGAIN: Duration = Duration::from_secs(180);
 const TRIES: u8 = 20;
 
 /// Whose phones are to be told again, and when.
-#[derive(Debug, Default)]
-pub(super) struct Untold(BTreeMap<usize, Again>);
+#[derive(Debug)]
+pub(super) struct Untold {
+    users: BTreeMap<usize, Again>,
+    /// How often each is told again.
+    tries: u8,
+}
 
 #[derive(Debug, Default)]
 struct Again {
@@ -23,29 +27,39 @@ struct Again {
     failed: u8,
 }
 
+impl Default for Untold {
+    fn default() -> Self {
+        Self {
+            users: BTreeMap::new(),
+            tries: TRIES,
+        }
+    }
+}
+
 impl Untold {
     pub(super) fn deadline(&self) -> Option<Instant> {
-        self.0.values().filter_map(|again| again.at).min()
+        self.users.values().filter_map(|again| again.at).min()
     }
 
     /// The phone of this user did not hear it.
     pub(super) fn failed(&mut self, now: Instant, UserIndex(user): UserIndex) {
-        let again = self.0.entry(user).or_default();
+        let again = self.users.entry(user).or_default();
         again.failed += 1;
-        match again.failed > TRIES {
-            true => drop(self.0.remove(&user)),
+        match again.failed > self.tries {
+            true => drop(self.users.remove(&user)),
             false => again.at = Some(now + AGAIN),
         }
     }
 
     /// The phone knows, does not want to know, or will be told anyway.
     pub(super) fn forget(&mut self, UserIndex(user): UserIndex) {
-        self.0.remove(&user);
+        self.users.remove(&user);
     }
 
-    /// Nobody is told again.
-    pub(super) fn clear(&mut self) {
-        self.0.clear();
+    /// The node goes down: nobody is told again.
+    pub(super) fn end(&mut self) {
+        self.users.clear();
+        self.tries = 0;
     }
 
     /// Those whose time has come.
@@ -84,6 +98,9 @@ mod tests {
         untold.failed(now, user);
         assert!(untold.deadline().is_some());
         untold.forget(user);
+        assert_eq!(untold.deadline(), None);
+        untold.end();
+        untold.failed(now, user);
         assert_eq!(untold.deadline(), None);
     }
 }
