@@ -18,7 +18,7 @@ mod record;
 pub use fault::{FinishError, Step, StepError};
 pub(crate) use record::row_of;
 
-use crate::archive::{Archive, Claim, Shown, Spool};
+use crate::archive::{Archive, Shown, Spool};
 use crate::assemble::Assembly;
 use crate::catalogue::{ManifestRef, Row, RowEnding, Written};
 use crate::digest::{CHUNK_BYTES, Digests};
@@ -72,7 +72,8 @@ impl<S: Spool> Archive<S> {
     /// Encoding runs on tokio's blocking threads; how many recordings are finished at a time is the
     /// caller's choice.
     pub async fn finish(&self, recording: RecordingId) -> Result<Shown, FinishError> {
-        let _claim = self.at_work_on(recording)?;
+        let claim = self.claim(recording);
+        let _claim = claim.ok_or_else(|| self.is_at_work(recording))?;
         let shown = self.stored(recording).await?;
         self.released(recording).await?;
         Ok(shown)
@@ -80,22 +81,21 @@ impl<S: Spool> Archive<S> {
 
     /// The same but for the last step: it is safe, it can be found, and the spool has it still.
     pub async fn store(&self, recording: RecordingId) -> Result<Shown, FinishError> {
-        let _claim = self.at_work_on(recording)?;
+        let claim = self.claim(recording);
+        let _claim = claim.ok_or_else(|| self.is_at_work(recording))?;
         self.stored(recording).await
     }
 
     /// The last step alone, for what [`Archive::store`] gave. Calling it again changes nothing.
     pub async fn release(&self, recording: RecordingId) -> Result<(), FinishError> {
-        let _claim = self.at_work_on(recording)?;
+        let claim = self.claim(recording);
+        let _claim = claim.ok_or_else(|| self.is_at_work(recording))?;
         self.released(recording).await
     }
 
-    fn at_work_on(&self, recording: RecordingId) -> Result<Claim, FinishError> {
-        let at_work = || {
-            let place = recording_text(recording);
-            self.refused(recording, Step::Assemble, place, StepError::AtWork)
-        };
-        self.claim(recording).ok_or_else(at_work)
+    fn is_at_work(&self, recording: RecordingId) -> FinishError {
+        let place = recording_text(recording);
+        self.refused(recording, Step::Assemble, place, StepError::AtWork)
     }
 
     async fn stored(&self, recording: RecordingId) -> Result<Shown, FinishError> {
