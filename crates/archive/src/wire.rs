@@ -641,6 +641,19 @@ mod tests {
             assert_eq!(Fact::parse(text.as_bytes()).unwrap(), fact);
         }
         check(Fact::CallOffered, r#"{"kind":"call_offered"}"#);
+        // By itself: as earlier versions wrote every start.
+        let (by, way) = (None, None);
+        check(
+            Fact::RecordingStarted { by, way },
+            r#"{"kind":"recording_started"}"#,
+        );
+        check(
+            Fact::RecordingStarted {
+                by: Some(Side::Owner),
+                way: Some(Way::Api),
+            },
+            r#"{"kind":"recording_started","by":"owner","way":"api"}"#,
+        );
         check(
             Fact::RecordingPaused {
                 by: Side::Owner,

@@ -604,6 +604,17 @@ fn done_by(w: &World) -> Vec<Fact> {
     facts
 }
 
+/// What the log says of the last start.
+fn logged_start(w: &World) -> Fact {
+    let mut logs = w.logs.iter().rev();
+    let by = logs.find_map(|log| match log.event {
+        LogEvent::RecordingStarted { by, .. } => Some(by),
+        _ => None,
+    });
+    let by = by.expect("it has started");
+    Fact::RecordingStarted { by }
+}
+
 type Asked = (Way, Control);
 
 #[test]
@@ -672,12 +683,7 @@ fn what_was_done_later_says_how_it_was_asked_for_and_not_what_came_after() {
         }
         stage.w.run(4000);
         assert_eq!(done_by(&stage.w), wanted, "{mode:?} {asked:?}");
-        let started = stage.w.logs.iter().rev().find_map(|log| match log.event {
-            LogEvent::RecordingStarted { by, .. } => Some(RecordingStarted { by }),
-            _ => None,
-        });
-        let said = started.expect("it has started");
-        assert!(wanted.contains(&said), "{said:?}");
+        assert!(wanted.contains(&logged_start(&stage.w)), "{mode:?}");
     }
 }
 

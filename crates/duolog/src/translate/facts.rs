@@ -400,6 +400,19 @@ mod tests {
     }
 
     #[test]
+    fn a_start_says_how_a_person_asked_for_it() {
+        for (by, written) in [
+            (None, r#"{"kind":"recording_started"}"#),
+            (
+                Some(Means::FeatureCode),
+                r#"{"kind":"recording_started","by":"owner","way":"feature_code"}"#,
+            ),
+        ] {
+            check(Fact::RecordingStarted { by }, written);
+        }
+    }
+
+    #[test]
     fn who_takes_part_is_kept_as_seen_from_the_owner() {
         let number = "+31201112233".to_owned();
         check(
