@@ -145,6 +145,53 @@ fn by_preference() {
     }
 }
 
+#[test]
+fn by_start_and_stop() {
+    let told = Told::Update;
+    let mut owner = Script::callee("callee")
+        .answer_invite("200 OK", &[AWARE, allow(told)], SDP)
+        .wants("ACK")
+        .speaks()
+        .waits_ms(2 * TALKS);
+    for (value, state) in [("Record: on", "on"), ("Record: off", "off")] {
+        owner = owner.request("INFO", &[value], Body::None).gets(200);
+        owner = shows(owner, told, LATEST, state).waits_ms(2 * TALKS);
+    }
+    for (last, state) in [("Signal=4", "on"), ("Signal=5", "off")] {
+        for key in ["Signal=*", "Signal=4", last] {
+            owner = owner.request("INFO", &[], Body::Text(KEY, key)).gets(200);
+        }
+        owner = shows(owner, told, LATEST, state).waits_ms(2 * TALKS);
+    }
+    for (line, state) in [("a=recordpref:on", "on"), ("a=recordpref:off", "off")] {
+        let headers = [AWARE, allow(told)];
+        owner = owner
+            .request("UPDATE", &headers, Body::SdpWith("sendrecv", line))
+            .may_get(100)
+            .gets_saying(200, &format!("a=record:{state}"))
+            .waits_ms(2 * TALKS);
+    }
+    let mut caller = Script::caller("caller")
+        .invite(&[AWARE, allow(told)], SDP)
+        .may_get(100)
+        .may_get(180)
+        .gets_saying(200, "a=record:off")
+        .ack(Body::None)
+        .speaks();
+    for state in ["on", "off", "on", "off", "on", "off"] {
+        caller = shows(caller, told, 2 * TALKS + 2 * LATEST, state);
+    }
+    check(&Play {
+        amend: |text| text.replace("\"always-pause-resume\"", "\"on-demand-user-start\""),
+        recordings: vec![(CALLEE, &[CALLER]); 3],
+        ..Play::new(
+            "icons by start and stop",
+            caller.is_hung_up(),
+            owner.hangs_up(),
+        )
+    });
+}
+
 /// How many messages that came to a role say that.
 fn told(stage: &Stage, script: &Script, line: &str) -> usize {
     let heard = stage.heard(script);

@@ -215,8 +215,12 @@ fn what_a_phone_always_prefers_undoes_nothing_that_was_asked_for_since() {
                 }
             }
         }
-        // The button is pressed.
+        // The button is pressed. What the phone said last was an answer, with one codec: the first offer
+        // after that might be a refresh.
         let change = Change::Prefer(RecordPreference::On);
+        world.act(desk(0), Action::Alter { by, change });
+        world.run_ms(1_000);
+        assert_eq!(icon(&world, desk(0)), RecordState::Paused, "{what}");
         world.act(desk(0), Action::Alter { by, change });
         let asked = world.now();
         becomes(&mut world, asked, RecordState::On, &what);

@@ -162,7 +162,11 @@ fn no_key_is_later_than_the_configured_time_however_slowly_a_code_is_pressed() {
         office.until(1.0);
         office.call("A1", "B");
         // Each within the time after the one before, but the last too late for the first.
-        let slowly = [("*", 3.0), ("4", 3.0 + 0.8 * wait_s), ("8", 3.0 + 1.6 * wait_s)];
+        let slowly = [
+            ("*", 3.0),
+            ("4", 3.0 + 0.8 * wait_s),
+            ("8", 3.0 + 1.6 * wait_s),
+        ];
         for (key, at) in slowly {
             press(&mut office, at, "A1", key);
         }
