@@ -66,7 +66,7 @@ impl Untold {
     pub(super) fn due(&mut self, now: Instant) -> Vec<UserIndex> {
         let is_due = |again: &mut Again| again.at.take_if(|at| *at <= now).is_some();
         let due = self
-            .0
+            .users
             .iter_mut()
             .filter_map(|(user, again)| is_due(again).then_some(*user));
         due.map(UserIndex).collect()
