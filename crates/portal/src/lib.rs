@@ -21,5 +21,5 @@ mod api;
 mod door;
 mod operations;
 
-pub use api::{Action, CallControl, Half, NotDone, Outcome, Right, Token, serve_api};
+pub use api::{Action, CallControl, Change, Half, NotDone, Outcome, Right, Token, serve_api};
 pub use operations::{Liveness, Node, Readiness, serve};
