@@ -4,7 +4,7 @@
 use std::time::{Duration, Instant};
 
 use duolog::phone::{CodedVoice, Voice};
-use duolog_tests::real::api::{ADMIN, address as api, ask};
+use duolog_tests::real::api::{ADMIN, address as api, ask, ask_with};
 use duolog_tests::real::phones::Phones;
 use duolog_tests::real::site::Wishes;
 use duolog_tests::real::{Duolog, Site, kept};
@@ -228,6 +228,16 @@ fn settings_hold_from_the_next_call_and_over_a_restart_and_off_wipes_them() {
         (&stored["effective"]["mode"], &stored["version"]),
         (&json!("always"), &json!(1))
     );
+    // Of whoever has seen no document yet, this one is not lost.
+    let over = |version: &str| {
+        let lines = format!("If-Match: \"{version}\"\r\n");
+        let answer = ask_with(api(&stage.site), &put, (ADMIN, &lines), wanted);
+        answer.expect("an answer")
+    };
+    let (status, answer) = over("0");
+    assert_eq!((status, &answer["reason"]), (412, &json!("outdated")));
+    let (status, stored) = over("1");
+    assert_eq!((status, &stored["version"]), (200, &json!(2)));
     goes_on(&phones, 300);
     assert_eq!(stage.calls(ADMIN), json!({ "calls": [] }));
     phones.all_hang_up();
@@ -238,7 +248,7 @@ fn settings_hold_from_the_next_call_and_over_a_restart_and_off_wipes_them() {
     let shown = stage.expect(&format!("GET {ANNAS}"), ADMIN, "", 200);
     assert_eq!(
         (&shown["document"], &shown["version"]),
-        (&stored["document"], &json!(1))
+        (&stored["document"], &json!(2))
     );
     assert_eq!(shown["effective"]["repeat_tone"], "10s");
 

@@ -1,5 +1,6 @@
 //! A listener and its connections: how many there may be, and how long one may stay that asks nothing.
 
+use std::io::ErrorKind;
 use std::net::{IpAddr, Ipv6Addr};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -49,12 +50,22 @@ async fn bounded(listener: TcpListener, router: Router, bounds: Bounds) {
     loop {
         match listener.accept().await {
             Ok((stream, peer)) => crowd.receive(stream, source(peer.ip()), &router),
+            // Whoever knocked is gone.
+            Err(error) if is_of_one(error.kind()) => {}
             Err(error) => {
                 tracing::warn!(%error, "an HTTP connection could not be taken");
                 sleep(ACCEPT_AGAIN).await;
             }
         }
     }
+}
+
+fn is_of_one(error: ErrorKind) -> bool {
+    use ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset};
+    matches!(
+        error,
+        ConnectionAborted | ConnectionRefused | ConnectionReset
+    )
 }
 
 /// The connections of a listener.

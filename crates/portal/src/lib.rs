@@ -21,5 +21,7 @@ mod api;
 mod door;
 mod operations;
 
-pub use api::{Action, CallControl, Half, Heard, NotDone, Outcome, Right, Token, serve_api};
+pub use api::{
+    Action, CallControl, Change, Half, Heard, NotDone, Outcome, Right, Token, serve_api,
+};
 pub use operations::{Liveness, Node, Readiness, serve};

@@ -33,11 +33,22 @@ pub fn sections(site: &Site) -> String {
 /// One request over a connection of its own: status and body; none where nobody answers.
 #[must_use]
 pub fn ask(to: SocketAddr, what: &str, token: &str, body: &str) -> Option<(u16, Value)> {
+    ask_with(to, what, (token, ""), body)
+}
+
+/// As [`ask`], with lines of header beside the token's.
+#[must_use]
+pub fn ask_with(
+    to: SocketAddr,
+    what: &str,
+    (token, lines): (&str, &str),
+    body: &str,
+) -> Option<(u16, Value)> {
     let mut stream = TcpStream::connect_timeout(&to, ANSWER).ok()?;
     stream.set_read_timeout(Some(ANSWER)).ok()?;
     let request = format!(
         "{what} HTTP/1.1\r\nHost: {to}\r\nConnection: close\r\nAuthorization: Bearer {token}\r\n\
-         Content-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
+         {lines}Content-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
         body.len()
     );
     stream.write_all(request.as_bytes()).ok()?;

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use duolog_archive::catalogue::Catalogue;
 use duolog_archive::{WallTime, parse_recording, recording_text};
 use duolog_call::{Control, Phase, Refusal, Running, UserIndex};
-use duolog_portal::{Action, CallControl, Half, Heard, NotDone, Outcome};
+use duolog_portal::{Action, CallControl, Change, Half, Heard, NotDone, Outcome};
 use duolog_spool::RecordingId;
 use serde_json::Value;
 use tokio::sync::{Mutex, mpsc, oneshot};
@@ -85,12 +85,24 @@ impl Desk {
         })
     }
 
-    async fn store(&self, user: UserIndex, document: Document, by: &str) -> Result<Value, NotDone> {
+    async fn store(
+        &self,
+        user: UserIndex,
+        document: Document,
+        Change { by, over }: Change,
+    ) -> Result<Value, NotDone> {
         let owner = self.owners.name(user).unwrap_or_default();
         let text = crate::config::written(&document.own).to_string();
         let _one_at_a_time = self.changing.lock().await;
+        if let Some(over) = over {
+            let stored = self.catalogue.owner_setting(owner).await.map_err(failed)?;
+            let version = stored.map_or(0, |stored| stored.version);
+            if version != over {
+                return Err(NotDone::Outdated(version));
+            }
+        }
         let now = WallTime(self.wall.unix_us(Instant::now()));
-        let stored = self.catalogue.store_owner_setting(owner, &text, now, by);
+        let stored = self.catalogue.store_owner_setting(owner, &text, now, &by);
         let version = stored.await.map_err(failed)?;
         self.metrics.settings_changed.inc();
         let user_shown = Redacted(owner);
@@ -161,21 +173,26 @@ impl CallControl for Desk {
         Ok(self.owners.shown(user, stored.as_ref()))
     }
 
-    async fn change(&self, owner: &str, document: &Value, by: &str) -> Result<Value, NotDone> {
+    async fn change(
+        &self,
+        owner: &str,
+        document: &Value,
+        change: Change,
+    ) -> Result<Value, NotDone> {
         let user = self.user(owner)?;
         let document = self.owners.read(user, document).map_err(|mistakes| {
             let mistakes = mistakes.into_iter();
             NotDone::Mistaken(mistakes.map(|m| (m.key, m.what)).collect())
         })?;
         // Whoever asked may be gone before it is done; it is done whole all the same.
-        let (desk, by) = (self.clone(), by.to_owned());
-        let stored = tokio::spawn(async move { desk.store(user, document, &by).await });
+        let desk = self.clone();
+        let stored = tokio::spawn(async move { desk.store(user, document, change).await });
         stored.await.unwrap_or(Err(NotDone::Busy))
     }
 
-    async fn switch_off(&self, owner: &str, by: &str) -> Result<Value, NotDone> {
+    async fn switch_off(&self, owner: &str, change: Change) -> Result<Value, NotDone> {
         let document = serde_json::json!({ "mode": "never" });
-        self.change(owner, &document, by).await
+        self.change(owner, &document, change).await
     }
 
     async fn message(&self, id: &str) -> Result<Option<String>, NotDone> {

@@ -12,7 +12,7 @@ use axum::Router;
 use axum::body::Bytes;
 use axum::extract::rejection::{BytesRejection, PathRejection};
 use axum::extract::{DefaultBodyLimit, Extension, Path, Request, State};
-use axum::http::{Method, StatusCode};
+use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
@@ -51,19 +51,19 @@ pub trait CallControl: Send + Sync + 'static {
     ) -> impl Future<Output = Result<&'static str, NotDone>> + Send;
     /// An owner's settings.
     fn settings(&self, owner: &str) -> impl Future<Output = Result<Value, NotDone>> + Send;
-    /// Stores a document in the place of an owner's settings, in the name of a token; gives them as they
-    /// are then. It is durable, and holds for calls that begin later, when this returns.
+    /// Stores a document in the place of an owner's settings; gives them as they are then. It is durable,
+    /// and holds for calls that begin later, when this returns.
     fn change(
         &self,
         owner: &str,
         document: &Value,
-        by: &str,
+        change: Change,
     ) -> impl Future<Output = Result<Value, NotDone>> + Send;
     /// Switches an owner's recording off and forgets the settings; recordings stay.
     fn switch_off(
         &self,
         owner: &str,
-        by: &str,
+        change: Change,
     ) -> impl Future<Output = Result<Value, NotDone>> + Send;
     /// The name of the owner of a message in a mailbox; `None` where there is no such message.
     fn message(&self, id: &str) -> impl Future<Output = Result<Option<String>, NotDone>> + Send;
@@ -89,6 +89,15 @@ pub struct Half {
     pub party: String,
     /// Where the recording stands, in a word.
     pub state: &'static str,
+}
+
+/// A change of an owner's settings.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Change {
+    /// The name of the token that makes it.
+    pub by: String,
+    /// The version that it is to replace, from 0; `None` for whichever there is.
+    pub over: Option<i64>,
 }
 
 /// What may be asked of a recording.
@@ -129,6 +138,8 @@ pub enum NotDone {
     },
     /// A document has mistakes: each key, and what is wrong with it and allowed there.
     Mistaken(Vec<(String, String)>),
+    /// Settings: they are not of the version that was to be replaced, but of this one.
+    Outdated(i64),
     /// The node has no time now, or stops.
     Busy,
     /// Settings: it takes too long to be waited for, and may still be done.
@@ -342,27 +353,63 @@ async fn settings<C: CallControl>(
     name: Named,
 ) -> Answer {
     let name = owner_of(&token, &[Right::Read, Right::Settings], name)?;
-    done(&api.control.settings(&name).await?)
+    versioned(&api.control.settings(&name).await?)
 }
 
 async fn change<C: CallControl>(
     State(api): State<Arc<Api<C>>>,
     Extension(token): Extension<Token>,
     name: Named,
+    headers: HeaderMap,
     body: Result<Bytes, BytesRejection>,
 ) -> Answer {
     let name = owner_of(&token, &[Right::Settings], name)?;
     let document = json_of(body)?;
-    done(&api.control.change(&name, &document, token.name()).await?)
+    let change = change_of(&token, &headers)?;
+    versioned(&api.control.change(&name, &document, change).await?)
 }
 
 async fn switch_off<C: CallControl>(
     State(api): State<Arc<Api<C>>>,
     Extension(token): Extension<Token>,
     name: Named,
+    headers: HeaderMap,
 ) -> Answer {
     let name = owner_of(&token, &[Right::Settings], name)?;
-    done(&api.control.switch_off(&name, token.name()).await?)
+    let change = change_of(&token, &headers)?;
+    versioned(&api.control.switch_off(&name, change).await?)
+}
+
+/// Settings, with their version as the entity tag (RFC 9110 §8.8.3).
+fn versioned(settings: &Value) -> Answer {
+    let mut answer = done(settings)?;
+    let tag = settings["version"]
+        .as_i64()
+        .map(|version| format!("\"{version}\""));
+    if let Some(tag) = tag.and_then(|tag| HeaderValue::try_from(tag).ok()) {
+        answer.headers_mut().insert(header::ETAG, tag);
+    }
+    Ok(answer)
+}
+
+/// Who makes a change, and over which version: `If-Match`, where there is one.
+fn change_of(token: &Token, headers: &HeaderMap) -> Result<Change, Problem> {
+    let by = token.name().to_owned();
+    let Some(value) = headers.get(header::IF_MATCH) else {
+        return Ok(Change { by, over: None });
+    };
+    let tag = value.to_str().unwrap_or_default().trim();
+    let version = tag.strip_prefix('"').and_then(|tag| tag.strip_suffix('"'));
+    let over = match (tag, version.map(str::parse)) {
+        // There is always something.
+        ("*", _) => None,
+        (_, Some(Ok(version))) => Some(version),
+        _ => {
+            let next = "send the `ETag` of the settings, or no If-Match";
+            return Err(Problem::malformed("If-Match names no version", next));
+        }
+    };
+    Ok(Change { by, over })
 }
 
 /// The owner that is named, if the token is for them: whether there is one is not said before.

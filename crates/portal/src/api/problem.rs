@@ -124,6 +124,12 @@ impl From<NotDone> for Problem {
                 "the node did not answer in time, or is stopping",
                 "ask again in a second",
             ),
+            NotDone::Outdated(version) => new(
+                StatusCode::PRECONDITION_FAILED,
+                "outdated",
+                &format!("the settings are of version {version}; nothing was changed"),
+                "GET /api/v1/users/{name}/recording shows them",
+            ),
             NotDone::NotKnown => new(
                 StatusCode::SERVICE_UNAVAILABLE,
                 "not-known-yet",

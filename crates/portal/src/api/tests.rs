@@ -73,8 +73,17 @@ impl CallControl for Fake {
         }
     }
 
-    async fn change(&self, owner: &str, document: &Value, by: &str) -> Result<Value, NotDone> {
-        self.note(format!("{owner} {document} {by}"));
+    async fn change(
+        &self,
+        owner: &str,
+        document: &Value,
+        Change { by, over }: Change,
+    ) -> Result<Value, NotDone> {
+        let over = over.map_or(String::new(), |over| format!(" over {over}"));
+        self.note(format!("{owner} {document} {by}{over}"));
+        if over == " over 9" {
+            return Err(NotDone::Outdated(4));
+        }
         if document["mode"] == "sometimes" {
             let mistake = |key: &str| (key.to_owned(), "is not allowed; one of ...".to_owned());
             return Err(NotDone::Mistaken(vec![mistake("mode"), mistake("notice")]));
@@ -82,11 +91,14 @@ impl CallControl for Fake {
         if document["mode"] == "some day" {
             std::future::pending::<()>().await;
         }
-        Ok(json!({ "document": document }))
+        Ok(json!({ "document": document, "version": 5 }))
     }
 
-    async fn switch_off(&self, owner: &str, by: &str) -> Result<Value, NotDone> {
-        self.note(format!("{owner} off {by}"));
+    async fn switch_off(&self, owner: &str, change: Change) -> Result<Value, NotDone> {
+        self.note(format!("{owner} off {}", change.by));
+        if change.over == Some(9) {
+            return Err(NotDone::Outdated(4));
+        }
         Ok(json!({ "document": { "mode": "never" } }))
     }
 
@@ -122,7 +134,7 @@ fn tokens() -> Vec<Token> {
     ]
 }
 
-/// Method and path, the `Authorization`, the body; status, body, and what the node was asked.
+/// Method, path and `If-Match`, if there is one, the `Authorization`, the body; status, body, and what the node was asked.
 async fn asked(what: &str, authorization: Option<&str>, body: &str) -> (u16, Value, Vec<String>) {
     asked_within(LIMIT, what, authorization, body).await
 }
@@ -133,11 +145,16 @@ async fn asked_within(
     authorization: Option<&str>,
     body: &str,
 ) -> (u16, Value, Vec<String>) {
-    let (method, path) = what.split_once(' ').expect("a method and a path");
+    let mut words = what.split(' ');
+    let mut word = || words.next();
+    let (method, path) = (word().expect("a method"), word().expect("a path"));
     let fake = Arc::new(Fake::default());
     let mut request = Request::builder().method(method).uri(path);
     if let Some(value) = authorization {
         request = request.header(header::AUTHORIZATION, value);
+    }
+    if let Some(version) = word() {
+        request = request.header(header::IF_MATCH, version);
     }
     let request = request
         .body(Body::from(body.to_owned()))
@@ -412,6 +429,38 @@ async fn settings_are_shown_changed_and_switched_off() {
         (&keys[0]["key"], &keys[1]["key"]),
         (&json!("mode"), &json!("notice"))
     );
+}
+
+#[tokio::test]
+async fn a_change_is_made_over_the_version_that_is_named_and_over_no_other() {
+    let (path, document) = ("/api/v1/users/anna/recording", "{\"mode\":\"always\"}");
+    for (tag, expected, done) in [
+        (
+            "",
+            (200, "\"version\":5"),
+            "anna {\"mode\":\"always\"} admin",
+        ),
+        ("*", (200, "always"), "anna {\"mode\":\"always\"} admin"),
+        (
+            "\"4\"",
+            (200, "always"),
+            "anna {\"mode\":\"always\"} admin over 4",
+        ),
+        (
+            "\"9\"",
+            (412, "of version 4"),
+            "anna {\"mode\":\"always\"} admin over 9",
+        ),
+    ] {
+        let what = format!("PUT {path} {tag}");
+        check(what.trim_end(), ADMIN, document, expected, &[done]).await;
+    }
+    let (what, expected) = (format!("DELETE {path} \"9\""), (412, "outdated"));
+    check(&what, ADMIN, "", expected, &["anna off admin"]).await;
+    for wrong in ["4", "W/\"4\"", "\"four\"", "\"4\",\"5\"", "\""] {
+        let what = format!("PUT {path} {wrong}");
+        check(&what, ADMIN, document, (400, "no version"), &[]).await;
+    }
 }
 
 #[tokio::test]
