@@ -550,14 +550,29 @@ fn stop_failure_and_compliance_are_heard_through_wide_codecs_and_not_recorded() 
             "on-demand-user-start",
             "go-on-announced",
             "",
-            vec![RecordingStarts, RecordingStops, RecordingStarts, FailureContinues],
-            vec![RecordingStarts, RecordingStops, RecordingStarts, FailureContinues],
+            vec![
+                RecordingStarts,
+                RecordingStops,
+                RecordingStarts,
+                FailureContinues,
+            ],
+            vec![
+                RecordingStarts,
+                RecordingStops,
+                RecordingStarts,
+                FailureContinues,
+            ],
         ),
         (
             "on-demand-user-start",
             "end-announced",
             compliance,
-            vec![RecordingStarts, RecordingStops, RecordingStarts, FailureEnds],
+            vec![
+                RecordingStarts,
+                RecordingStops,
+                RecordingStarts,
+                FailureEnds,
+            ],
             vec![Compliance, FailureEnds],
         ),
     ]

@@ -6,7 +6,8 @@ use std::time::{Duration, Instant};
 
 use duolog_audio::coded;
 use duolog_media::{
-    Block, Channel, Command, Direction, Entry, GapReason, LegKey, RecordingCommand, RecordingKey, SampleFormat,
+    Block, Channel, Command, Direction, Entry, GapReason, LegKey, RecordingCommand, RecordingKey,
+    SampleFormat,
 };
 
 /// Silence of A-law decodes to 8.
