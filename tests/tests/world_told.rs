@@ -3,13 +3,15 @@
 
 use std::time::Duration;
 
-use duolog::phone::Action;
+use duolog::phone::{Action, By, Change, HoldStyle};
+use duolog_archive::wire::Fact;
 use duolog_archive::{EndState, RequestedFormat};
 use duolog_audio::codec::Codec;
 use duolog_call::PromptName::{
     self, Compliance, FailureContinues, FailureEnds, RecordingPaused, RecordingResumed,
     RecordingStarts, RecordingStops,
 };
+use duolog_tests::world::World;
 use duolog_tests::world::kept::{Kept, finish};
 use duolog_tests::world::office::{Differently, Office};
 use duolog_tests::world::scene::{Desk, Saying, Scene, Wanted, desk, outside};
@@ -382,6 +384,250 @@ fn beep_and_tone_are_heard_by_both_and_after_a_transfer_by_those_who_are_there()
     }
 }
 
+/// What a manifest says of what was spoken: of whom, what, in which language, whose it was or how it ended,
+/// and when, in seconds from the first sample.
+fn said_in(kept: &Kept) -> Vec<(String, f64)> {
+    let lines = kept.manifest.facts.iter().filter_map(|line| {
+        let words = match &line.fact {
+            Fact::AnnouncementStarted {
+                side,
+                prompt,
+                language,
+                whose,
+            } => {
+                let [language, whose] = [language, whose].map(|word| word.as_deref());
+                let [language, whose] = [language, whose].map(|word| word.unwrap_or("?"));
+                format!("{side:?} {prompt} {language} {whose}")
+            }
+            Fact::AnnouncementEnded {
+                side,
+                prompt,
+                completion,
+            } => format!("{side:?} {prompt} {completion:?}"),
+            _ => return None,
+        };
+        Some((words, line.position as f64 / 8_000.0))
+    });
+    lines.collect()
+}
+
+#[track_caller]
+fn assert_said(kept: &Kept, wanted: &[(&str, f64)]) {
+    let said = said_in(kept);
+    let words: Vec<&str> = said.iter().map(|(words, _)| words.as_str()).collect();
+    let expected: Vec<&str> = wanted.iter().map(|(words, _)| *words).collect();
+    assert_eq!(words, expected, "{said:?}");
+    for ((words, at), (_, due)) in said.iter().zip(wanted) {
+        assert!((at - due).abs() < 0.1, "{words} at {at}, due at {due}");
+    }
+}
+
+#[test]
+fn what_was_said_stands_in_the_manifest_with_its_place_and_its_end() {
+    let rest = "announce = \"on\"\nnotice = \"announcement\"";
+    let a = lines("on-demand-user-start", "nl", rest);
+    let name = "in the manifest".to_owned();
+    let mut told = Told::new(9_150, Voices::Names, name, &[("A", a)]);
+    told.office.call("B1", "A");
+    told.record(3.0, "A1", "on");
+    let begins = 3.02 + seconds(RecordingStarts, "nl");
+    told.record(9.0, "A1", "pause");
+    told.record(9.5, "A1", "resume");
+    told.record(14.0, "A1", "off");
+    told.record(18.0, "A1", "on");
+    told.office.until(18.5);
+    told.office.act("A1", Action::HangUp);
+    told.office.until(20.0);
+    told.office.close();
+    let kept = told.office.recordings();
+    assert_eq!(kept.len(), 2);
+    let [pause, resume, off] = [9.0, 9.5, 14.0].map(|at| at - begins);
+    let over = resume + seconds(RecordingResumed, "nl");
+    assert_said(
+        &kept[0],
+        &[
+            ("Other recording-started nl shipped", 0.0),
+            ("Owner recording-started nl shipped", 0.0),
+            ("Owner recording-started Whole", 0.0),
+            ("Other recording-started Whole", 0.0),
+            ("Other recording-paused nl shipped", pause),
+            ("Owner recording-paused nl shipped", pause),
+            ("Other recording-paused Cut", resume),
+            ("Owner recording-paused Cut", resume),
+            ("Other recording-resumed nl shipped", resume),
+            ("Owner recording-resumed nl shipped", resume),
+            ("Other recording-resumed Whole", over),
+            ("Owner recording-resumed Whole", over),
+            // The row ends with the stop: nothing says whether that was heard to its end.
+            ("Other recording-stopped nl shipped", off),
+            ("Owner recording-stopped nl shipped", off),
+        ],
+    );
+    assert_said(
+        &kept[1],
+        &[
+            ("Other recording-started nl shipped", 0.0),
+            ("Owner recording-started nl shipped", 0.0),
+            ("Other recording-started Cut", 0.0),
+            ("Owner recording-started Cut", 0.0),
+        ],
+    );
+}
+
+/// Who holds, how, and who hears nothing meanwhile.
+const HOLDS: [(&str, HoldStyle, [bool; 2]); 4] = [
+    ("A1", HoldStyle::Inactive, [false, false]),
+    ("A1", HoldStyle::SendOnly, [false, true]),
+    ("B1", HoldStyle::SendOnly, [true, false]),
+    ("B1", HoldStyle::Unspecified, [true, false]),
+];
+
+fn hold(told: &mut Told, phone: &str, style: HoldStyle) {
+    let by = By::ReInvite;
+    let change = Change::Hold(style);
+    told.office.act(phone, Action::Alter { change, by });
+}
+
+#[test]
+fn who_does_not_listen_is_told_whole_at_the_retrieve_and_recorded_after_it() {
+    for (n, (holder, style, hear)) in HOLDS.into_iter().enumerate() {
+        let a = lines("on-demand-user-start", "en", "announce = \"on\"");
+        let name = format!("{holder} holds: {style:?}");
+        let mut told = Told::new(9_160 + n as u64, Voices::Names, name, &[("A", a)]);
+        told.office.call("B1", "A");
+        told.office.until(3.0);
+        hold(&mut told, holder, style);
+        told.record(5.0, "A1", "on");
+        told.office.until(12.0);
+        told.office.act(holder, Action::Retrieve);
+        told.office.until(20.0);
+        let begins = 12.03 + seconds(RecordingStarts, "en");
+        told.compare(&[row("A", &[(begins, 20.0, "A", "B")])]);
+        let heard = hear.map(|hears| [(RecordingStarts, "en", if hears { 5.0 } else { 12.01 })]);
+        told.assert_told(&[("A1", &heard[0][..]), ("B1", &heard[1][..])]);
+    }
+}
+
+#[test]
+fn who_holds_for_long_is_left_out_until_they_were_told() {
+    let a = lines("on-demand-user-start", "en", "announce = \"on\"");
+    let name = "a long hold".to_owned();
+    let mut told = Told::new(9_170, Voices::Names, name, &[("A", a)]);
+    told.office.call("B1", "A");
+    told.office.until(3.0);
+    hold(&mut told, "B1", HoldStyle::Music);
+    told.record(5.0, "A1", "on");
+    told.office.until(80.0);
+    for (phone, name) in [("A1", "A"), ("B1", "B")] {
+        told.office.say(phone, name);
+    }
+    told.office.act("B1", Action::Retrieve);
+    told.office.until(90.0);
+    let takes = seconds(RecordingStarts, "en");
+    let parts: [Stretch; 3] = [
+        (70.02, 80.02, "", ""),
+        (80.02, 80.02 + takes, "A", ""),
+        (80.02 + takes, 90.0, "A", "B"),
+    ];
+    let kept = told.compare(&[row("A", &parts)]);
+    assert_said(
+        &kept[0],
+        &[
+            ("Other recording-started en shipped", 0.0),
+            ("Owner recording-started en shipped", 0.0),
+            ("Owner recording-started Whole", 0.0),
+            ("Other recording-started en shipped", 10.0),
+            ("Other recording-started Whole", 10.0 + takes),
+        ],
+    );
+    let owner = [(RecordingStarts, "en", 5.0)];
+    let other = [(RecordingStarts, "en", 80.01)];
+    told.assert_told(&[("A1", &owner[..]), ("B1", &other[..])]);
+}
+
+/// G.722 at the desk and Opus outside.
+#[test]
+fn stop_failure_and_compliance_are_heard_through_wide_codecs_and_not_recorded() {
+    let own = "";
+    let compliance = "compliance = { inbound = \"on\" }\n";
+    let stop = [RecordingStarts, RecordingStops];
+    let fails = |prompt| [RecordingStarts, prompt];
+    for (n, (on_failure, lines, desk_hears, outside_hears)) in [
+        (None, own, stop, &stop[..]),
+        (None, compliance, stop, &[Compliance]),
+        (
+            Some("go-on-announced"),
+            own,
+            fails(FailureContinues),
+            &fails(FailureContinues),
+        ),
+        (
+            Some("end-announced"),
+            compliance,
+            fails(FailureEnds),
+            &[Compliance, FailureEnds],
+        ),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let policy = on_failure.unwrap_or("go-on");
+        let lines = format!("on_failure = \"{policy}\"\nlanguage = \"nl\"\n{lines}");
+        let mut world = wide_world(
+            9_180 + n as u64,
+            Desk {
+                mode: "on-demand-user-start",
+                announce: "on",
+                lines: lines.leak(),
+                ..Desk::quiet()
+            },
+        );
+        let record = |world: &mut World, value: &str| {
+            let value = value.to_owned();
+            world.act(desk(0), Action::Record { value });
+        };
+        world.call(outside(0), "100");
+        world.run(Duration::from_secs(4));
+        record(&mut world, "on");
+        world.run(Duration::from_secs(7));
+        match on_failure {
+            Some(_) => world.lose_recordings(),
+            None => record(&mut world, "off"),
+        }
+        world.run(Duration::from_secs(6));
+        if policy != "end-announced" {
+            world.act(desk(0), Action::HangUp);
+        }
+        world.run_out();
+        for (who, wanted) in [(desk(0), &desk_hears[..]), (outside(0), outside_hears)] {
+            let heard = world.phone(who).ear().heard().expect("something was heard");
+            let (found, beside) = prompts_in(&heard.samples);
+            let names: Vec<_> = found.iter().map(|one| (one.prompt, one.language)).collect();
+            let wanted: Vec<_> = wanted.iter().map(|prompt| (*prompt, "nl")).collect();
+            assert_eq!(names, wanted, "{n}, {who:?}");
+            let fits = found.iter().map(|one| one.fits).fold(1.0, f64::min);
+            println!("{n}, {who:?}: correlation {fits:.3}, of others {beside:.2}");
+            assert!(fits > 0.95 && beside < 0.6, "{fits} {beside}");
+        }
+        let kept = finish(&world, RequestedFormat::WavPcm16);
+        assert_eq!(kept.len(), 1);
+        println!("  in the recording: {:.0} dBFS", nothing_played_in(&kept));
+    }
+}
+
+fn wide_world(seed: u64, desk: Desk) -> World {
+    let scene = Scene {
+        codecs: [vec![Codec::G722], vec![Codec::Opus]],
+        wanted: Wanted {
+            transcode: "[\"g722\", \"opus\"]",
+            ..Wanted::default()
+        },
+        voices: [Saying::Silence; 2],
+        ..Scene::new(seed, desk)
+    };
+    scene.build()
+}
+
 /// G.722 at the desk and Opus outside.
 #[test]
 fn start_pause_and_tones_are_heard_through_wide_codecs_and_not_recorded() {
@@ -393,28 +639,19 @@ fn start_pause_and_tones_are_heard_through_wide_codecs_and_not_recorded() {
 }
 
 fn wide(seed: u64, language: &'static str, notice: &'static str) {
-    let scene = Scene {
-        codecs: [vec![Codec::G722], vec![Codec::Opus]],
-        wanted: Wanted {
-            transcode: "[\"g722\", \"opus\"]",
-            ..Wanted::default()
-        },
-        voices: [Saying::Silence; 2],
-        ..Scene::new(
-            seed,
-            Desk {
-                announce: "on",
-                notice,
-                repeat_tone: "10s",
-                lines: match language {
-                    "nl" => "language = \"nl\"\n",
-                    _ => "",
-                },
-                ..Desk::quiet()
+    let mut world = wide_world(
+        seed,
+        Desk {
+            announce: "on",
+            notice,
+            repeat_tone: "10s",
+            lines: match language {
+                "nl" => "language = \"nl\"\n",
+                _ => "",
             },
-        )
-    };
-    let mut world = scene.build();
+            ..Desk::quiet()
+        },
+    );
     world.call(outside(0), "100");
     for (seconds, value) in [(8, "pause"), (4, "resume")] {
         world.run(Duration::from_secs(seconds));

@@ -37,10 +37,7 @@ impl Shard {
                 Step::Rest => return,
                 Step::Over(play) => tell_played(leg, play, Completion::Whole, out),
                 Step::Unheard(play) => tell_played(leg, play, Completion::Cut, out),
-                Step::Begins(play) => out.events.push(Event::Begun {
-                    leg: leg.key,
-                    play,
-                }),
+                Step::Begins(play) => out.events.push(Event::Begun { leg: leg.key, play }),
                 Step::Frame(due) => {
                     // What sounds under speech goes on in time even where nobody can hear it.
                     let codec = target.map_or(Codec::Pcmu, |(_, codec)| codec);

@@ -429,7 +429,10 @@ fn assert_whole(heard: &[(u64, View<'_>)], prompt: &Prompt) {
     assert_eq!(heard.len(), prompt.mulaw.len() / 160);
     for (frame, (at, view)) in heard.iter().enumerate() {
         assert_eq!(*at, heard[0].0 + 20_000 * frame as u64);
-        assert_eq!(view.payload(), &prompt.mulaw[frame * 160..frame * 160 + 160]);
+        assert_eq!(
+            view.payload(),
+            &prompt.mulaw[frame * 160..frame * 160 + 160]
+        );
     }
 }
 
@@ -480,7 +483,10 @@ fn a_prompt_that_a_hold_interrupts_begins_anew() {
     turn(&mut world, OTHER, Direction::SendRecv);
     world.run_to(2_000_000);
     assert_whole(&world.heard_by(OTHER)[16..], &prompt);
-    let ends: Vec<_> = played(&world).iter().map(|(_, play, how)| (*play, *how)).collect();
+    let ends: Vec<_> = played(&world)
+        .iter()
+        .map(|(_, play, how)| (*play, *how))
+        .collect();
     let whole = Completion::Whole;
     assert_eq!(ends, [(4, whole), (5, Completion::Cut), (6, whole)]);
 }
@@ -501,8 +507,12 @@ fn keys_make_a_prompt_wait_and_take_nothing_of_it() {
     });
     world.run_to(2_000_000);
     let heard = world.heard_by(OTHER);
-    let speech = heard.iter().filter(|(_, view)| view.payload_type() == PayloadType(0));
-    let speech: Vec<u8> = speech.flat_map(|(_, view)| view.payload().to_vec()).collect();
+    let speech = heard
+        .iter()
+        .filter(|(_, view)| view.payload_type() == PayloadType(0));
+    let speech: Vec<u8> = speech
+        .flat_map(|(_, view)| view.payload().to_vec())
+        .collect();
     assert_eq!(speech, prompt.mulaw[..]);
     assert!(begun(&world).is_empty(), "it goes on where it was");
     assert_eq!(played(&world).len(), 1);

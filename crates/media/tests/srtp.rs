@@ -418,7 +418,8 @@ fn shake(world: &mut World, phone: &mut Handshake) -> Option<dtls::Keys> {
         while let Some(datagram) = phone.datagram() {
             world.receive(rtp_port(OWNER), home(OWNER), &datagram);
         }
-        let is_answer = |sent: &mut Sent| sent.port == rtp_port(OWNER) && dtls::is_dtls(&sent.bytes);
+        let is_answer =
+            |sent: &mut Sent| sent.port == rtp_port(OWNER) && dtls::is_dtls(&sent.bytes);
         let answers: Vec<Sent> = world.sent.extract_if(.., is_answer).collect();
         for answer in answers {
             let told = phone.handle(world.at(world.now_us), &answer.bytes);
@@ -524,14 +525,22 @@ fn a_prompt_waits_for_the_keys_of_a_handshake_and_is_heard_whole() {
         let until = world.now_us + 2_000_000;
         world.run_to(until);
         world.sent.retain(|sent| {
-            sent.port == rtp_port(OWNER) && !rtcp::is_rtcp(&sent.bytes) && !dtls::is_dtls(&sent.bytes)
+            sent.port == rtp_port(OWNER)
+                && !rtcp::is_rtcp(&sent.bytes)
+                && !dtls::is_dtls(&sent.bytes)
         });
         let mut phone = Phone::new(OWNER, Some(&(keys.theirs, keys.ours)));
         let heard = phone.hear(&world);
         let heard: Vec<u8> = heard.iter().flat_map(|packet| payload(packet)).collect();
         assert_eq!(heard, sound.mulaw[..], "{ours:?}");
         let whole = |(_, event): &&(u64, Event)| {
-            matches!(event, Event::Played { completion: Completion::Whole, .. })
+            matches!(
+                event,
+                Event::Played {
+                    completion: Completion::Whole,
+                    ..
+                }
+            )
         };
         assert_eq!(world.events.iter().filter(whole).count(), 1);
     }

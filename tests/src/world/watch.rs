@@ -6,7 +6,8 @@ use std::time::{Duration, Instant};
 
 use duolog_audio::coded;
 use duolog_media::{
-    Block, Channel, Command, Entry, GapReason, LegKey, RecordingCommand, RecordingKey, SampleFormat,
+    Block, Channel, Command, Direction, Entry, GapReason, LegKey, RecordingCommand, RecordingKey,
+    SampleFormat,
 };
 
 /// Silence of A-law decodes to 8.
@@ -56,6 +57,8 @@ pub struct Watch {
     ports: HashMap<LegKey, u16>,
     /// Who hears whom, and since when.
     bridges: HashMap<LegKey, (LegKey, Instant)>,
+    /// Who listens, and since when; the others are told nothing, and not recorded before they were.
+    listening: HashMap<LegKey, Instant>,
     closed: HashMap<LegKey, Instant>,
     faults: Vec<String>,
     blocks: u64,
@@ -120,6 +123,14 @@ impl Watch {
     pub fn command(&mut self, at: Instant, command: &Command) {
         match command {
             Command::Connect { leg, peer } => {
+                match peer.direction {
+                    Direction::SendRecv | Direction::RecvOnly => {
+                        self.listening.entry(*leg).or_insert(at);
+                    }
+                    Direction::SendOnly | Direction::Inactive => {
+                        self.listening.remove(leg);
+                    }
+                }
                 let peer = Peer {
                     rtp: peer.rtp,
                     rtcp: peer.rtcp,
@@ -162,8 +173,11 @@ impl Watch {
             let Some(&(heard, from)) = self.bridges.get(&life.owner) else {
                 return false;
             };
-            let waited = now.saturating_duration_since(since.max(from));
-            Some(heard) != other && (other.is_some() || waited > ANNOUNCED)
+            let listening = self.listening.get(&heard);
+            let waits = listening.is_none_or(|listening| {
+                now.saturating_duration_since(since.max(from).max(*listening)) <= ANNOUNCED
+            });
+            Some(heard) != other && (other.is_some() || !waits)
         };
         let lives = self.lives.iter();
         let lives = lives.filter(|(_, life)| running(life) && wrong(life));

@@ -155,7 +155,10 @@ fn capture_waits_for_who_does_not_listen_and_begins_without_them_after_a_while()
     plays(&mut w, CALLER, Completion::Whole);
     assert_eq!(since(&w, from), "TURN-a", "now bob too");
     let facts = said(&w);
-    let of_bob: Vec<_> = facts.iter().filter(|fact| fact.ends_with("Caller")).collect();
+    let of_bob: Vec<_> = facts
+        .iter()
+        .filter(|fact| fact.ends_with("Caller"))
+        .collect();
     assert_eq!(
         of_bob,
         [
@@ -167,7 +170,10 @@ fn capture_waits_for_who_does_not_listen_and_begins_without_them_after_a_while()
     // Told is told.
     w.ports = Ports::Given;
     ask(&mut w, "pause");
-    assert!(w.commands().ends_with("play-a-RecordingPaused.nl play-b-RecordingPaused.nl"));
+    assert!(
+        w.commands()
+            .ends_with("play-a-RecordingPaused.nl play-b-RecordingPaused.nl")
+    );
     w.run_s(3);
     w.bye(BOB);
     w.settle();

@@ -183,7 +183,8 @@ impl Audience {
 
     /// A play has ended: whether a party was told with it. One that was cut tells nobody.
     pub(super) fn heard(&mut self, leg: LegId, play: PlayId, completion: Completion) -> bool {
-        let is_it = |(hearing, its, _): &(LegId, PlayId, PromptName)| (*hearing, *its) == (leg, play);
+        let is_it =
+            |(hearing, its, _): &(LegId, PlayId, PromptName)| (*hearing, *its) == (leg, play);
         let Some(at) = self.hearing.iter().position(is_it) else {
             return false;
         };
