@@ -3,21 +3,23 @@
 //!
 //! What is compared: which rows there are, of whom, and in which state each ended; and of each recording
 //! every packet that a phone sent, sample by sample, at the place that follows from when it arrived and from
-//! when the model says that the recording began (`world/exactly.rs`). Starts, pauses and ends may be 60 ms
+//! when the model says that the recording began (`world/exactly.rs`). Starts, pauses and ends may be 50 ms
 //! off, which is what signalling and a packet take; what arrives that near to a change is not compared, nor
 //! is a party's channel while it presses keys. Beside that each recording agrees with its own manifest in
 //! every sample (`world/judge.rs`).
 //!
 //! What is generated: every mode and switch of [`Rules`] for users and a queue; calls within the house, from
 //! and to a PBX, the public network, a voicemail system and an emergency number; listed parties of all of
-//! these; calls that nobody answers; hang-ups by both; and controls by INFO, keys, the API and offers, by
+//! these; calls that nobody answers; a recorder that takes nothing, with every policy for that; hang-ups by both; and controls by INFO, keys, the API and offers, by
 //! owners and by others. No transfers, no holds, and no other announcements than those at a start: who hears
 //! what is in `world_choices`, `world_told` and `world_notices`.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use duolog::phone::{Action, By, Calling, Change};
+use duolog::phone::{Action, By, Calling, Change, PhoneEvent};
+use duolog_archive::EndState;
 use duolog_call::{Control, ControlId, Input, Means, Running};
+use duolog_sip::StatusCode;
 use duolog_sip::sdp::RecordPreference;
 use duolog_tests::world::dice::Dice;
 use duolog_tests::world::exactly::{Evidence, Made};
@@ -203,9 +205,19 @@ fn pair(dice: &mut Dice, free: &mut Free, house: &House) -> Option<Pair> {
     Some(made(line, number, [own, outside(name, number)], trunk == 0))
 }
 
+/// Whether a call is not taken because it could not be recorded.
+fn is_refused(call: &Call, lengths: Spoken) -> bool {
+    let left = recordings(call, lengths);
+    left.wanted.iter().any(|one| one.state == EndState::Refused)
+}
+
 /// When a call is answered and over, and what is asked for in it.
 fn fate(dice: &mut Dice, call: &mut Call, now: f64, lengths: Spoken) {
     call.invited = now;
+    if is_refused(call, lengths) {
+        call.over = now;
+        return;
+    }
     if dice.falls(0.08) {
         call.over = now + 0.1;
         return;
@@ -277,8 +289,14 @@ impl Play {
         }
     }
 
-    /// As many calls as fit, until they are over.
+    /// As many calls as fit, until they are over; now and then while the disk is too full to record.
     fn round(&mut self) -> Vec<Under> {
+        let recorder = self.dice.falls(0.9);
+        if !recorder {
+            // Below the floor, and enough for rows.
+            let used = self.office.world.disk.used_bytes();
+            self.leave(used + 600_000);
+        }
         let users = (0..USERS.len()).collect();
         let mut free = Free {
             users,
@@ -291,11 +309,13 @@ impl Play {
             };
             self.now += 0.05;
             self.office.until(self.now);
+            pair.call.recorder = recorder;
             fate(&mut self.dice, &mut pair.call, self.now, self.lengths);
             let phones = self.dial(&pair, &free);
             let call = pair.call;
             match call.answered {
                 Some(_) => free.talking.extend(phones.clone()),
+                None if is_refused(&call, self.lengths) => {}
                 None => {
                     self.now = call.over;
                     self.office.until(self.now);
@@ -306,7 +326,17 @@ impl Play {
             under.push(Under { call, phones });
         }
         self.converse(&under);
+        if !recorder {
+            self.leave(1 << 40);
+        }
         under
+    }
+
+    /// The disk has so many bytes from now on.
+    fn leave(&mut self, bytes: u64) {
+        self.office.world.disk.resize(bytes);
+        self.now += 2.0;
+        self.office.until(self.now);
     }
 
     /// Calls; gives the phones of both ends.
@@ -324,6 +354,12 @@ impl Play {
         self.office.call_with(&pair.phone, calling);
         self.now += 0.04;
         self.office.until(self.now);
+        if is_refused(&pair.call, self.lengths) {
+            let refused = StatusCode::new(503).expect("a status");
+            let is_told = self.office.told(&pair.phone, PhoneEvent::Refused(refused));
+            assert!(is_told, "{} was to be refused", pair.phone);
+            return [pair.phone.clone(), String::new()];
+        }
         let voice = pair.call.ends[1].voice;
         let rings = |phone: &String| {
             let who = self.office.who(phone);
@@ -354,7 +390,10 @@ impl Play {
         for (at, one, event) in doing {
             self.now = at.max(self.now);
             self.office.until(self.now);
+            let callee = self.office.who(&one.phones[1]);
             match event {
+                // It was ended because it is not recorded.
+                _ if self.office.world.phone(callee).is_idle() => {}
                 Some(event) => self.ask(one, event),
                 None => {
                     let by = self.dice.below(2) as usize;
@@ -427,7 +466,8 @@ fn played(seed: u64, lengths: Spoken) -> Played {
         calls.extend(play.round());
     }
     play.office.close();
-    let phones: BTreeSet<&str> = calls.iter().flat_map(Under::names).collect();
+    let phones = calls.iter().flat_map(Under::names);
+    let phones: BTreeSet<&str> = phones.filter(|phone| !phone.is_empty()).collect();
     let evidence = play.office.evidence(phones.into_iter());
     Played {
         office: play.office,
@@ -444,15 +484,21 @@ impl Under {
 }
 
 impl Played {
-    /// Where a model that is told this of each call differs.
-    fn faults(&self, told: impl Fn(&mut Call, &mut Spoken)) -> Vec<String> {
-        let calls = self.calls.iter().flat_map(|one| {
-            let (mut call, mut lengths) = (one.call.clone(), self.lengths);
-            told(&mut call, &mut lengths);
-            one.made(recordings(&call, lengths))
-        });
-        let wanted: Vec<Made<'_>> = calls.collect();
+    /// Where a model differs.
+    fn faults(&self, model: impl Fn(&Call, Spoken) -> Left) -> Vec<String> {
+        let calls = self.calls.iter();
+        let wanted = calls.flat_map(|one| one.made(model(&one.call, self.lengths)));
+        let wanted: Vec<Made<'_>> = wanted.collect();
         self.evidence.faults(&wanted)
+    }
+
+    /// Where the model differs when it is told something wrong of each call.
+    fn mistaken(&self, told: impl Fn(&mut Call, &mut Spoken)) -> Vec<String> {
+        self.faults(|call, lengths| {
+            let (mut call, mut lengths) = (call.clone(), lengths);
+            told(&mut call, &mut lengths);
+            recordings(&call, lengths)
+        })
     }
 
     /// What the recordings themselves say is so.
@@ -469,7 +515,7 @@ fn offices(seeds: std::ops::Range<u64>, wanted: usize) {
     let (mut calls, mut states) = (0, BTreeMap::<String, usize>::new());
     for seed in seeds {
         let played = played(seed, lengths);
-        let mut faults = played.faults(|_, _| {});
+        let mut faults = played.faults(recordings);
         faults.extend(played.judged());
         let story = || played.office.story();
         assert!(faults.is_empty(), "seed {seed}: {faults:#?}\n{}", story());
@@ -526,7 +572,13 @@ fn without(call: &mut Call, is_not: impl Fn(&Event) -> bool) {
     call.events.retain(|event| !is_not(event));
 }
 
-const MISTAKES: [Mistake; 27] = [
+const MISTAKES: [Mistake; 29] = [
+    ("a recorder that always records", |call, _| {
+        call.recorder = true
+    }),
+    ("nothing refused without a recorder", |call, _| {
+        rules_of(call, |rules| rules.on_failure = "go-on");
+    }),
     ("calls from within chosen wrongly", |call, _| {
         rules_of(call, |rules| rules.selective[0] ^= true);
     }),
@@ -608,20 +660,35 @@ const MISTAKES: [Mistake; 27] = [
     ("hung up 0.1 s late", |call, _| call.over += 0.1),
 ];
 
+/// Two recordings of a call as if each were alone: everybody is told of both.
+fn each_for_itself(call: &Call, lengths: Spoken) -> Left {
+    let mut left = Left::default();
+    for end in [0, 1] {
+        let mut alone = call.clone();
+        alone.ends[1 - end].rules = None;
+        let own = recordings(&alone, lengths).wanted.into_iter();
+        left.wanted.extend(own.filter(|one| one.end == end));
+    }
+    left
+}
+
 #[test]
 fn each_model_that_is_wrong_is_found_out() {
     /// Offices in which a mistake must be seen at least once.
     const WITHIN: u64 = 25;
     let lengths = lengths();
-    let mut seen = [0; MISTAKES.len()];
+    let (mut seen, mut apart) = ([0; MISTAKES.len()], 0);
     for seed in 70_000..70_000 + WITHIN {
         let played = played(seed, lengths);
-        let faults = played.faults(|_, _| {});
+        let faults = played.faults(recordings);
         assert!(faults.is_empty(), "seed {seed}: {faults:#?}");
         for (seen, (_, mistake)) in seen.iter_mut().zip(MISTAKES) {
-            *seen += usize::from(!played.faults(mistake).is_empty());
+            *seen += usize::from(!played.mistaken(mistake).is_empty());
         }
+        apart += usize::from(!played.faults(each_for_itself).is_empty());
     }
+    println!("two recordings that know nothing of each other: seen in {apart} offices of {WITHIN}");
+    assert!(apart > 0);
     for (seen, (name, _)) in seen.iter().zip(MISTAKES) {
         println!("{name}: seen in {seen} offices of {WITHIN}");
     }

@@ -150,7 +150,7 @@ pub struct Event {
 }
 
 /// How long three keys take until the last one is known, and until they are over.
-pub const KEYS_S: f64 = 0.45;
+pub const KEYS_S: f64 = 0.42;
 
 impl Event {
     /// When it has its effect.
