@@ -8,7 +8,7 @@
 //! is a party's channel while it presses keys. Beside that each recording agrees with its own manifest in
 //! every sample (`world/judge.rs`).
 //!
-//! What is generated: every mode and switch of [`Rules`] for users and a queue; calls within the house, from
+//! What is generated: every mode and switch of [`Rules`] for users, a queue and a virtual line; calls within the house, from
 //! and to a PBX, the public network, a voicemail system and an emergency number; listed parties of all of
 //! these; calls that nobody answers; a recorder that takes nothing, with every policy for that; hang-ups by both; and controls by INFO, keys, the API and offers, by
 //! owners and by others. No transfers, no holds, and no other announcements than those at a start: who hears
@@ -24,7 +24,7 @@ use duolog_sip::sdp::RecordPreference;
 use duolog_tests::world::dice::Dice;
 use duolog_tests::world::exactly::{Evidence, Made};
 use duolog_tests::world::judge::judge;
-use duolog_tests::world::office::{Differently, Office, QUEUES, USERS, number, uri};
+use duolog_tests::world::office::{Differently, Office, PHONELESS, USERS, number, uri};
 use duolog_tests::world::policy::{
     Ask, Call, End, Event, KEYS_S, Left, Rules, Spoken, Way, recordings,
 };
@@ -88,12 +88,15 @@ fn listed(dice: &mut Dice) -> Vec<&'static str> {
 /// Everybody's rules in one office.
 struct House {
     users: Vec<Rules>,
-    queue: Rules,
+    /// Of the queue and the virtual line.
+    phoneless: [Rules; 2],
+    /// Trunks that are believed for whom they call.
+    trusted: Vec<&'static str>,
 }
 
 impl House {
     fn new(dice: &mut Dice) -> House {
-        let user = [
+        let all = [
             "never",
             "on-demand",
             "on-demand-user-start",
@@ -101,18 +104,23 @@ impl House {
             "always-pause-resume",
         ];
         let queue = ["never", "always", "always-pause-resume"];
+        let trunks = ["pstn", "pbx"].into_iter();
         House {
-            users: USERS.iter().map(|_| rules(dice, &user)).collect(),
-            queue: rules(dice, &queue),
+            users: USERS.iter().map(|_| rules(dice, &all)).collect(),
+            phoneless: [rules(dice, &queue), rules(dice, &all)],
+            trusted: trunks.filter(|_| dice.falls(0.6)).collect(),
         }
     }
 
     fn office(&self, seed: u64) -> Office {
         let users = USERS.iter().zip(&self.users);
+        let phoneless = PHONELESS.iter().zip(&self.phoneless);
         Office::new(&Differently {
             recorded: users.map(|(name, rules)| (*name, rules.lines())).collect(),
-            queues: vec![(QUEUES[0], self.queue.lines())],
-            trunk_lines: "trust = \"trusted\"\n",
+            phoneless: phoneless
+                .map(|((name, _), rules)| (*name, rules.lines()))
+                .collect(),
+            trusted: self.trusted.clone(),
             ..Differently::nothing(seed)
         })
     }
@@ -130,6 +138,8 @@ impl House {
 struct Pair {
     phone: String,
     number: &'static str,
+    /// For whom the phone says that it called first.
+    diverted: Option<&'static str>,
     call: Call,
 }
 
@@ -163,6 +173,7 @@ fn pair(dice: &mut Dice, free: &mut Free, house: &House) -> Option<Pair> {
     let made = |phone: String, number, ends, pstn| Pair {
         phone,
         number,
+        diverted: None,
         call: Call {
             ends,
             queue: None,
@@ -183,7 +194,10 @@ fn pair(dice: &mut Dice, free: &mut Free, house: &House) -> Option<Pair> {
     if kind < 4 {
         let other = free.user(dice)?;
         let number = NUMBERS[other];
-        return Some(made(line, number, [own, house.end(other)], false));
+        let mut pair = made(line, number, [own, house.end(other)], false);
+        // A user may say so too, and is not believed.
+        pair.diverted = dice.falls(0.2).then_some(PHONELESS[1].0);
+        return Some(pair);
     }
     let trunk = [0, 0, 0, 0, 0, 1, 1, 2][kind as usize - 4];
     let name = ["pstn", "pbx", "voicemail"][trunk];
@@ -197,8 +211,13 @@ fn pair(dice: &mut Dice, free: &mut Free, house: &House) -> Option<Pair> {
         _ => {
             let from = outside(name, NUMBERS[6 + 3 * trunk + at]);
             let mut pair = made(phone, NUMBERS[user], [from, own], trunk == 0);
-            let queue = dice.falls(0.5).then(|| (QUEUES[0], house.queue.clone()));
-            pair.call.queue = queue;
+            if dice.falls(0.6) {
+                let at = dice.below(2) as usize;
+                let (first, rules) = (PHONELESS[at].0, house.phoneless[at].clone());
+                pair.diverted = Some(first);
+                let believed = house.trusted.contains(&name);
+                pair.call.queue = believed.then_some((first, rules));
+            }
             return Some(pair);
         }
     };
@@ -347,8 +366,8 @@ impl Play {
             }
         }
         let mut calling = Calling::to(uri(pair.number));
-        if let Some((queue, _)) = &pair.call.queue {
-            let diverted = format!("<sip:{}@10.0.0.1>;reason=unconditional", number(queue));
+        if let Some(first) = pair.diverted {
+            let diverted = format!("<sip:{}@10.0.0.1>;reason=unconditional", number(first));
             calling.headers.push(("Diversion".to_owned(), diverted));
         }
         self.office.call_with(&pair.phone, calling);
@@ -433,7 +452,8 @@ impl Play {
         let queue = call.queue.iter().filter(|_| end == 1);
         let owners = queue.map(|(name, _)| *name).chain([call.ends[end].voice]);
         let index = |name: &str| {
-            let mut all = USERS.iter().chain(&QUEUES);
+            let phoneless = PHONELESS.iter().map(|(name, _)| name);
+            let mut all = USERS.iter().chain(phoneless);
             all.position(|one| *one == name)
         };
         let owners: Vec<usize> = owners.filter_map(index).collect();

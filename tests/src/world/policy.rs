@@ -7,7 +7,7 @@ use duolog_call::PromptName;
 
 use super::table::Stretch;
 
-/// How a user or a queue is recorded.
+/// How a user, a queue or a virtual line is recorded.
 #[derive(Debug, Clone)]
 pub struct Rules {
     /// As the configuration writes it.
@@ -62,7 +62,7 @@ impl Rules {
         }
     }
 
-    /// The lines of the section of a user or a queue.
+    /// The lines of the section in the configuration.
     #[must_use]
     pub fn lines(&self) -> String {
         let switch = |on: bool| if on { "on" } else { "off" };
@@ -167,7 +167,8 @@ impl Event {
 pub struct Call {
     /// Who called, and who was called.
     pub ends: [End; 2],
-    /// The queue that the call was for before it came to who was called: its name and rules.
+    /// The queue or virtual line that the call was for before it came to who was called, as far as that is
+    /// believed: its name and rules.
     pub queue: Option<(&'static str, Rules)>,
     /// Whether the public network takes part.
     pub pstn: bool,
@@ -289,7 +290,8 @@ struct Half {
     wanted: Vec<Wanted>,
 }
 
-/// For whom an end is recorded: for the queue if that records the call, else for who sits there.
+/// For whom an end is recorded: for the queue or virtual line if that records the call, else for who sits
+/// there.
 fn half(call: &Call, end: usize) -> Option<Half> {
     let queue = call.queue.iter().filter(|_| end == 1);
     let queue = queue.map(|(name, rules)| (*name, rules));
@@ -326,7 +328,11 @@ fn is_recorded(call: &Call, end: usize, rules: &Rules) -> bool {
 /// Where the recorder takes nothing: the call is refused, or it goes on and its rows say why there is
 /// nothing in them.
 fn unrecorded(call: &Call, planned: &[&Half]) -> Left {
-    let refuses = |half: &&&Half| half.rules.on_failure == "refuse" && !call.emergency;
+    // What would not be recorded anyway is no reason.
+    let refuses = |half: &&&Half| {
+        let wanted = !half.listed && !call.emergency;
+        wanted && half.rules.on_failure == "refuse"
+    };
     let state = match planned.iter().any(|half| refuses(&half)) {
         true => EndState::Refused,
         false => EndState::Failed,
@@ -615,9 +621,10 @@ impl Half {
     }
 }
 
-/// Whether a start is told to everybody.
+/// Whether a start is told to everybody. Nobody in an emergency waits for that.
 fn announces(call: &Call, rules: &Rules) -> bool {
     match call.pstn {
+        _ if call.emergency => false,
         true => rules.announce_pstn,
         false => rules.announce_internal,
     }
@@ -626,7 +633,8 @@ fn announces(call: &Call, rules: &Rules) -> bool {
 /// Whether one end is on the public network and is told in the words for that.
 fn complies(call: &Call, half: &Half, party: usize) -> bool {
     let outbound = usize::from(half.end == 0);
-    call.pstn && party != half.end && half.rules.compliance[outbound]
+    let across = call.pstn && party != half.end;
+    across && !call.emergency && half.rules.compliance[outbound]
 }
 
 /// What one end is told before a recording begins: how long after the answer at the earliest, and for how
