@@ -440,7 +440,7 @@ fn a_party_outside_that_a_transfer_brings_in_is_told_before_it_is_recorded() {
 }
 
 /// A's calls are A's own; the queue's are recorded in this mode. The PBX says for whom it calls.
-fn queued(seed: u64, queue: &'static str, trusted: &[&'static str]) -> Office {
+fn queued(seed: u64, queue: &'static str, untrusted: &[&'static str]) -> Office {
     let own = ["A", "C", "E", "F"].map(|user| {
         let mode = if user == "A" { "always" } else { "never" };
         (user, format!("mode = \"{mode}\"\nannounce = \"off\"\n"))
@@ -449,7 +449,7 @@ fn queued(seed: u64, queue: &'static str, trusted: &[&'static str]) -> Office {
     Office::new(&Differently {
         recorded: own.to_vec(),
         phoneless: vec![("Q", lines)],
-        trusted: trusted.to_vec(),
+        untrusted: untrusted.to_vec(),
         ..Differently::nothing(seed)
     })
 }
@@ -467,23 +467,24 @@ fn ring_for_the_queue(office: &mut Office, at: f64, member: &str) {
 
 #[test]
 fn a_queue_s_call_is_recorded_for_the_queue_whoever_answers() {
-    const PBX: &[&str] = &["pbx"];
-    // The queue's mode, who is believed, who answers, for whom that is recorded, and what a pause is
+    const ALL: &[&str] = &[];
+    const NOT: &[&str] = &["pbx"];
+    // The queue's mode, who is not believed, who answers, for whom that is recorded, and what a pause is
     // answered.
-    for (n, (queue, trusted, member, owner, answer)) in [
-        ("always-pause-resume", PBX, "B", Some("Q"), 200),
-        ("always-pause-resume", PBX, "A", Some("Q"), 200),
-        ("always", PBX, "B", Some("Q"), 403),
-        ("never", PBX, "A", Some("A"), 403),
-        ("never", PBX, "B", None, 403),
-        ("always-pause-resume", &[], "A", Some("A"), 403),
-        ("always-pause-resume", &[], "B", None, 403),
+    for (n, (queue, untrusted, member, owner, answer)) in [
+        ("always-pause-resume", ALL, "B", Some("Q"), 200),
+        ("always-pause-resume", ALL, "A", Some("Q"), 200),
+        ("always", ALL, "B", Some("Q"), 403),
+        ("never", ALL, "A", Some("A"), 403),
+        ("never", ALL, "B", None, 403),
+        ("always-pause-resume", NOT, "A", Some("A"), 403),
+        ("always-pause-resume", NOT, "B", None, 403),
     ]
     .into_iter()
     .enumerate()
     {
-        let mut office = queued(9_310 + n as u64, queue, trusted);
-        let name = format!("queue {queue}, believed {trusted:?}, {member} answers");
+        let mut office = queued(9_310 + n as u64, queue, untrusted);
+        let name = format!("queue {queue}, not believed {untrusted:?}, {member} answers");
         ring_for_the_queue(&mut office, 1.0, member);
         let phone = format!("{member}1");
         record(&mut office, 5.0, &phone, "pause");
@@ -521,7 +522,6 @@ fn a_queue_s_call_that_somebody_else_picks_up_is_recorded_for_the_queue() {
             recorded: never.into_iter().chain([own]).collect(),
             phones: vec![("B1", answering, Ways::default())],
             phoneless: vec![("Q", queue.to_owned())],
-            trusted: vec!["pbx"],
             ..Differently::nothing(9_320 + n as u64)
         });
         ring_for_the_queue(&mut office, 1.0, "B");

@@ -90,8 +90,8 @@ struct House {
     users: Vec<Rules>,
     /// Of the queue and the virtual line.
     phoneless: [Rules; 2],
-    /// Trunks that are believed for whom they call.
-    trusted: Vec<&'static str>,
+    /// Trunks that are not believed for whom they call.
+    untrusted: Vec<&'static str>,
 }
 
 impl House {
@@ -108,7 +108,7 @@ impl House {
         House {
             users: USERS.iter().map(|_| rules(dice, &all)).collect(),
             phoneless: [rules(dice, &queue), rules(dice, &all)],
-            trusted: trunks.filter(|_| dice.falls(0.6)).collect(),
+            untrusted: trunks.filter(|_| dice.falls(0.4)).collect(),
         }
     }
 
@@ -120,7 +120,7 @@ impl House {
             phoneless: phoneless
                 .map(|((name, _), rules)| (*name, rules.lines()))
                 .collect(),
-            trusted: self.trusted.clone(),
+            untrusted: self.untrusted.clone(),
             ..Differently::nothing(seed)
         })
     }
@@ -215,7 +215,7 @@ fn pair(dice: &mut Dice, free: &mut Free, house: &House) -> Option<Pair> {
                 let at = dice.below(2) as usize;
                 let (first, rules) = (PHONELESS[at].0, house.phoneless[at].clone());
                 pair.diverted = Some(first);
-                let believed = house.trusted.contains(&name);
+                let believed = !house.untrusted.contains(&name);
                 pair.call.queue = believed.then_some((first, rules));
             }
             return Some(pair);

@@ -52,8 +52,8 @@ pub struct Differently {
     pub recorded: Vec<(&'static str, String)>,
     /// Owners without phones that there are, with the lines of their sections.
     pub phoneless: Vec<(&'static str, String)>,
-    /// Trunks that are believed who calls, and for whom.
-    pub trusted: Vec<&'static str>,
+    /// Trunks that are not believed who calls, and for whom.
+    pub untrusted: Vec<&'static str>,
     /// Lines at the head of the configuration: whole sections.
     pub head: String,
     /// Users that register instead of being configured by address.
@@ -71,7 +71,7 @@ impl Differently {
             user_lines: "",
             recorded: Vec::new(),
             phoneless: Vec::new(),
-            trusted: Vec::new(),
+            untrusted: Vec::new(),
             head: String::new(),
             registering: &[],
         }
@@ -328,9 +328,9 @@ fn config(how: &Differently) -> String {
     for (at, (name, _)) in TRUNKS.iter().enumerate() {
         let kind = ["pstn", "internal", "voicemail"][at];
         let address = sip_of(USERS.len() + at);
-        let trust = match how.trusted.contains(name) {
-            true => "trusted",
-            false => "untrusted",
+        let trust = match how.untrusted.contains(name) {
+            true => "untrusted",
+            false => "trusted",
         };
         let _ = write!(
             text,
