@@ -1,11 +1,11 @@
 //! Which calls are recorded and who is told of it in which words: every switch, both ways
 //! (issue 5, acceptance 5).
 
-use duolog::phone::{Action, PhoneEvent};
+use duolog::phone::{Action, Answering, Calling, PhoneEvent, Ways};
 use duolog_archive::EndState;
 use duolog_call::PromptName::{self, Compliance, RecordingStarts, RecordingStops};
 use duolog_sip::StatusCode;
-use duolog_tests::world::office::{Differently, Office};
+use duolog_tests::world::office::{Differently, Office, uri, usual_answering};
 use duolog_tests::world::policy::Rules;
 use duolog_tests::world::table::{Row, Stretch, empty, row};
 use duolog_tests::world::told::seconds;
@@ -338,4 +338,204 @@ fn who_was_told_by_compliance_hears_neither_stop_nor_another_start() {
         &[row("A", &[first]), row("A", &[second])],
     );
     ears.check(&office, "compliance and stop");
+}
+
+/// A in this way, beside nobody; B's phone sends every call elsewhere.
+fn redirecting(seed: u64, a: &Rules, to: &str) -> Office {
+    let answering = Answering {
+        code: StatusCode::new(302).expect("a status code"),
+        ..usual_answering()
+    };
+    let ways = Ways {
+        moved_to: vec![uri(to)],
+        ..Ways::default()
+    };
+    let others = ["C", "E", "F"].map(|user| (user, "mode = \"never\"\n".to_owned()));
+    Office::new(&Differently {
+        recorded: [("A", a.lines())].into_iter().chain(others).collect(),
+        phones: vec![("B1", answering, ways)],
+        ..Differently::nothing(seed)
+    })
+}
+
+#[test]
+fn a_party_outside_that_a_redirection_brings_in_is_told_before_it_is_recorded() {
+    for (n, [announce_pstn, complies]) in [[true, true], [true, false], [false, true], [false; 2]]
+        .into_iter()
+        .enumerate()
+    {
+        // A calls B and comes out there; somebody there calls B and comes to A.
+        for (way, from, to) in [(0, "A1", PUBLIC), (1, "pstn1", "A")] {
+            let a = Rules {
+                announce_internal: false,
+                announce_pstn,
+                compliance: [way == 1, way == 0].map(|own| own && complies),
+                // Alone calls of the class that this one turns out to be of are recorded.
+                selective: [false, way == 1, way == 0, way == 0],
+                ..rules("always")
+            };
+            let mut office = redirecting(9_290 + 2 * n as u64 + way, &a, to);
+            let name = format!("302 from {from} to {to}, told {announce_pstn}, {complies}");
+            office.until(1.0);
+            office.call(from, "B");
+            office.until(11.0);
+            let (answered, mut takes) = (1.64, 0.0_f64);
+            let mut ears = Ears::default();
+            if announce_pstn {
+                ears.hears("A1", RecordingStarts, answered);
+                takes = spoken(RecordingStarts);
+            }
+            let outside = [RecordingStarts, Compliance][usize::from(complies)];
+            if announce_pstn || complies {
+                ears.hears("pstn1", outside, answered);
+                takes = takes.max(spoken(outside));
+            }
+            let row = row("A", &[(answered + takes, 11.0, "A", "pstn")]);
+            office.compare(&name, &[row]);
+            ears.check(&office, &name);
+        }
+    }
+}
+
+#[test]
+fn a_party_outside_that_a_transfer_brings_in_is_told_before_it_is_recorded() {
+    for (n, [announce_pstn, complies]) in [[true, true], [true, false], [false, true], [false; 2]]
+        .into_iter()
+        .enumerate()
+    {
+        // Whether A called or was called says which words stand for the announcement.
+        for (way, from, to) in [(0, "A1", "B"), (1, "B1", "A")] {
+            let a = Rules {
+                announce_internal: false,
+                announce_pstn,
+                compliance: [way == 1, way == 0].map(|own| own && complies),
+                ..rules("always")
+            };
+            let mut office = office(9_300 + 2 * n as u64 + way, &a);
+            let name = format!("REFER, {from} called, told {announce_pstn}, {complies}");
+            office.until(1.0);
+            office.call(from, to);
+            office.until(5.0);
+            office.refer("B1", PUBLIC, None);
+            office.until(13.0);
+            let mut ears = Ears::default();
+            let (came, mut takes) = (5.34, 0.0);
+            if announce_pstn || complies {
+                let outside = [RecordingStarts, Compliance][usize::from(complies)];
+                ears.hears("pstn1", outside, 5.315);
+                takes = spoken(outside);
+            }
+            let parts: [Stretch; 3] = [
+                (1.33, came, "A", "B"),
+                (came, came + takes, "A", ""),
+                (came + takes, 13.0, "A", "pstn"),
+            ];
+            office.compare(&name, &[row("A", &parts)]);
+            ears.check(&office, &name);
+        }
+    }
+}
+
+/// A's calls are A's own; the queue's are recorded in this mode. The PBX says for whom it calls.
+fn queued(seed: u64, queue: &'static str, untrusted: &[&'static str]) -> Office {
+    let own = ["A", "C", "E", "F"].map(|user| {
+        let mode = if user == "A" { "always" } else { "never" };
+        (user, format!("mode = \"{mode}\"\nannounce = \"off\"\n"))
+    });
+    let lines = format!("mode = \"{queue}\"\nannounce = \"off\"\nnotice = \"none\"\n");
+    Office::new(&Differently {
+        recorded: own.to_vec(),
+        phoneless: vec![("Q", lines)],
+        untrusted: untrusted.to_vec(),
+        ..Differently::nothing(seed)
+    })
+}
+
+/// The PBX calls a member of the queue.
+fn ring_for_the_queue(office: &mut Office, at: f64, member: &str) {
+    office.until(at);
+    let diverted = "<sip:107@10.0.0.1>;reason=unconditional";
+    let calling = Calling {
+        headers: vec![("Diversion".to_owned(), diverted.to_owned())],
+        ..Calling::to(uri(member))
+    };
+    office.call_with("pbx1", calling);
+}
+
+#[test]
+fn a_queue_s_call_is_recorded_for_the_queue_whoever_answers() {
+    const ALL: &[&str] = &[];
+    const NOT: &[&str] = &["pbx"];
+    // The queue's mode, who is not believed, who answers, for whom that is recorded, and what a pause is
+    // answered.
+    for (n, (queue, untrusted, member, owner, answer)) in [
+        ("always-pause-resume", ALL, "B", Some("Q"), 200),
+        ("always-pause-resume", ALL, "A", Some("Q"), 200),
+        ("always", ALL, "B", Some("Q"), 403),
+        ("never", ALL, "A", Some("A"), 403),
+        ("never", ALL, "B", None, 403),
+        ("always-pause-resume", NOT, "A", Some("A"), 403),
+        ("always-pause-resume", NOT, "B", None, 403),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let mut office = queued(9_310 + n as u64, queue, untrusted);
+        let name = format!("queue {queue}, not believed {untrusted:?}, {member} answers");
+        ring_for_the_queue(&mut office, 1.0, member);
+        let phone = format!("{member}1");
+        record(&mut office, 5.0, &phone, "pause");
+        record(&mut office, 7.0, &phone, "resume");
+        office.until(11.0);
+        assert!(
+            office.told(&phone, info(answer)),
+            "{name}: {}",
+            office.story()
+        );
+        let voice = if member == "A" { "A" } else { "B" };
+        let all = [(1.33, 11.0, voice, "pbx")];
+        let paused = [
+            (1.33, 5.0, voice, "pbx"),
+            (5.0, 7.0, "", ""),
+            (7.0, 11.0, voice, "pbx"),
+        ];
+        let parts = if answer == 200 { &paused[..] } else { &all };
+        let rows: Vec<Row> = owner.into_iter().map(|owner| row(owner, parts)).collect();
+        office.compare(&name, &rows);
+    }
+}
+
+#[test]
+fn a_queue_s_call_that_somebody_else_picks_up_is_recorded_for_the_queue() {
+    for (n, picks_up) in ["G1", "A1"].into_iter().enumerate() {
+        let answering = Answering {
+            ring_ms: 30_000,
+            ..usual_answering()
+        };
+        let never = ["C", "E", "F"].map(|user| (user, "mode = \"never\"\n".to_owned()));
+        let own = ("A", "mode = \"always\"\nannounce = \"off\"\n".to_owned());
+        let queue = "mode = \"always-pause-resume\"\nannounce = \"off\"\n";
+        let mut office = Office::new(&Differently {
+            recorded: never.into_iter().chain([own]).collect(),
+            phones: vec![("B1", answering, Ways::default())],
+            phoneless: vec![("Q", queue.to_owned())],
+            ..Differently::nothing(9_320 + n as u64)
+        });
+        ring_for_the_queue(&mut office, 1.0, "B");
+        office.until(4.0);
+        let calling = Calling {
+            replaces: Some(office.dialog_of("B1")),
+            ..Calling::to(uri("B"))
+        };
+        office.call_with(picks_up, calling);
+        office.until(10.0);
+        office.act("pbx1", Action::HangUp);
+        let voice = if picks_up == "A1" { "A" } else { "G" };
+        // The row of the one that rang in vain is the queue's as well.
+        let rows = [
+            empty("Q", EndState::NoMedia),
+            row("Q", &[(4.03, 10.0, voice, "pbx")]),
+        ];
+        office.compare(&format!("{picks_up} picks up"), &rows);
+    }
 }

@@ -18,7 +18,7 @@ const SECOND: f64 = 8_000.0;
 
 /// A change may be this much earlier or later than a model says, in seconds: two ways through the network,
 /// a packet, and what a prompt's end takes to be known.
-pub const EDGE_S: f64 = 0.06;
+pub const EDGE_S: f64 = 0.05;
 
 /// Packets by which a channel is aligned.
 const ALIGNED_BY: usize = 12;

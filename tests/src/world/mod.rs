@@ -4,6 +4,7 @@
 //! but the negotiated peer, a recording's entries are in order and end with exactly one close, what
 //! is paused is silent, the queue keeps its bound; and when all calls are over nothing is left.
 
+pub mod chance;
 pub mod dice;
 pub mod exactly;
 pub mod judge;
@@ -13,6 +14,7 @@ pub mod net;
 pub mod node;
 pub mod office;
 pub mod policy;
+pub mod rules;
 pub mod scene;
 pub mod sound;
 pub mod table;

@@ -28,8 +28,8 @@ pub const RECORDED: [&str; 4] = ["A", "C", "E", "F"];
 /// Trunks, and by what their numbers begin; the first gets the rest as well.
 pub const TRUNKS: [(&str, &str); 3] = [("pstn", "+"), ("pbx", "7"), ("voicemail", "8")];
 
-/// Queues, each with the number 107 and up, in this order; they have no phones.
-pub const QUEUES: [&str; 1] = ["Q"];
+/// A queue and a virtual line, with the numbers 107 and 108; they have no phones.
+pub const PHONELESS: [(&str, &str); 2] = [("Q", "queue"), ("V", "virtual-line")];
 
 /// Slots of a voice: 60 s.
 const VOICE_SLOTS: u16 = 600;
@@ -50,10 +50,10 @@ pub struct Differently {
     pub user_lines: &'static str,
     /// Lines of one user's section, in the place of those about how they are recorded.
     pub recorded: Vec<(&'static str, String)>,
-    /// Queues that there are, with the lines of their sections.
-    pub queues: Vec<(&'static str, String)>,
-    /// Lines of every trunk's section.
-    pub trunk_lines: &'static str,
+    /// Owners without phones that there are, with the lines of their sections.
+    pub phoneless: Vec<(&'static str, String)>,
+    /// Trunks that are not believed who calls, and for whom.
+    pub untrusted: Vec<&'static str>,
     /// Lines at the head of the configuration: whole sections.
     pub head: String,
     /// Users that register instead of being configured by address.
@@ -70,8 +70,8 @@ impl Differently {
             phones: Vec::new(),
             user_lines: "",
             recorded: Vec::new(),
-            queues: Vec::new(),
-            trunk_lines: "trust = \"trusted\"\n",
+            phoneless: Vec::new(),
+            untrusted: Vec::new(),
             head: String::new(),
             registering: &[],
         }
@@ -242,10 +242,11 @@ pub fn uri(callee: &str) -> Uri {
     text.parse().expect("a number makes a URI")
 }
 
-/// The number of a user or a queue; anything else is a number itself.
+/// The number of somebody here; anything else is a number itself.
 #[must_use]
 pub fn number(callee: &str) -> String {
-    let mut all = USERS.iter().chain(&QUEUES);
+    let phoneless = PHONELESS.iter().map(|(name, _)| name);
+    let mut all = USERS.iter().chain(phoneless);
     match all.position(|user| *user == callee) {
         Some(at) => format!("10{}", at + 1),
         None => callee.to_owned(),
@@ -327,10 +328,14 @@ fn config(how: &Differently) -> String {
     for (at, (name, _)) in TRUNKS.iter().enumerate() {
         let kind = ["pstn", "internal", "voicemail"][at];
         let address = sip_of(USERS.len() + at);
+        let trust = match how.untrusted.contains(name) {
+            true => "untrusted",
+            false => "trusted",
+        };
         let _ = write!(
             text,
-            "[[trunk]]\nname = \"{name}\"\nkind = \"{kind}\"\naddress = \"udp:{address}\"\n{}",
-            how.trunk_lines
+            "[[trunk]]\nname = \"{name}\"\nkind = \"{kind}\"\naddress = \"udp:{address}\"\n\
+             trust = \"{trust}\"\n"
         );
     }
     for (at, user) in USERS.iter().enumerate() {
@@ -354,10 +359,13 @@ fn config(how: &Differently) -> String {
             how.user_lines
         );
     }
-    for (name, lines) in &how.queues {
+    for (name, kind) in PHONELESS {
+        let Some((_, lines)) = how.phoneless.iter().find(|(own, _)| *own == name) else {
+            continue;
+        };
         let _ = write!(
             text,
-            "[[user]]\nname = \"{name}\"\nnumbers = [\"{}\"]\nkind = \"queue\"\n{lines}",
+            "[[user]]\nname = \"{name}\"\nnumbers = [\"{}\"]\nkind = \"{kind}\"\n{lines}",
             number(name)
         );
     }

@@ -7,96 +7,7 @@ use duolog_call::PromptName;
 
 use super::table::Stretch;
 
-/// How a user or a queue is recorded.
-#[derive(Debug, Clone)]
-pub struct Rules {
-    /// As the configuration writes it.
-    pub mode: &'static str,
-    /// Whether start and stop are told within the house.
-    pub announce_internal: bool,
-    /// Whether they are told on calls with the public network.
-    pub announce_pstn: bool,
-    /// Whether a start is told again when a pause is over.
-    pub after_resume: bool,
-    /// Whether a party on the public network is told in another way: on calls from there, to there.
-    pub compliance: [bool; 2],
-    /// How long after the answer that begins on calls to there, in seconds.
-    pub delay_s: u32,
-    /// `none`, `beep` or `announcement`.
-    pub notice: &'static str,
-    /// Whether a tone sounds every ten seconds.
-    pub repeat_tone: bool,
-    /// After how many seconds a pause ends by itself.
-    pub auto_resume_s: Option<u32>,
-    /// Which calls: inbound internal, inbound external, outbound internal, outbound external.
-    pub selective: [bool; 4],
-    /// Whether emergency calls are recorded.
-    pub emergency: bool,
-    /// Whether calls with a voicemail system are recorded.
-    pub voicemail: bool,
-    /// Numbers that leave no audio.
-    pub do_not_record: Vec<&'static str>,
-    /// What becomes of a call that cannot be recorded, as the configuration writes it.
-    pub on_failure: &'static str,
-}
-
-impl Rules {
-    /// Every call in this mode, and told of on all of them.
-    #[must_use]
-    pub fn new(mode: &'static str) -> Rules {
-        Rules {
-            mode,
-            announce_internal: true,
-            announce_pstn: true,
-            after_resume: false,
-            compliance: [false; 2],
-            delay_s: 0,
-            notice: "none",
-            repeat_tone: false,
-            auto_resume_s: None,
-            selective: [true; 4],
-            emergency: true,
-            voicemail: true,
-            do_not_record: Vec::new(),
-            on_failure: "refuse",
-        }
-    }
-
-    /// The lines of the section of a user or a queue.
-    #[must_use]
-    pub fn lines(&self) -> String {
-        let switch = |on: bool| if on { "on" } else { "off" };
-        let kept = |on: bool| if on { "recorded" } else { "left" };
-        let [ii, ie, oi, oe] = self.selective.map(switch);
-        let list = self.do_not_record.iter();
-        let list: Vec<String> = list
-            .map(|number| format!("{{ number = \"{number}\", reason = \"personal\" }}"))
-            .collect();
-        let auto_resume = self.auto_resume_s.map(|seconds| format!("{seconds}s"));
-        format!(
-            "mode = \"{}\"\nannounce = {{ internal = \"{}\", pstn = \"{}\", after_resume = \"{}\" }}\n\
-             compliance = {{ inbound = \"{}\", outbound = \"{}\", delay = \"{}s\" }}\n\
-             notice = \"{}\"\nrepeat_tone = \"{}\"\nauto_resume = \"{}\"\non_failure = \"{}\"\n\
-             selective = {{ inbound_internal = \"{ii}\", inbound_external = \"{ie}\", \
-             outbound_internal = \"{oi}\", outbound_external = \"{oe}\" }}\n\
-             emergency = \"{}\"\nvoicemail = \"{}\"\ndo_not_record = [{}]\n",
-            self.mode,
-            switch(self.announce_internal),
-            switch(self.announce_pstn),
-            switch(self.after_resume),
-            switch(self.compliance[0]),
-            switch(self.compliance[1]),
-            self.delay_s,
-            self.notice,
-            if self.repeat_tone { "10s" } else { "off" },
-            auto_resume.as_deref().unwrap_or("off"),
-            self.on_failure,
-            kept(self.emergency),
-            kept(self.voicemail),
-            list.join(", "),
-        )
-    }
-}
+pub use super::rules::Rules;
 
 /// One end of a call.
 #[derive(Debug, Clone)]
@@ -150,7 +61,7 @@ pub struct Event {
 }
 
 /// How long three keys take until the last one is known, and until they are over.
-pub const KEYS_S: f64 = 0.45;
+pub const KEYS_S: f64 = 0.42;
 
 impl Event {
     /// When it has its effect.
@@ -167,7 +78,8 @@ impl Event {
 pub struct Call {
     /// Who called, and who was called.
     pub ends: [End; 2],
-    /// The queue that the call was for before it came to who was called: its name and rules.
+    /// The queue or virtual line that the call was for before it came to who was called, as far as that is
+    /// believed: its name and rules.
     pub queue: Option<(&'static str, Rules)>,
     /// Whether the public network takes part.
     pub pstn: bool,
@@ -289,7 +201,8 @@ struct Half {
     wanted: Vec<Wanted>,
 }
 
-/// For whom an end is recorded: for the queue if that records the call, else for who sits there.
+/// For whom an end is recorded: for the queue or virtual line if that records the call, else for who sits
+/// there.
 fn half(call: &Call, end: usize) -> Option<Half> {
     let queue = call.queue.iter().filter(|_| end == 1);
     let queue = queue.map(|(name, rules)| (*name, rules));
@@ -326,7 +239,11 @@ fn is_recorded(call: &Call, end: usize, rules: &Rules) -> bool {
 /// Where the recorder takes nothing: the call is refused, or it goes on and its rows say why there is
 /// nothing in them.
 fn unrecorded(call: &Call, planned: &[&Half]) -> Left {
-    let refuses = |half: &&&Half| half.rules.on_failure == "refuse" && !call.emergency;
+    // What would not be recorded anyway is no reason.
+    let refuses = |half: &&&Half| {
+        let wanted = !half.listed && !call.emergency;
+        wanted && half.rules.on_failure == "refuse"
+    };
     let state = match planned.iter().any(|half| refuses(&half)) {
         true => EndState::Refused,
         false => EndState::Failed,
@@ -615,9 +532,10 @@ impl Half {
     }
 }
 
-/// Whether a start is told to everybody.
+/// Whether a start is told to everybody. Nobody in an emergency waits for that.
 fn announces(call: &Call, rules: &Rules) -> bool {
     match call.pstn {
+        _ if call.emergency => false,
         true => rules.announce_pstn,
         false => rules.announce_internal,
     }
@@ -626,7 +544,8 @@ fn announces(call: &Call, rules: &Rules) -> bool {
 /// Whether one end is on the public network and is told in the words for that.
 fn complies(call: &Call, half: &Half, party: usize) -> bool {
     let outbound = usize::from(half.end == 0);
-    call.pstn && party != half.end && half.rules.compliance[outbound]
+    let across = call.pstn && party != half.end;
+    across && !call.emergency && half.rules.compliance[outbound]
 }
 
 /// What one end is told before a recording begins: how long after the answer at the earliest, and for how
