@@ -2,11 +2,12 @@
 //! voicemail and conferences elsewhere. T1 to T9 are in `world_scenarios.rs`.
 
 use duolog::phone::{Action, Answering, Calling, HoldStyle, Ways};
+use duolog_archive::EndState;
 use duolog_archive::wire::Direction;
 use duolog_sip::StatusCode;
 use duolog_tests::world::kept::Kept;
 use duolog_tests::world::office::{Differently, Office, uri, usual_answering};
-use duolog_tests::world::table::row;
+use duolog_tests::world::table::{empty, row};
 
 fn office(seed: u64) -> Office {
     let mut office = Office::new(&Differently::nothing(seed));
@@ -248,6 +249,28 @@ fn t17_a_recorded_pilot_forwarded_to_voicemail() {
     office.act("B1", Action::HangUp);
     let kept = office.compare("T17", &[row("F", &[(1.64, 9.0, "voicemail", "B")])]);
     assert!(class(&kept[0]).contains("voicemail"), "{}", class(&kept[0]));
+}
+
+#[test]
+fn t17_with_a_recorded_caller_who_decides_for_itself() {
+    for (n, word) in ["recorded", "left"].into_iter().enumerate() {
+        let own = format!("mode = \"always\"\nvoicemail = \"{word}\"\n");
+        let mut office = Office::new(&Differently {
+            phones: vec![moved_to("F1", "801")],
+            recorded: vec![("A", own)],
+            ..Differently::nothing(4_117 + n as u64)
+        });
+        office.until(1.0);
+        office.call("A1", "F");
+        office.until(9.0);
+        office.act("A1", Action::HangUp);
+        let message = row("F", &[(1.64, 9.0, "voicemail", "A")]);
+        let callers = match word {
+            "left" => empty("A", EndState::NotKept),
+            _ => row("A", &[(1.64, 9.0, "A", "voicemail")]),
+        };
+        office.compare(&format!("T17, {word}"), &[callers, message]);
+    }
 }
 
 fn class(kept: &Kept) -> String {
