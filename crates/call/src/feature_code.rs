@@ -346,7 +346,9 @@ mod tests {
         assert_eq!(released(twice.clone(), &keys[..2]), "#3000 #5000");
         assert_eq!(released(twice, &keys), "#3000 Start4500");
         let longest = FeatureCodes::new("#1111111", "*2", "*3", "*4").unwrap();
-        let keys: Vec<(u64, char)> = (0..7).map(|n| (n * 900, if n == 0 { '#' } else { '1' })).collect();
+        let keys: Vec<(u64, char)> = (0..7)
+            .map(|n| (n * 900, if n == 0 { '#' } else { '1' }))
+            .collect();
         let (one, ten) = (Duration::from_secs(1), Duration::from_secs(10));
         assert_eq!(
             released(longest.clone().waiting(one), &keys),

@@ -98,7 +98,11 @@ fn standing(direction: Direction, wanted: RecordPreference, version: u64) -> Des
 
 fn versioned(description: &Description, version: u64) -> Description {
     let text = String::from_utf8(description.write().to_vec()).unwrap();
-    let before = format!(" {} {} IN ", description.session_id(), description.version());
+    let before = format!(
+        " {} {} IN ",
+        description.session_id(),
+        description.version()
+    );
     assert!(text.contains(&before), "{text}");
     let now = format!(" {} {version} IN ", description.session_id());
     Description::parse(text.replace(&before, &now).as_bytes()).unwrap()
@@ -793,7 +797,12 @@ fn a_preference_that_has_changed_counts_in_answers_too() {
                 info(&mut w, "pause");
                 info(&mut w, "resume");
             }
-            false => w.asks(TRUNK, Method::Update, &[], Some(&description(TRUNK, SendRecv))),
+            false => w.asks(
+                TRUNK,
+                Method::Update,
+                &[],
+                Some(&description(TRUNK, SendRecv)),
+            ),
         }
         accept(&mut w, TRUNK, SendRecv);
         w.replies(CAROL, 200, &[], Some(&standing(SendRecv, Pause, 2)));
@@ -807,7 +816,12 @@ fn a_preference_that_has_changed_counts_in_answers_too() {
         while !w.parties[TRUNK].asked.is_empty() {
             accept(&mut w, TRUNK, SendRecv);
         }
-        w.asks(TRUNK, Method::Invite, &[], Some(&description(TRUNK, SendRecv)));
+        w.asks(
+            TRUNK,
+            Method::Invite,
+            &[],
+            Some(&description(TRUNK, SendRecv)),
+        );
         w.rings(200, "c", &[], Some(&standing(SendRecv, On, 4)));
         assert_eq!(phase(&w), Phase::Started);
         assert_eq!(w.times("PAUSE").len(), if ours { 2 } else { 1 });

@@ -59,7 +59,8 @@ impl Preference {
         let before = self.last.replace(said.clone());
         let wanted = said.record_preference()?;
         let is_other = self.wanted.replace(wanted) != Some(wanted);
-        let is_again = why == Describing::Offer && before.is_some_and(|before| said.is_anew(&before));
+        let is_again =
+            why == Describing::Offer && before.is_some_and(|before| said.is_anew(&before));
         (is_other || is_again).then_some(wanted)
     }
 }

@@ -204,7 +204,13 @@ mod tests {
         let crossed = [(0, 'm', 1), (10, 'i', 2), (20, 'i', 1), (30, 'm', 2)];
         check(&crossed, &[1, 2]);
         // One of the reports was lost.
-        let lost = [(0, 'm', 1), (400, 'm', 1), (420, 'i', 1), (800, 'm', 1), (820, 'i', 1)];
+        let lost = [
+            (0, 'm', 1),
+            (400, 'm', 1),
+            (420, 'i', 1),
+            (800, 'm', 1),
+            (820, 'i', 1),
+        ];
         check(&lost, &[1, 1, 1]);
         // What was heard long ago by mistake takes nothing from what is pressed now.
         check(&[(0, 'm', 5), (10_000, 'i', 5)], &[5, 5]);
@@ -236,7 +242,11 @@ mod tests {
             duration_ms: 100,
         };
         let mut onward = Onward::default();
-        assert!(onward.more(now, KeyForm::Plain, vec![key(1), key(2), key(3)]).is_empty());
+        assert!(
+            onward
+                .more(now, KeyForm::Plain, vec![key(1), key(2), key(3)])
+                .is_empty()
+        );
         assert_eq!(onward.next(), Some((KeyForm::Plain, key(1))));
         onward.runs(ClientKey(1), key(1));
         assert_eq!(onward.next(), None);

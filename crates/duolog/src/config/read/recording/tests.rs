@@ -443,8 +443,14 @@ fn all_four_codes_are_read_and_none_hides_another() {
             "start = \"44\"",
             "codes.start: \"44\" is not allowed; write * or #",
         ),
-        ("wait = \"500ms\"", "codes.wait: \"500ms\" is not allowed; write 1s to 10s"),
-        ("wait = \"11s\"", "codes.wait: \"11s\" is not allowed; write 1s to 10s"),
+        (
+            "wait = \"500ms\"",
+            "codes.wait: \"500ms\" is not allowed; write 1s to 10s",
+        ),
+        (
+            "wait = \"11s\"",
+            "codes.wait: \"11s\" is not allowed; write 1s to 10s",
+        ),
         ("wait = 3", "codes.wait"),
     ] {
         let told = told(&format!("[codes]\n{lines}\n"));
