@@ -236,7 +236,7 @@ fn the_half_of_a_caller_on_demand_is_kept_only_when_asked_for() {
             own.next().expect("it has a row").keeping
         };
         assert_eq!(keeping("alice"), Keeping::Provisional);
-        assert_eq!(keeping("bob"), Keeping::Kept, "a message is to be kept");
+        assert_eq!(keeping("bob"), Keeping::Message, "it is to be kept");
         let own = of(&w, "alice")[0];
         if asked {
             w.node(Input::Control {
