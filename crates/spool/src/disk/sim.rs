@@ -38,6 +38,15 @@ enum NameChange {
     Remove(String),
 }
 
+/// How many of each will fail.
+#[derive(Default)]
+struct Failing {
+    syncs: u32,
+    dir_syncs: u32,
+    appends: u32,
+    changes: u32,
+}
+
 struct Platter {
     draws: SplitMix,
     /// What is seen now, and what a crash leaves for sure: name to inode.
@@ -50,10 +59,7 @@ struct Platter {
     capacity: u64,
     /// Bytes in named files.
     used: u64,
-    failing_syncs: u32,
-    failing_dir_syncs: u32,
-    failing_appends: u32,
-    failing_changes: u32,
+    failing: Failing,
     next_stall: Duration,
     stalled: Duration,
     /// By inode, everything it was ever to hold; `None` while nobody asked.
@@ -73,10 +79,7 @@ impl SimDisk {
             next: 0,
             capacity: 1 << 63,
             used: 0,
-            failing_syncs: 0,
-            failing_dir_syncs: 0,
-            failing_appends: 0,
-            failing_changes: 0,
+            failing: Failing::default(),
             next_stall: Duration::ZERO,
             stalled: Duration::ZERO,
             history: None,
@@ -105,22 +108,22 @@ impl SimDisk {
 
     /// The next `count` file syncs fail, for every file they name.
     pub fn fail_syncs(&self, count: u32) {
-        self.platter().failing_syncs = count;
+        self.platter().failing.syncs = count;
     }
 
     /// The next `count` directory syncs fail.
     pub fn fail_dir_syncs(&self, count: u32) {
-        self.platter().failing_dir_syncs = count;
+        self.platter().failing.dir_syncs = count;
     }
 
     /// The next `count` appends fail, part of their bytes written.
     pub fn fail_appends(&self, count: u32) {
-        self.platter().failing_appends = count;
+        self.platter().failing.appends = count;
     }
 
     /// The next `count` renames and removals fail, as on a file system that became read-only.
     pub fn fail_changes(&self, count: u32) {
-        self.platter().failing_changes = count;
+        self.platter().failing.changes = count;
     }
 
     /// The next sync takes this long in virtual time; see [`SimDisk::take_stalled`].
@@ -234,12 +237,7 @@ impl Platter {
             }
         }
         self.measure();
-        (
-            self.failing_syncs,
-            self.failing_dir_syncs,
-            self.failing_appends,
-            self.failing_changes,
-        ) = (0, 0, 0, 0);
+        self.failing = Failing::default();
     }
 
     fn crash_names(&mut self) {
@@ -374,7 +372,7 @@ impl Disk for SimDisk {
         }
         let room = platter.capacity.saturating_sub(platter.used);
         let (mut written, mut answer) = (bytes.len(), Ok(()));
-        if Platter::take_failure(&mut platter.failing_appends) {
+        if Platter::take_failure(&mut platter.failing.appends) {
             written = platter.draws.below(bytes.len() as u64) as usize;
             answer = Err(Platter::injected("append to", &name));
         } else if room < bytes.len() as u64 {
@@ -394,7 +392,7 @@ impl Disk for SimDisk {
         let mut platter = self.platter();
         let stall = std::mem::take(&mut platter.next_stall);
         platter.stalled += stall;
-        let fails = Platter::take_failure(&mut platter.failing_syncs);
+        let fails = Platter::take_failure(&mut platter.failing.syncs);
         let mut failures = Vec::new();
         for &file in files {
             let Some((name, inode)) = platter.open.get(&file).cloned() else {
@@ -422,7 +420,7 @@ impl Disk for SimDisk {
 
     fn rename(&mut self, from: &str, to: &str) -> Result<(), DiskError> {
         let mut platter = self.platter();
-        if Platter::take_failure(&mut platter.failing_changes) {
+        if Platter::take_failure(&mut platter.failing.changes) {
             return Err(Platter::injected("rename", from));
         }
         if platter.names.contains_key(to) {
@@ -440,7 +438,7 @@ impl Disk for SimDisk {
 
     fn remove(&mut self, name: &str) -> Result<(), DiskError> {
         let mut platter = self.platter();
-        if Platter::take_failure(&mut platter.failing_changes) {
+        if Platter::take_failure(&mut platter.failing.changes) {
             return Err(Platter::injected("remove", name));
         }
         let Some(inode) = platter.names.remove(name) else {
@@ -453,7 +451,7 @@ impl Disk for SimDisk {
 
     fn sync_dir(&mut self) -> Result<(), DiskError> {
         let mut platter = self.platter();
-        if Platter::take_failure(&mut platter.failing_dir_syncs) {
+        if Platter::take_failure(&mut platter.failing.dir_syncs) {
             return Err(Platter::injected("sync", "."));
         }
         platter.unsynced.clear();

@@ -43,7 +43,7 @@ impl<D: Disk> Writer<D> {
                 break;
             }
             self.place(now, &left);
-            self.sync(&left);
+            self.sync(now, &left);
         }
         self.back_off_failed(now, &left);
         self.rename_sealed(now, &waiting);
@@ -142,7 +142,6 @@ impl<D: Disk> Writer<D> {
                 && !stream.kept.is_empty()
             {
                 stream.back_off(now, self.settings.group_commit, LONGEST_BACKOFF);
-                self.pulse.failed();
             }
         }
     }
@@ -158,7 +157,7 @@ impl<D: Disk> Writer<D> {
     }
 
     /// Step 3. What comes through is durable and let go.
-    fn sync(&mut self, left: &[RecordingId]) {
+    fn sync(&mut self, now: Instant, left: &[RecordingId]) {
         let files: Vec<(RecordingId, FileId)> = left
             .iter()
             .filter_map(|id| self.streams.get(id))
@@ -171,6 +170,11 @@ impl<D: Disk> Writer<D> {
         self.counts.commits += 1;
         let ids: Vec<FileId> = files.iter().map(|&(_, file)| file).collect();
         for failure in self.disk.sync(&ids) {
+            // Some file systems find out here that there is no room.
+            match failure.error.is_full() {
+                true => self.room.ran_out(now),
+                false => self.pulse.failed(),
+            }
             if let Some(&(recording, _)) = files.iter().find(|(_, file)| *file == failure.file) {
                 self.fail_part(recording, failure.error);
             }
@@ -193,6 +197,7 @@ impl<D: Disk> Writer<D> {
         if unnamed.is_empty() || self.disk.sync_dir().is_ok() {
             return;
         }
+        self.pulse.failed();
         for recording in unnamed {
             let source = std::io::Error::other("the directory could not be synced");
             self.fail_part(recording, DiskError::of("sync", ".", source));

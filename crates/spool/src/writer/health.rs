@@ -24,7 +24,7 @@ impl Pulse {
         self.health
     }
 
-    /// Something did not become durable, at the second try.
+    /// Something did not become durable, and not for want of room. A second try may still succeed.
     pub fn failed(&mut self) {
         self.failures += 1;
     }
