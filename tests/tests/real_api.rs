@@ -228,16 +228,7 @@ fn settings_hold_from_the_next_call_and_over_a_restart_and_off_wipes_them() {
         (&stored["effective"]["mode"], &stored["version"]),
         (&json!("always"), &json!(1))
     );
-    // Of whoever has seen no document yet, this one is not lost.
-    let over = |version: &str| {
-        let lines = format!("If-Match: \"{version}\"\r\n");
-        let answer = ask_with(api(&stage.site), &put, (ADMIN, &lines), wanted);
-        answer.expect("an answer")
-    };
-    let (status, answer) = over("0");
-    assert_eq!((status, &answer["reason"]), (412, &json!("outdated")));
-    let (status, stored) = over("1");
-    assert_eq!((status, &stored["version"]), (200, &json!(2)));
+    let stored = only_over(&stage, "1", wanted);
     goes_on(&phones, 300);
     assert_eq!(stage.calls(ADMIN), json!({ "calls": [] }));
     phones.all_hang_up();
@@ -272,6 +263,22 @@ fn settings_hold_from_the_next_call_and_over_a_restart_and_off_wipes_them() {
         assert_eq!(row.state, "complete");
         assert!(row.samples()[0].len() > 1_000);
     }
+}
+
+/// Stores a document again, over this version: one that has been replaced since it was looked at is not
+/// lost.
+fn only_over(stage: &Stage, version: &str, document: &str) -> Value {
+    let over = |version: &str| {
+        let lines = format!("If-Match: \"{version}\"\r\n");
+        let put = format!("PUT {ANNAS}");
+        let answer = ask_with(api(&stage.site), &put, (ADMIN, &lines), document);
+        answer.expect("an answer")
+    };
+    let (status, answer) = over("0");
+    assert_eq!((status, &answer["reason"]), (412, &json!("outdated")));
+    let (status, stored) = over(version);
+    assert_eq!((status, &stored["version"]), (200, &json!(2)));
+    stored
 }
 
 /// A call that must be recorded.
