@@ -336,6 +336,19 @@ mod tests {
         }
     }
 
+    /// Of the prompts of the test below.
+    fn assert_origins(book: &PromptBook) {
+        for (user, language, whose) in [
+            (0, "nl", ("group", "nl")),
+            (1, "fr", ("user", "en")),
+            (2, "nl", ("tenant", "nl")),
+            (9, "fr", ("shipped", "en")),
+        ] {
+            let found = book.origin(PromptName::RecordingStarts, language, UserIndex(user));
+            assert_eq!(found, whose, "user {user} in {language}");
+        }
+    }
+
     #[test]
     fn the_nearest_own_prompt_is_heard_and_english_last() {
         use PromptName::{Compliance, FailureEnds, RecordingPaused, RecordingStarts};
@@ -392,15 +405,7 @@ mod tests {
         ] {
             check(user, language, expected);
         }
-        for (user, language, whose) in [
-            (0, "nl", ("group", "nl")),
-            (1, "fr", ("user", "en")),
-            (2, "nl", ("tenant", "nl")),
-            (9, "fr", ("shipped", "en")),
-        ] {
-            let found = book.origin(RecordingStarts, language, UserIndex(user));
-            assert_eq!(found, whose, "user {user} in {language}");
-        }
+        assert_origins(&book);
         // Every copy of a sound is one.
         let sales = book.prompt(RecordingStarts, "nl", UserIndex(0));
         assert!(Arc::ptr_eq(
