@@ -1,18 +1,21 @@
 //! Ten thousand random calls in the simulated world: what a simple model of the policy says was to be
 //! recorded is exactly what was (issue 5, acceptance 9). The model is `world/policy.rs`.
 //!
-//! What is compared: which rows there are, of whom, and in which state each ended; and of each recording
-//! every packet that a phone sent, sample by sample, at the place that follows from when it arrived and from
-//! when the model says that the recording began (`world/exactly.rs`). Starts, pauses and ends may be 50 ms
-//! off, which is what signalling and a packet take; what arrives that near to a change is not compared, nor
-//! is a party's channel while it presses keys. Beside that each recording agrees with its own manifest in
-//! every sample (`world/judge.rs`).
+//! What is compared (`world/exactly.rs`): which rows each owner has, in their order, and in which state each
+//! ended; and of each recording with audio every packet of a phone that was to be heard in it, sample by
+//! sample, at the place that follows from when it arrived and from when the model says that the recording
+//! began, silence where the model says that there is a pause, and the end. Starts, pauses and ends may be
+//! 50 ms off, which is what signalling and a packet take; what arrives that near to a change is not
+//! compared, nor is a party's channel while it presses keys. Beside that each recording agrees with its own
+//! manifest in every sample (`world/judge.rs`).
 //!
-//! What is generated: every mode and switch of [`Rules`] for users, a queue and a virtual line; calls within the house, from
-//! and to a PBX, the public network, a voicemail system and an emergency number; listed parties of all of
-//! these; calls that nobody answers; a recorder that takes nothing, with every policy for that; hang-ups by both; and controls by INFO, keys, the API and offers, by
-//! owners and by others. No transfers, no holds, and no other announcements than those at a start: who hears
-//! what is in `world_choices`, `world_told` and `world_notices`.
+//! What is generated (`world/chance.rs`): all of [`Rules`] for users, a queue and a virtual line; calls
+//! within the house, from and to a PBX and the public network, to a voicemail system and an emergency
+//! number; listed parties of all of these; who says, believed or not, for whom a call is; calls that nobody
+//! answers; a recorder that takes nothing from before a call until after it; hang-ups by both; and controls
+//! by INFO, keys, the API and offers, by owners and by others, 150 ms from anything else in their call. No
+//! transfers, holds, or losses in the middle. What is heard is compared only as far as a recording waits for
+//! it: the rest is in `world_choices`, `world_told` and `world_notices`.
 
 use std::collections::BTreeMap;
 
@@ -86,7 +89,7 @@ fn without(call: &mut Call, is_not: impl Fn(&Event) -> bool) {
     call.events.retain(|event| !is_not(event));
 }
 
-const MISTAKES: [Mistake; 29] = [
+const MISTAKES: [Mistake; 30] = [
     ("a recorder that always records", |call, _| {
         call.recorder = true
     }),
@@ -118,6 +121,7 @@ const MISTAKES: [Mistake; 29] = [
         rules_of(call, |rules| rules.voicemail = true);
     }),
     ("queues not looked at", |call, _| call.queue = None),
+    ("everybody believed", |call, _| call.believed = true),
     ("on demand always kept", |call, _| {
         instead(call, "on-demand", "always-pause-resume");
     }),

@@ -106,6 +106,12 @@ impl House {
         })
     }
 
+    /// The queue or the virtual line.
+    fn line(&self, dice: &mut Dice) -> (&'static str, Rules) {
+        let at = dice.below(2) as usize;
+        (PHONELESS[at].0, self.phoneless[at].clone())
+    }
+
     fn end(&self, user: usize) -> End {
         End {
             voice: USERS[user],
@@ -119,8 +125,6 @@ impl House {
 struct Pair {
     phone: String,
     number: &'static str,
-    /// For whom the phone says that it called first.
-    diverted: Option<&'static str>,
     call: Call,
 }
 
@@ -154,10 +158,10 @@ fn pair(dice: &mut Dice, free: &mut Free, house: &House) -> Option<Pair> {
     let made = |phone: String, number, ends, pstn| Pair {
         phone,
         number,
-        diverted: None,
         call: Call {
             ends,
             queue: None,
+            believed: false,
             pstn,
             emergency: number == "112",
             voicemail: number == "81",
@@ -177,7 +181,7 @@ fn pair(dice: &mut Dice, free: &mut Free, house: &House) -> Option<Pair> {
         let number = NUMBERS[other];
         let mut pair = made(line, number, [own, house.end(other)], false);
         // A user may say so too, and is not believed.
-        pair.diverted = dice.falls(0.2).then_some(PHONELESS[1].0);
+        pair.call.queue = dice.falls(0.2).then(|| house.line(dice));
         return Some(pair);
     }
     let trunk = [0, 0, 0, 0, 0, 1, 1, 2][kind as usize - 4];
@@ -192,13 +196,8 @@ fn pair(dice: &mut Dice, free: &mut Free, house: &House) -> Option<Pair> {
         _ => {
             let from = outside(name, NUMBERS[6 + 3 * trunk + at]);
             let mut pair = made(phone, NUMBERS[user], [from, own], trunk == 0);
-            if dice.falls(0.6) {
-                let at = dice.below(2) as usize;
-                let (first, rules) = (PHONELESS[at].0, house.phoneless[at].clone());
-                pair.diverted = Some(first);
-                let believed = !house.untrusted.contains(&name);
-                pair.call.queue = believed.then_some((first, rules));
-            }
+            pair.call.queue = dice.falls(0.6).then(|| house.line(dice));
+            pair.call.believed = !house.untrusted.contains(&name);
             return Some(pair);
         }
     };
@@ -347,7 +346,7 @@ impl Play {
             }
         }
         let mut calling = Calling::to(uri(pair.number));
-        if let Some(first) = pair.diverted {
+        if let Some((first, _)) = &pair.call.queue {
             let diverted = format!("<sip:{}@10.0.0.1>;reason=unconditional", number(first));
             calling.headers.push(("Diversion".to_owned(), diverted));
         }

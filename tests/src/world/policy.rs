@@ -78,9 +78,11 @@ impl Event {
 pub struct Call {
     /// Who called, and who was called.
     pub ends: [End; 2],
-    /// The queue or virtual line that the call was for before it came to who was called, as far as that is
-    /// believed: its name and rules.
+    /// The queue or virtual line that the call was for before it came to who was called, as the caller
+    /// says: its name and rules.
     pub queue: Option<(&'static str, Rules)>,
+    /// Whether the caller is believed that: a trusted trunk is, nobody else.
+    pub believed: bool,
     /// Whether the public network takes part.
     pub pstn: bool,
     /// Whether the number was an emergency number.
@@ -204,7 +206,7 @@ struct Half {
 /// For whom an end is recorded: for the queue or virtual line if that records the call, else for who sits
 /// there.
 fn half(call: &Call, end: usize) -> Option<Half> {
-    let queue = call.queue.iter().filter(|_| end == 1);
+    let queue = call.queue.iter().filter(|_| end == 1 && call.believed);
     let queue = queue.map(|(name, rules)| (*name, rules));
     let own = call.ends[end].rules.iter();
     let own = own.map(|rules| (call.ends[end].voice, rules));

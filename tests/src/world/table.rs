@@ -15,8 +15,12 @@ use super::watch::QUIET;
 /// Samples in a second.
 const SECOND: f64 = 8_000.0;
 
-/// A change is somewhere in this much, in seconds: a slot, and what signalling takes.
-const EDGE_S: f64 = 0.25;
+/// A change is somewhere in this much, in seconds: a slot of 100 ms, and what signalling takes.
+const EDGE_S: f64 = 0.15;
+
+/// A recording begins and ends that near to when it ought to, in seconds: what signalling and a packet
+/// take.
+const ENDS_S: f64 = 0.07;
 
 /// A stretch of a recording: from and until, in seconds after the world's beginning; who is heard on
 /// the left and on the right. No name: nobody, and the manifest says why. Several names with `+` between
@@ -193,7 +197,7 @@ impl Office {
             ("begins", first.0, found.began),
             ("ends", last.1, found.ended),
         ] {
-            if (wanted - is).abs() > EDGE_S {
+            if (wanted - is).abs() > ENDS_S {
                 fault(format!("{what} at {is:.2} s, not at {wanted:.2} s"));
             }
         }
