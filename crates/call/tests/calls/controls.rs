@@ -533,7 +533,7 @@ fn wanted(moment: Moment, control: Control, cell: &str) -> Option<String> {
         (_, Control::Resume) => None,
         (AnnouncingPaused, Control::Start) if cell == "will be kept" => Some(cell.to_owned()),
         (AnnouncingPaused, Control::Start) => Some("recording".to_owned()),
-        (ProvisionalPaused, Control::Start) => Some("KEEP RESUME".to_owned()),
+        (ProvisionalPaused, Control::Start) => Some("KEEP RESUME; play-a-beep".to_owned()),
         (_, Control::Start) if paused => Some("resumed".to_owned()),
         _ => Some(cell.to_owned()),
     }

@@ -124,7 +124,14 @@ async fn a_crash_before_the_beginning_is_no_failed_recording() {
         let mut tape = world.tape_of(ID, &opening.write());
         tape.fact(0, &Fact::CallAnswered.write());
         if begun {
-            tape.fact(0, &Fact::RecordingStarted { by: None, way: None }.write());
+            tape.fact(
+                0,
+                &Fact::RecordingStarted {
+                    by: None,
+                    way: None,
+                }
+                .write(),
+            );
         }
         tape.commit();
         world.disk.kill();

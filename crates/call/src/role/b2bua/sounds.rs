@@ -355,7 +355,10 @@ impl Audience {
 
     /// The same for these.
     pub(super) fn stop_at_sides(&mut self, cx: &mut Context<'_>, sides: &[Side]) {
-        let legs: Vec<LegId> = sides.iter().filter_map(|side| self.legs.of(*side)).collect();
+        let legs: Vec<LegId> = sides
+            .iter()
+            .filter_map(|side| self.legs.of(*side))
+            .collect();
         for leg in legs {
             let sounds = self.playing.iter().any(|playing| playing.leg == leg);
             if sounds && !self.is_hearing(leg) {
