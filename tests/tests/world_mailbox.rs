@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use duolog::phone::{Action, Heard, PhoneEvent, Voice};
 use duolog_archive::RequestedFormat;
-use duolog_archive::wire::Nature;
+use duolog_archive::wire::{Fact, Nature};
 use duolog_audio::codec::Codec;
 use duolog_audio::g711::Law;
 use duolog_audio::measure::rms_dbfs;
@@ -234,7 +234,9 @@ fn a_message_ends_where_the_disk_takes_no_more_and_what_was_said_is_kept() {
     assert!(verdict.faults.is_empty(), "{:#?}", verdict.faults);
     let manifest = &kept.manifest;
     println!("{} samples, {}", manifest.length.samples, manifest.reason);
-    assert!(manifest.reason.contains("the spool had no room"));
+    assert!(manifest.reason.contains("could not be kept"));
+    let trouble = |fact: &Fact| matches!(fact, Fact::RecordingTrouble { reason } if reason.contains("the spool had no room"));
+    assert!(manifest.facts.iter().any(|line| trouble(&line.fact)));
     let length = manifest.length.samples;
     assert!((3 * 8_000..15 * 8_000).contains(&length), "{length}");
     assert!(verdict.exact[1] > 3 * 8_000, "{verdict:?}");

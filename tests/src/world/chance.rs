@@ -243,10 +243,32 @@ fn events(dice: &mut Dice, from: f64, until: f64) -> Vec<Event> {
         let way = [Way::Info, Way::Keys, Way::Api, Way::Offer][dice.below(4) as usize];
         // Others than owners are heard as well, not as often.
         let by = dice.below(2) as usize;
-        events.push(Event { at, by, ask, way });
+        let event = Event { at, by, ask, way };
+        if is_new(&events, &event) {
+            events.push(event);
+        }
         at += KEYS_S + dice.between(400, 2_500) as f64 / 1e3;
     }
     events
+}
+
+/// Whether this is a new wish for sure. Who prefers again what they preferred, and had to answer somebody
+/// meanwhile, may be a phone that repeats itself.
+fn is_new(before: &[Event], event: &Event) -> bool {
+    let offers = |one: &Event| one.way == Way::Offer;
+    let last = before
+        .iter()
+        .rposition(|one| offers(one) && one.by == event.by);
+    let Some(last) = last.filter(|_| offers(event)) else {
+        return true;
+    };
+    let is_on = |ask| matches!(ask, Ask::Start | Ask::Resume);
+    let said = before[last].ask;
+    let alike = said == event.ask || is_on(said) && is_on(event.ask);
+    !alike
+        || before[last..]
+            .iter()
+            .all(|one| !offers(one) || one.by == event.by)
 }
 
 /// A call that is under way, with the phones of its two ends.

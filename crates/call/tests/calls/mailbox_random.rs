@@ -90,6 +90,39 @@ fn settings(dice: &mut Dice, transport: Transport) -> duolog_call::Settings {
     settings
 }
 
+/// Ten callers come to bob's mailbox, one after the other, and do what callers do.
+fn ten_calls(w: &mut World, dice: &mut Dice, transport: Transport) {
+    for _ in 0..10 {
+        let caller = CALLERS[dice.roll(3) as usize];
+        w.parties[caller].acks = match dice.roll(10) {
+            0 => Acks::Never,
+            _ => Acks::AtOnce,
+        };
+        w.ports = match dice.roll(25) {
+            0 => Ports::Refused,
+            1 => Ports::Silent,
+            _ => Ports::Given,
+        };
+        if dice.roll(20) == 0 {
+            w.node(Input::Gate(Gate::Closed {
+                reason: "full".to_owned(),
+                retry_after_s: 3,
+            }));
+        }
+        w.invite(caller, "1002");
+        for _ in 0..dice.roll(25) {
+            w.run([1, 4, 7, 30, 500, 3000][dice.roll(6) as usize]);
+            if transport == Transport::Tcp && dice.roll(12) == 0 {
+                let flow = w.flow_from(caller);
+                w.node(Input::FlowFailed { flow });
+            } else {
+                act(w, dice, caller);
+            }
+        }
+        w.node(Input::Gate(Gate::Open));
+    }
+}
+
 #[test]
 fn nothing_is_left_of_two_thousand_messages() {
     let mut ends: BTreeMap<String, u32> = BTreeMap::new();
@@ -103,35 +136,7 @@ fn nothing_is_left_of_two_thousand_messages() {
         w.lose = Some(Box::new(move |_: &Message| {
             loss > 0 && network.roll(20) < loss
         }));
-        for _ in 0..10 {
-            let caller = CALLERS[dice.roll(3) as usize];
-            w.parties[caller].acks = match dice.roll(10) {
-                0 => Acks::Never,
-                _ => Acks::AtOnce,
-            };
-            w.ports = match dice.roll(25) {
-                0 => Ports::Refused,
-                1 => Ports::Silent,
-                _ => Ports::Given,
-            };
-            if dice.roll(20) == 0 {
-                w.node(Input::Gate(Gate::Closed {
-                    reason: "full".to_owned(),
-                    retry_after_s: 3,
-                }));
-            }
-            w.invite(caller, "1002");
-            for _ in 0..dice.roll(25) {
-                w.run([1, 4, 7, 30, 500, 3000][dice.roll(6) as usize]);
-                if transport == Transport::Tcp && dice.roll(12) == 0 {
-                    let flow = w.flow_from(caller);
-                    w.node(Input::FlowFailed { flow });
-                } else {
-                    act(&mut w, &mut dice, caller);
-                }
-            }
-            w.node(Input::Gate(Gate::Open));
-        }
+        ten_calls(&mut w, &mut dice, transport);
         if dice.roll(2) == 0 {
             w.run_s(400);
         }
