@@ -77,8 +77,9 @@ impl KeyForm {
 }
 
 /// The key in an INFO that has one.
-pub(crate) fn key_of(request: &Request) -> Option<Digit> {
-    KeyForm::of(&request.headers)?.read(&request.body)
+pub(crate) fn key_of(request: &Request) -> Option<(KeyForm, Digit)> {
+    let form = KeyForm::of(&request.headers)?;
+    Some((form, form.read(&request.body)?))
 }
 
 /// A key as written, or the number of its event where that has two figures.
@@ -109,9 +110,7 @@ impl Call {
         key: ServerKey,
         request: &Request,
     ) -> bool {
-        let form = KeyForm::of(&request.headers);
-        let read = form.and_then(|form| Some((form, form.read(&request.body)?)));
-        let Some((form, digit)) = read else {
+        let Some((form, digit)) = key_of(request) else {
             return false;
         };
         if !self.recorded.digit_legs().contains(&self.leg(side).id) {

@@ -45,7 +45,7 @@ struct Preference {
 
 /// Why a party describes itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Describing {
+pub(crate) enum Describing {
     /// It offers.
     Offer,
     /// It had to.
@@ -90,6 +90,25 @@ impl Awareness {
 }
 
 impl Leg {
+    /// What the party asks for by describing itself, where its recording stands so.
+    pub(crate) fn wants(
+        &mut self,
+        said: &Description,
+        why: Describing,
+        phase: Option<Standing>,
+    ) -> &'static [Control] {
+        match (self.dialogue.awareness.preference.stated(said, why), phase) {
+            (None, _) => &[],
+            // It may be going to begin paused; and what goes on is kept.
+            (Some(RecordPreference::On), Some(Standing::Paused | Standing::Pending)) => {
+                &[Control::Start, Control::Resume]
+            }
+            (Some(RecordPreference::On), _) => &[Control::Start],
+            (Some(RecordPreference::Off), _) => &[Control::Stop],
+            (Some(RecordPreference::Pause), _) => &[Control::Pause],
+        }
+    }
+
     /// This description with what the party is to know of the recording, if it is to know of it.
     pub(super) fn indicating(&self, description: Description, now: Indication) -> Description {
         let state = match (self.dialogue.awareness.aware, now) {
@@ -207,21 +226,8 @@ impl Call {
         if self.phase != Phase::Connected {
             return;
         }
-        let preference = &mut self.leg_mut(side).dialogue.awareness.preference;
-        let Some(wanted) = preference.stated(said, why) else {
-            return;
-        };
         let phase = self.recorded.standing(side).map(|(_, _, phase)| phase);
-        let controls: &[Control] = match (wanted, phase) {
-            // It may be going to begin paused; and what goes on is kept.
-            (RecordPreference::On, Some(Standing::Paused | Standing::Pending)) => {
-                &[Control::Start, Control::Resume]
-            }
-            (RecordPreference::On, _) => &[Control::Start],
-            (RecordPreference::Off, _) => &[Control::Stop],
-            (RecordPreference::Pause, _) => &[Control::Pause],
-        };
-        for control in controls {
+        for control in self.leg_mut(side).wants(said, why, phase) {
             let done = self.recorded.control(cx, side, Means::Offer, *control);
             if done.is_err() {
                 return;

@@ -76,7 +76,7 @@ impl std::fmt::Debug for Single {
 
 impl Keypad {
     /// A press is reported.
-    pub(super) fn reported(&mut self, now: Instant, way: Way, digit: Digit) -> Report {
+    pub(crate) fn reported(&mut self, now: Instant, way: Way, digit: Digit) -> Report {
         let by = match way {
             Way::Media => By::Media,
             Way::Info(_) => By::Info,

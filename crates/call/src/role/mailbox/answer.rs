@@ -220,7 +220,6 @@ impl Call {
         };
         let holding = offerer_holds(self.leg.holding, media.direction, Holding::No);
         self.leg.agreed = Some(agreed);
-        self.wishes.described();
         if self.leg.connected.as_ref() != Some(&media) {
             let leg = self.leg.id;
             self.leg.connected = Some(media.clone());

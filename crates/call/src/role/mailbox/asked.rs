@@ -3,14 +3,14 @@
 use duolog_sip::endpoint::ServerKey;
 use duolog_sip::{DialogError, Method, Request, Response, StatusCode};
 
-use super::wishes::KeyWay;
 use super::{Call, Phase};
 use crate::answer::{capabilities, refusal, too_small};
 use crate::fact::{HungUpBy, Means, Side};
 use crate::role::b2bua::carry::required;
 use crate::role::b2bua::context::{Action, Context};
+use crate::role::b2bua::keypad::Way;
 use crate::role::b2bua::session_timer::TooSmall;
-use crate::role::b2bua::{Body, key_of};
+use crate::role::b2bua::{Body, Describing, key_of};
 
 impl Call {
     /// A request within the caller's dialog.
@@ -109,7 +109,7 @@ impl Call {
             return self.refuse(cx, key, request, 491);
         }
         if let Some(offer) = describes {
-            self.preferred(cx, offer);
+            self.preferred(cx, offer, Describing::Offer);
         }
         if !update {
             return self.answer_again(cx, key, request.clone());
@@ -146,9 +146,9 @@ impl Call {
                 }
             };
         }
-        if let Some(digit) = key_of(request) {
+        if let Some((form, digit)) = key_of(request) {
             self.ok(cx, key, request);
-            return self.pressed(cx, KeyWay::Info, digit);
+            return self.pressed(cx, Way::Info(form), digit);
         }
         let kind = request.headers.value("Content-Type").unwrap_or_default();
         let keys = ["application/dtmf-relay", "application/dtmf"];

@@ -31,10 +31,12 @@ use crate::fact::{Fact, HungUpBy, Means, Side};
 use crate::log::LogEvent;
 use crate::media::{CallId, MediaCommand, MediaEvent, MediaGroup, PlayId, RecordingId};
 use crate::recording::{Control, Phase as Standing, Refusal};
+use crate::role::b2bua::Describing;
 use crate::role::b2bua::branches::Keys;
 use crate::role::b2bua::context::Context;
 use crate::role::b2bua::half::Half;
 use crate::role::b2bua::handoff::Handed;
+use crate::role::b2bua::keypad::Way;
 use crate::role::b2bua::leg::{Holding, Leg, Ports, Stage};
 use crate::route::Party;
 use crate::settings::UserIndex;
@@ -43,7 +45,7 @@ use answer::Exchange;
 use ending::Farewell;
 use message::Message;
 use refresh::Refresh;
-use wishes::{KeyWay, Wishes};
+use wishes::Wishes;
 
 /// How long the media plane may take to open ports.
 const PORTS_LIMIT: Duration = Duration::from_secs(10);
@@ -299,7 +301,7 @@ impl Call {
         self.half.answered(cx);
         let agreed = self.leg.agreed.as_ref();
         if let Some(theirs) = agreed.map(|agreed| agreed.theirs.clone()) {
-            self.preferred(cx, &theirs);
+            self.preferred(cx, &theirs, Describing::Answer);
         }
         self.greet_when_told(cx);
     }
@@ -319,7 +321,7 @@ impl Call {
             }
             MediaEvent::Begun { play, .. } => self.begun(cx, play),
             MediaEvent::Played { play, whole, .. } => self.played(cx, play, whole),
-            MediaEvent::Digit { digit, .. } => self.pressed(cx, KeyWay::Media, digit),
+            MediaEvent::Digit { digit, .. } => self.pressed(cx, Way::Media, digit),
             MediaEvent::FirstPacket { .. } => {
                 let side = Side::Caller;
                 self.note(cx, &Fact::FirstPacket { side });

@@ -4,45 +4,27 @@
 
 use std::time::{Duration, Instant};
 
-use duolog_sip::sdp::{Description, RecordPreference};
+use duolog_sip::sdp::Description;
 
 use super::{Call, Phase};
 use crate::fact::{Fact, Indication, Means, Side};
 use crate::feature_code::Digit;
 use crate::log::LogEvent;
-use crate::recording::{Control, Phase as Standing};
 use crate::role::b2bua::context::Context;
-use crate::role::b2bua::state_of;
+use crate::role::b2bua::keypad::{Report, Way};
+use crate::role::b2bua::{Describing, state_of};
 
 /// How long an offer of ours waits that met one of the caller (RFC 3261 §14.1).
 const MET: Duration = Duration::from_secs(1);
 
-/// What has been heard of the caller's wishes so far.
+/// When the caller may be told.
 #[derive(Debug, Default)]
 pub(super) struct Wishes {
-    /// How the caller's keys come: phones may send each in both ways.
-    keys: Option<KeyWay>,
-    /// What the caller's last description preferred: what is repeated is no new wish.
-    preferred: Option<RecordPreference>,
     /// When the caller may be told again.
     tell_at: Option<Instant>,
 }
 
-/// How a key comes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum KeyWay {
-    /// With the media: as an event, or as a tone.
-    Media,
-    /// In INFO.
-    Info,
-}
-
 impl Wishes {
-    /// Both have described themselves anew: keys may come otherwise now.
-    pub(super) fn described(&mut self) {
-        self.keys = None;
-    }
-
     pub(super) fn deadline(&self) -> Option<Instant> {
         self.tell_at
     }
@@ -59,34 +41,21 @@ impl Wishes {
 }
 
 impl Call {
-    /// The caller pressed a key. The way that spoke first counts: the other one says the same again.
-    pub(super) fn pressed(&mut self, cx: &mut Context<'_>, by: KeyWay, digit: Digit) {
-        let counts = *self.wishes.keys.get_or_insert(by) == by;
-        if counts && self.phase != Phase::Over {
+    /// The caller pressed a key.
+    pub(super) fn pressed(&mut self, cx: &mut Context<'_>, way: Way, digit: Digit) {
+        let report = self.leg.dialogue.keypad.reported(cx.now, way, digit);
+        if report == Report::Press && self.phase != Phase::Over {
             self.half.digit(cx, digit);
         }
     }
 
     /// What a description of the caller wants of their recording. A refusal is a fact already.
-    pub(super) fn preferred(&mut self, cx: &mut Context<'_>, said: &Description) {
-        let Some(wanted) = said.record_preference() else {
-            return;
-        };
-        let stands = !matches!(self.phase, Phase::Opening | Phase::Answered | Phase::Over);
-        if !stands || self.wishes.preferred.replace(wanted) == Some(wanted) {
+    pub(super) fn preferred(&mut self, cx: &mut Context<'_>, said: &Description, why: Describing) {
+        if matches!(self.phase, Phase::Opening | Phase::Answered | Phase::Over) {
             return;
         }
         let phase = self.half.standing().map(|(_, _, phase)| phase);
-        let controls: &[Control] = match (wanted, phase) {
-            // It may be going to begin paused; and what goes on is kept.
-            (RecordPreference::On, Some(Standing::Paused | Standing::Pending)) => {
-                &[Control::Start, Control::Resume]
-            }
-            (RecordPreference::On, _) => &[Control::Start],
-            (RecordPreference::Off, _) => &[Control::Stop],
-            (RecordPreference::Pause, _) => &[Control::Pause],
-        };
-        for control in controls {
+        for control in self.leg.wants(said, why, phase) {
             if self.half.control(cx, Means::Offer, *control).is_err() {
                 return;
             }
